@@ -1,0 +1,219 @@
+//! The array program: a DAG of surface operators with shapes and dtypes.
+//!
+//! This is what the frontend emits, what rule authors match by name, and what the interpreter
+//! evaluates. Every extent is known; every conversion and every broadcast is a node of its own,
+//! so the arguments of an element-wise operator always agree in shape and dtype.
+
+use crate::dtype::{DType, Literal};
+use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use serde::{Deserialize, Serialize};
+
+/// Index of a node in [`Program::nodes`].
+pub type NodeId = usize;
+
+/// What random inputs for a parameter must look like (from `Annotated[…]`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum InputHint {
+    /// Uniform in [0, 1) for floats, small integers around 0 for integers, a fair coin for bool.
+    #[default]
+    Any,
+    /// `Range(low, high)`: uniform in [low, high), bounds as the bits of `f64`-representable
+    /// numbers.
+    Range(f64, f64),
+    /// `SPD`: a symmetric positive definite matrix.
+    Spd,
+    /// `Index(n)`: integers in [0, n).
+    Index(u64),
+}
+
+/// A parameter of the workload's function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Param {
+    /// The Python name.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Shape; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// How to draw random inputs.
+    pub hint: InputHint,
+}
+
+/// Byte range in the workload's source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+/// One operand axis of a slice: indices `start, start + step, …`, as many as the result's extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SliceAxis {
+    /// The first index, in `0 .. extent` (any value where `len` is 0).
+    pub start: i64,
+    /// The stride, not 0; may be negative.
+    pub step: i64,
+    /// The number of indices.
+    pub len: usize,
+}
+
+/// A surface operator. Shapes: `a` is the first argument, `s = ρa`; `r` is the result's shape,
+/// stored in the node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Op {
+    /// The i-th parameter.
+    Input(usize),
+    /// A scalar constant, `r = ⟨⟩`.
+    Const(Literal),
+    /// `np.array` of literals, row-major, `r` arbitrary.
+    Array(Vec<Literal>),
+    /// `np.arange`: `start + step·i`, `r = ⟨n⟩`; literals at the node's dtype.
+    Arange {
+        /// First element.
+        start: Literal,
+        /// Increment.
+        step: Literal,
+    },
+    /// `np.eye`: 1 where `column = row + k`, `r = ⟨n m⟩`.
+    Eye {
+        /// Diagonal offset.
+        k: i64,
+    },
+    /// Element-wise, one argument.
+    Unary(UnaryOp),
+    /// Element-wise, two arguments of one shape and dtype.
+    Binary(BinaryOp),
+    /// `np.where(c, a, b)`: three arguments of one shape, the first `Bool`.
+    Where,
+    /// Conversion to the node's dtype.
+    Cast,
+    /// NumPy broadcasting of `a` to `r`: trailing axes aligned, extents of 1 stretched.
+    Broadcast,
+    /// `np.transpose(a, axes)`: result axis `j` is `a`'s axis `axes[j]`.
+    Transpose(Vec<usize>),
+    /// Row-major reshape to `r`; also ravel, squeeze, expand_dims and `None` indices.
+    Reshape,
+    /// Basic slicing, one entry per axis of `a`; `r[j] = len`.
+    Slice(Vec<SliceAxis>),
+    /// Integer indexing of one axis, which disappears. (`A[3]`, negative indices normalised.)
+    Index {
+        /// The axis of `a`.
+        axis: usize,
+        /// The position, in `0 .. s[axis]`.
+        at: usize,
+    },
+    /// `np.diagonal(a, offset, axis1, axis2)`: the two axes go, the diagonal comes last.
+    Diagonal {
+        /// Offset above (positive) or below the main diagonal.
+        offset: i64,
+        /// Row axis.
+        axis1: usize,
+        /// Column axis.
+        axis2: usize,
+    },
+    /// `np.flip(a, axes)`.
+    Flip(Vec<usize>),
+    /// `np.roll(a, shift, axis)`; `shift` in `0 .. s[axis]`.
+    Roll {
+        /// Result index i reads `(i − shift) mod s[axis]`.
+        shift: usize,
+        /// The axis.
+        axis: usize,
+    },
+    /// `np.pad(a, widths, constant_values=value)`; `(before, after)` per axis.
+    Pad {
+        /// Widths.
+        widths: Vec<(usize, usize)>,
+        /// The fill, at the node's dtype.
+        value: Literal,
+    },
+    /// `np.concatenate(args, axis)`; one or more arguments.
+    Concat {
+        /// The axis.
+        axis: usize,
+    },
+    /// `sliding_window_view(a, window, axes)`: `r = (s − window + 1 on axes) ⧺ window`.
+    Window {
+        /// `(axis, extent)` of each window dimension, in the order they are appended.
+        windows: Vec<(usize, usize)>,
+    },
+    /// `np.tril(a, k)`: zero where `column > row + k` (last two axes).
+    Tril {
+        /// Diagonal offset.
+        k: i64,
+    },
+    /// `np.triu(a, k)`: zero where `column < row + k` (last two axes).
+    Triu {
+        /// Diagonal offset.
+        k: i64,
+    },
+    /// `np.trace(a, offset)` over axes 0 and 1 of an array of rank ≥ 2.
+    Trace {
+        /// Diagonal offset.
+        offset: i64,
+    },
+    /// NumPy's `@` (two arguments of one dtype, rank ≥ 1 each, batch axes broadcast).
+    MatMul,
+    /// `np.dot`: sum over the last axis of `a` and the last but one of `b` (its only axis if 1-d).
+    Dot,
+    /// `np.inner`: sum over the last axis of both.
+    Inner,
+    /// `ufunc.outer(a, b)`: `r = ρa ⧺ ρb`.
+    Outer(BinaryOp),
+    /// `np.einsum`; also `tensordot`. Labels are small integers; `inputs[p][j]` labels axis `j`
+    /// of argument `p`; a label absent from `output` is summed; a label repeated within one
+    /// argument takes the diagonal. Sums of products at the node's dtype.
+    Einsum {
+        /// Labels of each argument's axes.
+        inputs: Vec<Vec<usize>>,
+        /// Labels of the result's axes, each once.
+        output: Vec<usize>,
+    },
+    /// Reduction over `axes` (sorted, distinct), which disappear. Accumulates at the node's dtype,
+    /// which is the argument's.
+    Reduce {
+        /// The operator.
+        op: FoldOp,
+        /// The axes of `a`.
+        axes: Vec<usize>,
+    },
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// What it does.
+    pub op: Op,
+    /// Its arguments: earlier nodes.
+    pub args: Vec<NodeId>,
+    /// Shape of the result.
+    pub shape: Vec<usize>,
+    /// Element type of the result.
+    pub dtype: DType,
+    /// Where in the source it stands.
+    pub span: Span,
+}
+
+impl Node {
+    /// Number of elements.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// A whole function as a DAG in topological order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    /// The function's name.
+    pub name: String,
+    /// The function's parameters, in order.
+    pub params: Vec<Param>,
+    /// Nodes; arguments come before their users.
+    pub nodes: Vec<Node>,
+    /// The results, in order; more than one for a tuple.
+    pub roots: Vec<NodeId>,
+    /// Whether the Python function returns a tuple (a 1-tuple has one root, too).
+    pub returns_tuple: bool,
+}

@@ -1,0 +1,160 @@
+//! MoA's denotational normal form (DNF): an ordered DAG of array definitions, each a scalar
+//! expression at a point of its domain, with at most one fold.
+//!
+//! Produced by `normalize`, consumed by `lower`. Views (transpose, slice, reverse, broadcast,
+//! window, diagonal, reshape where the radices agree) no longer exist here: they are coefficients
+//! in the accesses. Whether a definition is stored, and where, is left open.
+
+use crate::affine::Affine;
+use crate::dtype::{DType, Literal};
+use crate::expr::Param;
+use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use serde::{Deserialize, Serialize};
+
+/// Index of a definition in [`NormalForm::defs`].
+pub type DefId = usize;
+
+/// An array program in normal form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NormalForm {
+    /// The parameters, as in the program.
+    pub params: Vec<Param>,
+    /// Definitions; one reads only parameters and earlier definitions.
+    pub defs: Vec<Def>,
+    /// The definition of each result, in order. Two results may not share a definition.
+    pub outputs: Vec<DefId>,
+}
+
+/// One array: `name[x] = value(x)` for every point x of the box of `axes`.
+///
+/// Axes are numbered `0 .. axes.len()` for the points and go on with the fold axes of each piece.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Def {
+    /// A readable name, unique in the form.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// The logical shape; stored row-major.
+    pub shape: Vec<usize>,
+    /// Extents of the digits that the shape's axes were refined to, most significant first: the
+    /// row-major offset over `axes` is the row-major offset over `shape`.
+    pub axes: Vec<usize>,
+    /// Disjoint pieces that cover the box; one in the common case.
+    pub pieces: Vec<Piece>,
+}
+
+/// A part of a definition's domain with its own expression.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Piece {
+    /// One range for each point axis, then one for each fold axis.
+    pub domain: Vec<Range>,
+    /// The operator that folds `value` over the axes after the points; `None` if there are none.
+    pub fold: Option<FoldOp>,
+    /// The element, or the folded term.
+    pub value: Scalar,
+}
+
+/// `max(lo) ≤ x < min(hi)`: an interval whose bounds are affine in the axes before it. At least
+/// one of each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Range {
+    /// Lower bounds, inclusive.
+    pub lo: Vec<Affine>,
+    /// Upper bounds, exclusive.
+    pub hi: Vec<Affine>,
+}
+
+impl Range {
+    /// `lo ≤ x < hi` with constant bounds.
+    pub fn constant(lo: i64, hi: i64) -> Range {
+        Range { lo: vec![Affine::constant(lo)], hi: vec![Affine::constant(hi)] }
+    }
+
+    /// The constant bounds, if each side is one constant.
+    pub fn as_constant(&self) -> Option<(i64, i64)> {
+        match (self.lo.as_slice(), self.hi.as_slice()) {
+            ([lo], [hi]) if lo.is_constant() && hi.is_constant() => Some((lo.constant, hi.constant)),
+            _ => None,
+        }
+    }
+}
+
+/// What a load reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Source {
+    /// A parameter; scalars have an empty access.
+    Param(usize),
+    /// An earlier definition.
+    Def(DefId),
+}
+
+/// Where in the source a load reads, affine over the reading piece's axes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Access {
+    /// One index per axis: of the parameter's `shape`, or of the definition's `axes`.
+    Axes(Vec<Affine>),
+    /// An offset into the row-major ravel: what a reshape between unrelated radices leaves. The
+    /// source, if it is a definition, must be stored whole.
+    Flat(Affine),
+}
+
+/// A scalar expression DAG. Node `0 ..` in topological order; the last is the value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scalar {
+    /// The nodes; operands come before their users; never empty.
+    pub nodes: Vec<ScalarNode>,
+}
+
+/// One scalar operation with the dtype of its result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ScalarNode {
+    /// What it computes.
+    pub op: ScalarOp,
+    /// The result's type.
+    pub dtype: DType,
+}
+
+/// A scalar operation; operands are indices of earlier nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ScalarOp {
+    /// An element of an array.
+    Load(Source, Access),
+    /// A constant.
+    Const(Literal),
+    /// An index expression as a number (`ι`), at any integer dtype (I64 unless cast).
+    Index(Affine),
+    /// One operand.
+    Unary(UnaryOp, usize),
+    /// Two operands of one dtype.
+    Binary(BinaryOp, usize, usize),
+    /// `condition ? then : else`; both sides may be evaluated, so both must be in bounds.
+    Where(usize, usize, usize),
+    /// Conversion to the node's dtype.
+    Cast(usize),
+}
+
+impl ScalarOp {
+    /// Indices of the operands.
+    pub fn operands(&self) -> Vec<usize> {
+        match self {
+            ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => Vec::new(),
+            ScalarOp::Unary(_, x) | ScalarOp::Cast(x) => vec![*x],
+            ScalarOp::Binary(_, x, y) => vec![*x, *y],
+            ScalarOp::Where(c, x, y) => vec![*c, *x, *y],
+        }
+    }
+}
+
+impl Def {
+    /// Number of elements.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl Piece {
+    /// Number of fold axes of this piece in a definition with `points` point axes.
+    pub fn fold_axes(&self, points: usize) -> usize {
+        self.domain.len() - points
+    }
+}

@@ -1,0 +1,81 @@
+//! What `apply` does to a loop nest: pure data, one entry per definition of the normal form.
+//!
+//! Names in Halide (H) and TVM (T) stand with each primitive. The empty decision is always legal.
+
+use serde::{Deserialize, Serialize};
+
+/// Decisions for a whole normal form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Schedule {
+    /// One for each definition, in order.
+    pub stages: Vec<StageSchedule>,
+}
+
+/// Decisions for one definition. Axes are numbered as in `Def`: points, then folds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StageSchedule {
+    /// Where the definition is computed and stored.
+    pub place: Place,
+    /// Loops around the tile, outermost first. An axis may occur several times, with decreasing
+    /// steps, each a multiple of the next and of the register tile (H: split + reorder).
+    pub loops: Vec<LoopSpec>,
+    /// The innermost band in loop order, every axis exactly once: points first, then folds.
+    pub tile: Vec<TileSpec>,
+    /// The first of `loops` is divided among threads (H, T: parallel). Only where `place` is `Root`.
+    pub parallel: bool,
+    /// Operands that are copied into contiguous scratch.
+    pub packs: Vec<Pack>,
+}
+
+/// Where a definition lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Place {
+    /// Substituted into its consumers; never stored (H: compute_inline). Only definitions without
+    /// a fold and with one piece.
+    Inline,
+    /// Stored whole, before its consumers (H: compute_root). Results are always `Root`.
+    Root,
+    /// Computed inside the consumer's outer loops, as much of it as they need (H: compute_at,
+    /// store_at).
+    At {
+        /// The definition whose loops hold it.
+        consumer: usize,
+        /// Inside so many of the consumer's `loops`, ≥ 1.
+        depth: usize,
+    },
+}
+
+/// One loop around the tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LoopSpec {
+    /// The axis.
+    pub axis: usize,
+    /// Points of the axis per iteration.
+    pub step: usize,
+}
+
+/// One axis of the register tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TileSpec {
+    /// The axis.
+    pub axis: usize,
+    /// Vectors (scalars where `lanes` is 1) computed together (T: unroll; H: unroll).
+    pub unroll: usize,
+    /// Vector lanes (H, T: vectorize).
+    pub lanes: usize,
+}
+
+/// A copy of one operand's tile into contiguous scratch (T: cache_read; Exo: stage_mem).
+///
+/// The scratch is indexed by the *stage's* axes on which the load depends. Its layout, slowest
+/// first, is `layout`: each entry is an axis and a block; an axis given as blocks `b₀ > b₁ > …`
+/// contributes the digits `⌊x/b₀⌋`, `⌊x mod b₀ / b₁⌋`, …; the last entry of an axis has block 1.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pack {
+    /// The load: its index among the loads of the stage's scalar expression, in order.
+    pub load: usize,
+    /// Placed inside so many of the stage's `loops`.
+    pub depth: usize,
+    /// Digits of the packed layout, slowest first.
+    pub layout: Vec<LoopSpec>,
+}
