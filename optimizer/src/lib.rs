@@ -7,8 +7,10 @@
 pub mod affine;
 pub mod dtype;
 pub mod expr;
+pub mod index_map;
 pub mod nest;
 pub mod normal_form;
+pub mod normalize;
 pub mod numerics;
 pub mod scalar;
 pub mod schedule;
