@@ -122,9 +122,14 @@ pub(crate) fn pack(
         if digit.block == 1 {
             points.push(TileAxis { var, range, unroll: 1, lanes: 1 });
         } else {
+            // Blocks of a block never reach past it: its own end says nothing new.
+            let hull = &axes[digit.axis].hull;
+            let end = hull.base.offset(hull.extent);
+            let nested = hull.extent % digit.block == 0;
+            let outer = range.hi.iter().filter(|&bound| !nested || *bound != end).cloned();
             ranges[at] = Range {
                 lo: vec![Affine::variable(var)],
-                hi: range.hi.iter().cloned().chain([Affine::variable(var).offset(digit.block)]).collect(),
+                hi: outer.chain([Affine::variable(var).offset(digit.block)]).collect(),
             };
             loops.push((var, range, digit.block));
         }
