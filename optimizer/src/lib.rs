@@ -14,6 +14,7 @@ pub mod lower;
 pub mod nest;
 pub mod normal_form;
 pub mod normalize;
+pub mod notation;
 pub mod numerics;
 mod pack;
 pub mod region;
