@@ -34,12 +34,12 @@ pub(super) fn encode(program: &Program) -> Result<String, NormalizeError> {
     }
 }
 
-fn dims<'a, N: ToString + 'a>(numbers: impl IntoIterator<Item = &'a N>) -> String {
+pub(super) fn dims<'a, N: ToString + 'a>(numbers: impl IntoIterator<Item = &'a N>) -> String {
     let numbers: Vec<String> = numbers.into_iter().map(N::to_string).collect();
     if numbers.is_empty() { "(dims)".to_owned() } else { format!("(dims {})", numbers.join(" ")) }
 }
 
-fn lit(dtype: DType, value: Literal) -> String {
+pub(super) fn lit(dtype: DType, value: Literal) -> String {
     format!("(lit \"{}\")", Lit::new(dtype, value).to_text())
 }
 

@@ -254,12 +254,31 @@ impl<'a> Builder<'a> {
     /// What one element of each element-wise class costs where everything below is inlined.
     fn inline_weights(&self) -> Result<BTreeMap<Class, f64>, Stop> {
         let mut weights: BTreeMap<Class, f64> = BTreeMap::new();
+        // Integer arithmetic on ι and constants, which becomes an index form.
+        let mut indices: BTreeSet<Class> = BTreeSet::new();
         for &class in self.order.iter().rev() {
             let term = self.term(class)?;
+            let is_index = match term {
+                Term::Iota(_) | Term::Const(_) => true,
+                Term::Map2(..) | Term::Cast(_) | Term::View(..) => {
+                    self.dtype(class)?.is_int() && term.args().iter().all(|arg| indices.contains(arg))
+                }
+                Term::Input(_)
+                | Term::Table(_)
+                | Term::Map1(..)
+                | Term::Select(..)
+                | Term::Cat { .. }
+                | Term::Reshape(_)
+                | Term::Contract(..) => false,
+            };
+            if is_index {
+                indices.insert(class);
+            }
             let below = |weights: &BTreeMap<Class, f64>, args: &[Class]| -> f64 {
                 args.iter().map(|arg| weights.get(arg).copied().unwrap_or(0.0)).sum()
             };
             let weight = match term {
+                Term::Map2(..) | Term::Cast(_) if is_index => 0.0,
                 Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) => {
                     weight_of(term, self.dtype(class)?) + below(&weights, &term.args())
                 }
@@ -366,6 +385,9 @@ impl<'a> Builder<'a> {
         }
         let (axes, pieces) = self.settle(class, &shape, drafts)?;
         let name = self.unique(hint);
+        // What only definitions read needs no shape but its digits: forms that differ in no more
+        // than that are the same.
+        let shape = if self.roots.contains(&class) { shape } else { axes.clone() };
         Ok(Def { name, dtype, shape, axes, pieces })
     }
 
@@ -502,7 +524,8 @@ impl<'a> Builder<'a> {
             return;
         }
         let Some(def) = self.def_of.get(class).map(|&id| &self.defs[id]) else { return };
-        match digits_of(def).and_then(|digits| map.compose(&digits)) {
+        let Ok(shape) = self.shape(*class) else { return };
+        match IndexMap::reshape(&def.axes, shape).and_then(|digits| map.compose(&digits)) {
             Some(onto_digits) => *map = onto_digits,
             None => flatten(leaf),
         }
@@ -680,11 +703,6 @@ pub(super) fn ravel(shape: &[usize]) -> Option<IndexMap> {
         weight *= to_i64(extent);
     }
     IndexMap::over(shape, &[shape.iter().product()], vec![row])
-}
-
-/// A definition's logical shape as a view of its digits.
-fn digits_of(def: &Def) -> Option<IndexMap> {
-    IndexMap::reshape(&def.axes, &def.shape)
 }
 
 fn to_i64(n: usize) -> i64 {

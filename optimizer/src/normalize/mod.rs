@@ -12,6 +12,7 @@
 mod budget;
 pub mod contraction;
 pub mod cost;
+mod derivation;
 mod encode;
 mod extract;
 mod form;
@@ -20,6 +21,7 @@ mod run;
 mod scalars;
 mod term;
 
+pub use derivation::{Derivation, replay};
 pub use cost::{ExtractionCost, Roofline, bytes_moved, flops};
 
 use crate::expr::Program;
@@ -77,6 +79,8 @@ pub struct Normalized {
 pub struct Form {
     /// The form.
     pub normal_form: NormalForm,
+    /// The rules that make it.
+    pub derivation: Derivation,
     /// Its scalar operations, as [`flops`] counts them.
     pub flops: u64,
     /// The bytes it moves, as [`bytes_moved`] counts them.
@@ -148,6 +152,12 @@ pub enum NormalizeError {
         /// The class.
         class: usize,
     },
+    /// A derivation does not make its form.
+    #[error("the derivation does not replay: {problem}")]
+    DoesNotReplay {
+        /// What does not hold.
+        problem: String,
+    },
     /// The rules changed a shape or dtype of a result. A bug of the rules.
     #[error("result {result} of the program is of shape {expected}, but its normal form is of shape {found}")]
     WrongShape {
@@ -176,32 +186,43 @@ pub fn normalize(
         .egraph
         .parse_and_run_program(Some("program".to_owned()), &encode::encode(program)?)
         .map_err(|e| NormalizeError::Rules { file: "program".to_owned(), message: e.to_string() })?;
-    session.saturate(&run::SOURCE_RULESETS.map(str::to_owned), &limits)?;
-    let source = read(program, &mut session)?;
-    let first = extract::extract(program, &source.0, &source.1, 1, config.cost)?;
+    let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
+    session.saturate(&rulesets, &limits)?;
     let mut forms = Vec::new();
-    for candidate in first {
-        check_results(program, &candidate.form)?;
-        forms.push(form(candidate.form));
+    offer(program, rules, &mut session, config, 1, &mut forms)?;
+    if forms.is_empty() {
+        return Err(NormalizeError::DoesNotReplay { problem: "the source form has none".to_owned() });
     }
     if config.max_forms > 1 {
-        let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
         rulesets.extend(session.algebra());
         session.saturate(&rulesets, &limits)?;
-        let all = read(program, &mut session)?;
-        for candidate in extract::extract(program, &all.0, &all.1, config.max_forms, config.cost)? {
-            check_results(program, &candidate.form)?;
-            if forms.len() < config.max_forms && forms.iter().all(|known| known.normal_form != candidate.form) {
-                forms.push(form(candidate.form));
-            }
-        }
+        offer(program, rules, &mut session, config, config.max_forms, &mut forms)?;
     }
     Ok(Normalized { forms, stats: session.stats })
 }
 
-fn form(normal_form: NormalForm) -> Form {
-    let (flops, bytes) = (flops(&normal_form), bytes_moved(&normal_form));
-    Form { normal_form, flops, bytes }
+/// Adds the best forms of the e-graph to `forms` until there are `count`.
+fn offer(
+    program: &Program,
+    rules: &RuleBase,
+    session: &mut Session,
+    config: &NormalizeConfig<'_>,
+    count: usize,
+    forms: &mut Vec<Form>,
+) -> Result<(), NormalizeError> {
+    let (snapshot, roots) = read(program, session)?;
+    for candidate in extract::extract(program, &snapshot, &roots, count, config.cost)? {
+        if forms.len() >= count || forms.iter().any(|known| known.normal_form == candidate.form) {
+            continue;
+        }
+        check_results(program, &candidate.form)?;
+        let derivation = derivation::derive(program, rules, session, &snapshot, &roots, &candidate, config)?;
+        if let Some(derivation) = derivation {
+            let (flops, bytes) = (flops(&candidate.form), bytes_moved(&candidate.form));
+            forms.push(Form { normal_form: candidate.form, derivation, flops, bytes });
+        }
+    }
+    Ok(())
 }
 
 fn rule_numerics(numerics: Numerics) -> moat_rules::Numerics {

@@ -72,6 +72,20 @@ impl Session {
     /// # Errors
     /// Rules that equate arrays of different shape or dtype.
     pub(super) fn saturate(&mut self, rulesets: &[String], limits: &Limits<'_>) -> Result<(), NormalizeError> {
+        self.saturate_until(rulesets, limits, |_| Ok(false)).map(|_| ())
+    }
+
+    /// [`Session::saturate`], ended early by `done`, which is asked after each round; its last
+    /// answer.
+    ///
+    /// # Errors
+    /// Rules that equate arrays of different shape or dtype.
+    pub(super) fn saturate_until(
+        &mut self,
+        rulesets: &[String],
+        limits: &Limits<'_>,
+        mut done: impl FnMut(&mut Session) -> Result<bool, NormalizeError>,
+    ) -> Result<bool, NormalizeError> {
         self.budget.refill(limits.matches);
         let before = self.stats.matches;
         loop {
@@ -98,11 +112,14 @@ impl Session {
                     // Terms made by the last matches need their facts all the same.
                     self.budget.refill(usize::MAX);
                     self.shapes()?;
-                    return Ok(());
+                    return done(self);
                 }
             }
+            if done(self)? {
+                return Ok(true);
+            }
             if !changed {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
