@@ -7,9 +7,13 @@
 pub mod affine;
 pub mod dtype;
 pub mod expr;
+pub mod inputs;
+pub mod interpret;
 pub mod nest;
 pub mod normal_form;
 pub mod numerics;
 pub mod scalar;
+pub mod scalar_eval;
 pub mod schedule;
 pub mod target;
+pub mod tensor;
