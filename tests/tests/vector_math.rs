@@ -6,6 +6,11 @@
 //! to its bound plus libm's own error against libm on many more points.
 
 #![expect(unsafe_code, reason = "calls the code that was compiled")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test: a failure panics, and the errors found are shown"
+)]
 
 use inkwell::attributes::AttributeLoc;
 use inkwell::context::Context;

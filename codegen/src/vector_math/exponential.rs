@@ -10,7 +10,7 @@ use inkwell::FloatPredicate;
 
 /// ln 2 in two parts; the sum has twice the precision.
 const LN_2_F32: (f64, f64) = (0.693_147_182_464_599_6, -1.904_654_212_125_933_6e-9);
-const LN_2_F64: (f64, f64) = (0.693_147_180_559_945_3, 2.319_046_813_846_299_6e-17);
+const LN_2_F64: (f64, f64) = (std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17);
 
 /// (eʳ − 1 − r) / r², relative error of the exponential 2^-28.
 const EXP_F32: [f64; 5] =

@@ -230,7 +230,7 @@ impl<'a, 'c> Lanes<'a, 'c> {
     pub(super) fn round_scaled(&self, x: Vector<'c>, factor: f64) -> Emit<Rounded<'c>> {
         let magic = self.float(self.width.magic());
         let sum = self.fma(x, self.float(factor), magic)?;
-        Ok(Rounded { value: self.sub(sum, magic)?, bits: self.to_bits(sum)? })
+        Ok(Rounded { value: self.sub(sum, magic)?, bits: self.bits_of(sum)? })
     }
 
     /// The larger of x and the constant; a NaN stays.
@@ -261,12 +261,12 @@ impl<'a, 'c> Lanes<'a, 'c> {
     }
 
     /// The bits of a float vector.
-    pub(super) fn to_bits(&self, x: Vector<'c>) -> Emit<Vector<'c>> {
+    pub(super) fn bits_of(&self, x: Vector<'c>) -> Emit<Vector<'c>> {
         self.expect_vector(self.builder.build_bit_cast(x, self.int_vector(), "")?)
     }
 
     /// The floats with these bits.
-    pub(super) fn from_bits(&self, x: Vector<'c>) -> Emit<Vector<'c>> {
+    pub(super) fn float_of(&self, x: Vector<'c>) -> Emit<Vector<'c>> {
         self.expect_vector(self.builder.build_bit_cast(x, self.vector(), "")?)
     }
 
@@ -346,7 +346,7 @@ impl<'a, 'c> Lanes<'a, 'c> {
 
     fn scale_bits(&self, x: Vector<'c>, n: Vector<'c>) -> Emit<Vector<'c>> {
         let shifted = self.shift_left(n, self.width.fraction_bits())?;
-        self.from_bits(self.int_add(self.to_bits(x)?, shifted)?)
+        self.float_of(self.int_add(self.bits_of(x)?, shifted)?)
     }
 
     /// AVX-512's `vscalef`, where the function under construction may use it.
@@ -474,7 +474,7 @@ impl<'a, 'c> Lanes<'a, 'c> {
     }
 
     /// A scalar as a vector of one lane; a vector as it is.
-    pub(super) fn to_vector(&self, value: BasicValueEnum<'c>) -> Emit<Vector<'c>> {
+    pub(super) fn as_vector(&self, value: BasicValueEnum<'c>) -> Emit<Vector<'c>> {
         match value {
             BasicValueEnum::VectorValue(vector) => Ok(vector),
             BasicValueEnum::FloatValue(_)

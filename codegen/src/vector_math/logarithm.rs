@@ -24,13 +24,13 @@ const LOG_F32: [f64; 9] = [
 
 /// (ln((1 + s)/(1 − s)) − 2s) / s³ in s², from fdlibm.
 const LOG_F64: [f64; 7] = [
-    6.666_666_666_666_735_13e-1,
-    3.999_999_999_940_941_908e-1,
-    2.857_142_874_366_239_149e-1,
-    2.222_219_843_214_978_396e-1,
-    1.818_357_216_161_805_012e-1,
-    1.531_383_769_920_937_332e-1,
-    1.479_819_860_511_658_591e-1,
+    0.6666666666666735,
+    0.3999999999940942,
+    0.2857142874366239,
+    0.22222198432149784,
+    0.1818357216161805,
+    0.15313837699209373,
+    0.14798198605116586,
 ];
 
 /// ln 2 with a high part of 42 bits, so that its product with an exponent is exact.
@@ -97,14 +97,14 @@ fn split<'c>(m: &Lanes<'_, 'c>, x: Vector<'c>, subnormal: bool) -> Emit<Split<'c
     } else {
         (x, m.float(bias))
     };
-    let shifted = m.int_add(m.to_bits(x)?, m.int(one - root_half))?;
+    let shifted = m.int_add(m.bits_of(x)?, m.int(one - root_half))?;
     let field = m.shift_right(shifted, fraction_bits)?;
     let field = match m.width {
         Width::F32 => m.int_to_float(field)?,
-        Width::F64 => m.from_bits(m.or(field, m.int(field_as_float))?)?,
+        Width::F64 => m.float_of(m.or(field, m.int(field_as_float))?)?,
     };
     let fraction = m.and(shifted, m.int((1 << fraction_bits) - 1))?;
-    let fraction = m.from_bits(m.int_add(fraction, m.int(root_half))?)?;
+    let fraction = m.float_of(m.int_add(fraction, m.int(root_half))?)?;
     Ok(Split { exponent: m.sub(field, bias)?, fraction })
 }
 

@@ -257,14 +257,14 @@ fn inlined_function<'c>(
     }
     let builder = context.create_builder();
     let m = Lanes::new(context, module, &builder, width, lanes.unwrap_or(1));
-    let argument: BasicTypeEnum<'c> = match lanes {
+    let argument: BasicMetadataTypeEnum<'c> = match lanes {
         Some(_) => m.vector().into(),
         None => m.element().into(),
     };
-    let parameters: Vec<BasicMetadataTypeEnum<'c>> = vec![argument.into(); function.arguments()];
-    let signature = match argument {
-        BasicTypeEnum::VectorType(vector) => vector.fn_type(&parameters, false),
-        _ => m.element().fn_type(&parameters, false),
+    let parameters = vec![argument; function.arguments()];
+    let signature = match lanes {
+        Some(_) => m.vector().fn_type(&parameters, false),
+        None => m.element().fn_type(&parameters, false),
     };
     let made = module.add_function(&name, signature, Some(Linkage::Internal));
     copy_target_attributes(caller, made);
@@ -274,7 +274,7 @@ fn inlined_function<'c>(
     builder.position_at_end(context.append_basic_block(made, "entry"));
     let mut inputs = Vec::new();
     for parameter in made.get_param_iter() {
-        inputs.push(m.to_vector(parameter)?);
+        inputs.push(m.as_vector(parameter)?);
     }
     let result = match (function, inputs.as_slice()) {
         (Function::Exp, &[x]) => exponential::exp(&m, x)?,

@@ -11,7 +11,7 @@ use inkwell::values::FunctionValue;
 use inkwell::{IntPredicate, module::Linkage};
 
 const HALF_PI_F32: [f64; 3] = [1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15];
-const HALF_PI_F64: [f64; 3] = [1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33];
+const HALF_PI_F64: [f64; 3] = [std::f64::consts::FRAC_PI_2, 6.123233995736766e-17, -1.4973849048591698e-33];
 
 /// (sin(r)/r − 1) / r² in r², relative error of the sine 2^-27.8.
 const SIN_F32: [f64; 3] = [-0.16666653752326965, 0.008332106284797192, -0.00019507884280756116];
@@ -66,7 +66,7 @@ pub(super) fn circular<'c>(
     let reduced = reduced_circular(m, which, x)?;
 
     let sign = m.width.sign_bit();
-    let magnitude = m.and(m.to_bits(x)?, m.int(sign - 1))?;
+    let magnitude = m.and(m.bits_of(x)?, m.int(sign - 1))?;
     let limit = reduction_limit(m.width);
     // One unsigned comparison: above the limit and below infinity and the NaNs.
     let above = m.int_sub(magnitude, m.int(limit + 1))?;
@@ -114,11 +114,11 @@ fn reduced_circular<'c>(m: &Lanes<'_, 'c>, which: Circular, x: Vector<'c>) -> Em
     let top = u64::from(m.width.bits()) - 2;
     let flip = m.shift_left(quadrant, top)?;
     let flip = match which {
-        Circular::Sin => m.xor(flip, m.to_bits(x)?)?,
+        Circular::Sin => m.xor(flip, m.bits_of(x)?)?,
         Circular::Cos => flip,
     };
     let flip = m.and(flip, m.int(m.width.sign_bit()))?;
-    m.from_bits(m.xor(m.to_bits(value)?, flip)?)
+    m.float_of(m.xor(m.bits_of(value)?, flip)?)
 }
 
 /// A function of this module that applies libm's to every lane. Not inlined: it is rarely called.
