@@ -147,13 +147,7 @@ impl<'a> Apply<'a> {
         self.storage[id] = Some(Storage { buffer, bases, strides: row_major(&extents), whole: true });
     }
 
-    pub(crate) fn buffer(
-        &mut self,
-        name: &str,
-        dtype: crate::dtype::DType,
-        len: usize,
-        role: BufferRole,
-    ) -> BufferId {
+    pub(crate) fn buffer(&mut self, name: &str, dtype: crate::dtype::DType, len: usize, role: BufferRole) -> BufferId {
         let mut unique = name.to_owned();
         let mut suffix = 1;
         while self.nest.buffers.iter().any(|b| b.name == unique) {
@@ -444,11 +438,8 @@ impl<'a> Apply<'a> {
                     format!("`{}` reads it through a reshape, so it must be stored whole", self.form.defs[reader].name),
                 );
             };
-            let touched: Vec<Interval> = indices
-                .iter()
-                .zip(extents)
-                .map(|(index, &extent)| clip(image(index, boxes), extent))
-                .collect();
+            let touched: Vec<Interval> =
+                indices.iter().zip(extents).map(|(index, &extent)| clip(image(index, boxes), extent)).collect();
             match regions.get_mut(source) {
                 None => {
                     regions.insert(*source, touched);
@@ -470,7 +461,9 @@ impl<'a> Apply<'a> {
             let inlined = &self.pieces[stage.id][stage.piece];
             let node = match inlined.loads.get(pack.load) {
                 Some(Some(node)) => *node,
-                Some(None) => return self.malformed(stage.id, format!("load {} was inlined; it cannot be packed", pack.load)),
+                Some(None) => {
+                    return self.malformed(stage.id, format!("load {} was inlined; it cannot be packed", pack.load));
+                }
                 None if inlined.loads.is_empty() && self.pieces[stage.id].len() > 1 => continue,
                 None => return self.malformed(stage.id, format!("there is no load {} to pack", pack.load)),
             };
@@ -510,10 +503,8 @@ impl<'a> Apply<'a> {
             }
             Source::Def(id) => {
                 let Some(storage) = &self.storage[id] else {
-                    return self.malformed(
-                        id,
-                        format!("`{}` reads it before it is computed", self.form.defs[reader].name),
-                    );
+                    return self
+                        .malformed(id, format!("`{}` reads it before it is computed", self.form.defs[reader].name));
                 };
                 match access {
                     Access::Flat(form) if storage.whole => {
@@ -549,7 +540,8 @@ impl<'a> Apply<'a> {
             let range = self.limits(&stage.axes[spec.axis], &stage.axes);
             for form in stage.axes[spec.axis].domain.lo.iter().chain(&stage.axes[spec.axis].domain.hi) {
                 if form.terms.iter().any(|&(axis, _)| stage.axes[axis].var.is_none()) {
-                    return self.malformed(stage.id, format!("axis {} stands before one its bounds depend on", spec.axis));
+                    return self
+                        .malformed(stage.id, format!("axis {} stands before one its bounds depend on", spec.axis));
                 }
             }
             let var = self.variable(&stage.axes[spec.axis].name.clone(), &range);

@@ -80,7 +80,8 @@ fn mergeable(form: &NormalForm, id: DefId) -> Option<usize> {
         let both_points = axis + 1 < def.axes.len();
         let both_folds = axis >= def.axes.len();
         (both_points || both_folds)
-            && forms(&form.params, piece).all(|form| form.coefficient(axis) == form.coefficient(axis + 1) * extents[axis + 1])
+            && forms(&form.params, piece)
+                .all(|form| form.coefficient(axis) == form.coefficient(axis + 1) * extents[axis + 1])
     })
 }
 

@@ -21,7 +21,8 @@ pub struct Work {
 
 /// Counts the work of `nest`.
 pub fn work(nest: &LoopNest) -> Work {
-    let mut count = Count { values: vec![0; nest.vars.len()], flops: 0, reads: BTreeMap::new(), writes: BTreeMap::new() };
+    let mut count =
+        Count { values: vec![0; nest.vars.len()], flops: 0, reads: BTreeMap::new(), writes: BTreeMap::new() };
     for node in &nest.body {
         count.node(node);
     }
@@ -29,7 +30,9 @@ pub fn work(nest: &LoopNest) -> Work {
         touched
             .iter()
             .filter(|&(&buffer, _)| nest.buffers[buffer].role != BufferRole::Private)
-            .map(|(&buffer, &times)| times.min(nest.buffers[buffer].len as u64) * nest.buffers[buffer].dtype.bytes() as u64)
+            .map(|(&buffer, &times)| {
+                times.min(nest.buffers[buffer].len as u64) * nest.buffers[buffer].dtype.bytes() as u64
+            })
             .sum()
     };
     Work { flops: count.flops, bytes: bytes(&count.reads) + bytes(&count.writes) }
@@ -72,19 +75,23 @@ impl Count {
         let axes: Vec<&crate::nest::TileAxis> = tile.points.iter().chain(&tile.folds).collect();
         let terms = self.points(&axes);
         let stores = self.points(&axes[..tile.points.len()]);
-        let operations: u64 = tile.value.iter().map(|node| match node {
-            TileScalar::Load { .. } => 0,
-            TileScalar::Compute(node) => match &node.op {
-                ScalarOp::Unary(..) | ScalarOp::Binary(..) if node.dtype != crate::dtype::DType::Bool => 1,
-                ScalarOp::Unary(..)
-                | ScalarOp::Binary(..)
-                | ScalarOp::Load(..)
-                | ScalarOp::Const(_)
-                | ScalarOp::Index(_)
-                | ScalarOp::Where(..)
-                | ScalarOp::Cast(_) => 0,
-            },
-        }).sum();
+        let operations: u64 = tile
+            .value
+            .iter()
+            .map(|node| match node {
+                TileScalar::Load { .. } => 0,
+                TileScalar::Compute(node) => match &node.op {
+                    ScalarOp::Unary(..) | ScalarOp::Binary(..) if node.dtype != crate::dtype::DType::Bool => 1,
+                    ScalarOp::Unary(..)
+                    | ScalarOp::Binary(..)
+                    | ScalarOp::Load(..)
+                    | ScalarOp::Const(_)
+                    | ScalarOp::Index(_)
+                    | ScalarOp::Where(..)
+                    | ScalarOp::Cast(_) => 0,
+                },
+            })
+            .sum();
         self.flops += terms * (operations + u64::from(tile.fold.is_some()));
         for node in &tile.value {
             if let TileScalar::Load { buffer, .. } = node {
@@ -99,9 +106,9 @@ impl Count {
         let Some((axis, rest)) = axes.split_first() else { return 1 };
         let (lo, hi) = self.bounds(&axis.range);
         let length = u64::try_from(hi - lo).unwrap_or(0);
-        let used = rest.iter().any(|later| {
-            later.range.lo.iter().chain(&later.range.hi).any(|form| form.coefficient(axis.var) != 0)
-        });
+        let used = rest
+            .iter()
+            .any(|later| later.range.lo.iter().chain(&later.range.hi).any(|form| form.coefficient(axis.var) != 0));
         if !used {
             return if length == 0 { 0 } else { length * self.points(rest) };
         }

@@ -12,7 +12,6 @@ use crate::journal::{self, Journal, sync_directory};
 use crate::row::Row;
 use etcetera::BaseStrategy;
 use polars::prelude::{DataFrame, ParquetReader, ParquetWriter, PolarsError, SerReader};
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -111,17 +110,12 @@ impl CostDb {
     /// # Errors
     /// If the journal cannot be created.
     pub fn record(&self) -> Result<Recording, CostDbError> {
+        // The time sorts, the random part makes it unique also among machines that share a directory.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut attempt = 0_u32;
-        loop {
-            let run_id = format!("{:013}-{}-{attempt}", now.as_millis(), std::process::id());
-            match Journal::create(&self.journals(), &run_id) {
-                Ok(journal) => return Ok(Recording { db: self.clone(), run_id, journal }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
-                Err(source) => {
-                    return Err(CostDbError::Io { action: "create a journal in", path: self.journals(), source });
-                }
-            }
+        let run_id = format!("{:013}-{:016x}", now.as_millis(), rand::random::<u64>());
+        match Journal::create(&self.journals(), &run_id) {
+            Ok(journal) => Ok(Recording { db: self.clone(), run_id, journal }),
+            Err(source) => Err(CostDbError::Io { action: "create a journal in", path: self.journals(), source }),
         }
     }
 
@@ -147,13 +141,11 @@ impl CostDb {
                 Err(error) => contents.warnings.push(format!("{}: {error}", path.display())),
             }
         }
-        let mut folded = BTreeSet::new();
         for path in list(&self.parts(), "parquet")? {
             let Some(run_id) = stem(&path) else { continue };
             match read_part(&path) {
                 Ok(rows) => {
                     runs.retain(|(run, _)| *run != run_id);
-                    folded.insert(run_id.clone());
                     runs.push((run_id, rows));
                 }
                 Err(error) => contents.warnings.push(error.to_string()),

@@ -15,8 +15,10 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ffi::c_void;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::time::Instant;
 
 /// What can go wrong.
@@ -298,9 +300,9 @@ fn fma_gflops(target: &Target, element: &str, bytes: usize) -> Result<f64, Machi
     let operations = 2.0 * (iterations * ACCUMULATORS * lanes) as f64;
     let rate = |code: &Code, data: &mut Vec<u8>| {
         let start = Instant::now();
-        // SAFETY: the module reads and writes `ACCUMULATORS + 2` vectors from its only pointer, unaligned, and `data`
+        // SAFETY: the module reads and writes `ACCUMULATORS + 2` vectors from the workspace, unaligned, and `data`
         // has that many.
-        unsafe { code.call(&[data.as_mut_ptr()]) };
+        unsafe { code.entry()(ptr::null(), ptr::null(), data.as_mut_ptr().cast()) };
         operations / start.elapsed().as_secs_f64() / 1e9
     };
     Ok(best_rate(|| rate(&code, &mut data)))
@@ -322,7 +324,7 @@ fn fma_module(element: &str, lanes: usize, iterations: usize) -> String {
     let suffix = if element == "float" { "f32" } else { "f64" };
     let intrinsic = format!("@llvm.fma.v{lanes}{suffix}");
     let mut text = format!("declare {vector} {intrinsic}({vector}, {vector}, {vector})\n");
-    text.push_str("define void @kernel(ptr %data) {\nentry:\n");
+    text.push_str("define i32 @kernel(ptr %inputs, ptr %outputs, ptr %data) {\nentry:\n");
     let slot = |text: &mut String, name: &str, at: usize| {
         let _ = writeln!(text, "  %p.{name} = getelementptr {vector}, ptr %data, i64 {at}");
         let _ = writeln!(text, "  %{name} = load {vector}, ptr %p.{name}, align 1");
@@ -344,7 +346,7 @@ fn fma_module(element: &str, lanes: usize, iterations: usize) -> String {
     for at in 0..ACCUMULATORS {
         let _ = writeln!(text, "  store {vector} %n{at}, ptr %p.a{at}, align 1");
     }
-    text.push_str("  ret void\n}\n");
+    text.push_str("  ret i32 0\n}\n");
     text
 }
 
@@ -355,12 +357,14 @@ fn triad_gb_s(target: &Target) -> Result<f64, MachineError> {
     let lanes = target.lanes(8);
     let code = compile(target, &triad_module(lanes, elements / lanes), "memory bandwidth")?;
     let mut arrays = [vec![0.0_f64; elements], vec![1.0; elements], vec![2.0; elements]];
-    let pointers: Vec<*mut u8> = arrays.iter_mut().map(|array| array.as_mut_ptr().cast()).collect();
+    let [written, read @ ..] = &mut arrays;
+    let inputs = read.each_ref().map(|array| array.as_ptr().cast::<c_void>());
+    let outputs = [written.as_mut_ptr().cast::<c_void>()];
     let bytes = 3.0 * 8.0 * elements as f64;
     Ok(best_rate(|| {
         let start = Instant::now();
-        // SAFETY: the module writes the first array and reads the others, `elements` elements of each at most.
-        unsafe { code.call(&pointers) };
+        // SAFETY: the module writes the output and reads the inputs, `elements` elements of each at most.
+        unsafe { code.entry()(inputs.as_ptr(), outputs.as_ptr(), ptr::null_mut()) };
         bytes / start.elapsed().as_secs_f64() / 1e9
     }))
 }
@@ -371,8 +375,12 @@ fn triad_module(lanes: usize, count: usize) -> String {
     let intrinsic = format!("@llvm.fma.v{lanes}f64");
     format!(
         "declare {vector} {intrinsic}({vector}, {vector}, {vector})
-define void @kernel(ptr noalias %a, ptr noalias %b, ptr noalias %c) {{
+define i32 @kernel(ptr %inputs, ptr %outputs, ptr %workspace) {{
 entry:
+  %b = load ptr, ptr %inputs
+  %c.slot = getelementptr ptr, ptr %inputs, i64 1
+  %c = load ptr, ptr %c.slot
+  %a = load ptr, ptr %outputs
   %one = insertelement {vector} poison, double 3.0, i64 0
   %three = shufflevector {vector} %one, {vector} poison, <{lanes} x i32> zeroinitializer
   br label %loop
@@ -389,7 +397,7 @@ loop:
   %more = icmp ult i64 %i.next, {count}
   br i1 %more, label %loop, label %exit
 exit:
-  ret void
+  ret i32 0
 }}
 "
     )

@@ -355,8 +355,9 @@ fn unexpected(reply: Reply) -> Ending {
 fn describe(wrong: &Wrong) -> String {
     match wrong {
         Wrong::Element { output, set, index, got, expected, bound, .. } => {
-            format!("{output}[{index}] (flat) is {got:e}, expected {expected:e} within {bound:e} (input set {set})")
+            format!("{output}[{index}] (flat) is {got}, expected {expected} within {bound} (input set {set})")
         }
+        Wrong::Status { status, .. } => format!("the kernel returned status {status}"),
         Wrong::Stray { buffer, set, .. } => format!("memory around `{buffer}` was written (input set {set})"),
     }
 }

@@ -12,6 +12,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
+use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -19,6 +20,9 @@ use std::time::Instant;
 
 /// Workspaces are aligned to this many bytes.
 const WORKSPACE_ALIGN: usize = 64;
+
+/// Fills outputs before a call: NaN for floats, unlikely for integers, no bool; one for each parity of the input set.
+const POISON: [u8; 2] = [0xff, 0xa5];
 
 /// Serves requests until the stream ends.
 ///
@@ -44,7 +48,12 @@ pub fn serve(requests: &mut impl Read, replies: &mut impl Write) -> io::Result<(
     send(replies, &Reply::Ready)?;
     while let Some(request) = receive::<Request>(requests)? {
         let reply = worker.answer(request, replies);
-        send(replies, &reply.unwrap_or_else(|error| Reply::Failed { message: error.to_string() }))?;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(Fault::Wrong(wrong)) => Reply::Wrong(wrong),
+            Err(Fault::Io(error)) => Reply::Failed { message: error.to_string() },
+        };
+        send(replies, &reply)?;
     }
     Ok(())
 }
@@ -103,13 +112,23 @@ impl Worker {
         Ok(Worker { setup, data, kernels: BTreeMap::new(), timing: None, expected })
     }
 
-    fn answer(&mut self, request: Request, replies: &mut impl Write) -> io::Result<Reply> {
+    fn answer(&mut self, request: Request, replies: &mut impl Write) -> Result<Reply, Fault> {
         match request {
             Request::Prepare(_) => Ok(Reply::Failed { message: "prepared twice".to_owned() }),
             Request::Compile { id, source } => Ok(self.compile(id, &source)),
             Request::Check { id } => self.check(id, replies),
-            Request::Time { id, sampling } => self.time(id, &sampling, replies),
-            Request::Compare { ids, rounds, batch_ns } => self.compare(&ids, rounds, batch_ns, replies),
+            Request::Time { id, sampling } => {
+                let mut buffers = self.timing_buffers()?;
+                let reply = self.time(id, &sampling, &mut buffers, replies);
+                self.timing = Some(buffers);
+                reply
+            }
+            Request::Compare { ids, rounds, batch_ns } => {
+                let mut buffers = self.timing_buffers()?;
+                let reply = self.compare(&ids, rounds, batch_ns, &mut buffers, replies);
+                self.timing = Some(buffers);
+                reply
+            }
             Request::Drop { id } => {
                 self.kernels.remove(&id);
                 Ok(Reply::Ready)
@@ -132,11 +151,7 @@ impl Worker {
                 Code::compile(text, &options).map(|code| Kernel { code, workspace_bytes: *workspace_bytes })
             }
         };
-        let wanted = self.setup.arguments.len() + 1;
         match compiled {
-            Ok(kernel) if kernel.code.pointers() != wanted => {
-                Reply::Refused { message: format!("the entry takes {} pointers, not {wanted}", kernel.code.pointers()) }
-            }
             Ok(kernel) => {
                 let workspace_bytes = kernel.workspace_bytes;
                 self.kernels.insert(id, kernel);
@@ -146,44 +161,36 @@ impl Worker {
         }
     }
 
-    fn check(&self, id: u64, replies: &mut impl Write) -> io::Result<Reply> {
+    fn check(&self, id: u64, replies: &mut impl Write) -> Result<Reply, Fault> {
         let kernel = self.kernel(id)?;
         let mut worst = 0.0_f64;
         let mut call_ns = f64::INFINITY;
         for set in 0..self.setup.sets.len() {
             let buffers = self.buffers(set, true)?;
-            let workspace = workspace(kernel, Align::End(WORKSPACE_ALIGN))?;
+            let call = self.call(id, kernel, &buffers, Align::End(WORKSPACE_ALIGN))?;
             send(replies, &Reply::Calling { expected_ns: 0.0 })?;
-            call_ns = call_ns.min(run(kernel, &buffers, &workspace, 1));
+            call_ns = call_ns.min(run(&call, 1)?);
             send(replies, &Reply::Called)?;
-            match self.compare_outputs(id, set, &buffers) {
-                Ok(fraction) => worst = worst.max(fraction),
-                Err(wrong) => return Ok(Reply::Wrong(wrong)),
-            }
+            worst = worst.max(self.compare_outputs(id, set, &buffers)?);
             let named = self.setup.arguments.iter().map(|argument| argument.name.as_str()).chain(["workspace"]);
-            for (name, buffer) in named.zip(buffers.iter().chain([&workspace])) {
+            for (name, buffer) in named.zip(buffers.iter().chain([&call.workspace])) {
                 if !buffer.slack_is_intact() {
-                    return Ok(Reply::Wrong(Wrong::Stray { id, buffer: name.to_owned(), set }));
+                    return Err(Wrong::Stray { id, buffer: name.to_owned(), set }.into());
                 }
             }
         }
         Ok(Reply::Correct { error_fraction: worst, call_ns })
     }
 
-    fn time(&mut self, id: u64, sampling: &Sampling, replies: &mut impl Write) -> io::Result<Reply> {
-        let buffers = self.timing_buffers()?;
-        let reply = self.sample(id, sampling, &buffers, replies);
-        self.timing = Some(buffers);
-        reply
-    }
-
-    fn sample(&self, id: u64, sampling: &Sampling, buffers: &[Guarded], replies: &mut impl Write) -> io::Result<Reply> {
-        let kernel = self.kernel(id)?;
-        let workspace = workspace(kernel, Align::Start)?;
-        let (wrong, estimate) = self.warm_up(id, kernel, buffers, &workspace, sampling.batch_ns, replies)?;
-        if let Some(wrong) = wrong {
-            return Ok(Reply::Wrong(wrong));
-        }
+    fn time(
+        &self,
+        id: u64,
+        sampling: &Sampling,
+        buffers: &mut [Guarded],
+        replies: &mut impl Write,
+    ) -> Result<Reply, Fault> {
+        let call = self.call(id, self.kernel(id)?, buffers, Align::Start)?;
+        let estimate = self.warm_up(&call, buffers, sampling.batch_ns, replies)?;
         let calls = batch(estimate, sampling.batch_ns);
         let mut samples = Vec::new();
         let mut spent = 0.0;
@@ -191,7 +198,7 @@ impl Worker {
             && (samples.len() < sampling.min_samples || spent < sampling.budget_ns)
         {
             send(replies, &Reply::Calling { expected_ns: estimate * f64::from(calls) })?;
-            let sample = run(kernel, buffers, &workspace, calls);
+            let sample = run(&call, calls)?;
             samples.push(sample);
             spent += sample * f64::from(calls);
             let hopeless = sampling.hopeless_ns.is_some_and(|limit| samples.iter().all(|&sample| sample > limit));
@@ -203,70 +210,81 @@ impl Worker {
         Ok(Reply::Samples(samples))
     }
 
-    /// Calls until caches and predictors have settled, checks what was computed, and estimates one call's time.
+    /// Calls until caches and predictors have settled, checks what was computed into poisoned outputs, and estimates
+    /// one call's time.
     fn warm_up(
         &self,
-        id: u64,
-        kernel: &Kernel,
-        buffers: &[Guarded],
-        workspace: &Guarded,
+        call: &Call<'_>,
+        buffers: &mut [Guarded],
         batch_ns: f64,
         replies: &mut impl Write,
-    ) -> io::Result<(Option<Wrong>, f64)> {
+    ) -> Result<f64, Fault> {
+        for (argument, buffer) in self.setup.arguments.iter().zip(buffers.iter_mut()) {
+            if argument.output {
+                buffer.bytes_mut().fill(POISON[0]);
+            }
+        }
         let mut estimate = f64::INFINITY;
         let mut spent = 0.0;
         let mut calls = 0;
         while calls < 2 || (spent < batch_ns && calls < 1000) {
             let expected_ns = if estimate.is_finite() { estimate } else { 0.0 };
             send(replies, &Reply::Calling { expected_ns })?;
-            let sample = run(kernel, buffers, workspace, 1);
+            let sample = run(call, 1)?;
             estimate = estimate.min(sample);
             spent += sample;
             calls += 1;
         }
         send(replies, &Reply::Called)?;
-        Ok((self.compare_outputs(id, 0, buffers).err(), estimate))
+        self.compare_outputs(call.id, 0, buffers)?;
+        Ok(estimate)
     }
 
-    fn compare(&mut self, ids: &[u64], rounds: usize, batch_ns: f64, replies: &mut impl Write) -> io::Result<Reply> {
-        let buffers = self.timing_buffers()?;
-        let reply = self.interleave(ids, rounds, batch_ns, &buffers, replies);
-        self.timing = Some(buffers);
-        reply
-    }
-
-    fn interleave(
+    fn compare(
         &self,
         ids: &[u64],
         rounds: usize,
         batch_ns: f64,
-        buffers: &[Guarded],
+        buffers: &mut [Guarded],
         replies: &mut impl Write,
-    ) -> io::Result<Reply> {
+    ) -> Result<Reply, Fault> {
         let mut entries = Vec::with_capacity(ids.len());
         for &id in ids {
-            let kernel = self.kernel(id)?;
-            let workspace = workspace(kernel, Align::Start)?;
-            let (wrong, estimate) = self.warm_up(id, kernel, buffers, &workspace, batch_ns, replies)?;
-            if let Some(wrong) = wrong {
-                return Ok(Reply::Wrong(wrong));
-            }
-            entries.push((kernel, workspace, estimate));
+            let call = self.call(id, self.kernel(id)?, buffers, Align::Start)?;
+            let estimate = self.warm_up(&call, buffers, batch_ns, replies)?;
+            entries.push((call, estimate));
         }
         let mut samples = vec![Vec::with_capacity(rounds); ids.len()];
         for round in 0..rounds {
             for turn in 0..entries.len() {
                 let at = (round + turn) % entries.len();
-                let (kernel, workspace, estimate) = &entries[at];
+                let (call, estimate) = &entries[at];
                 let calls = batch(*estimate, batch_ns);
                 send(replies, &Reply::Calling { expected_ns: estimate * f64::from(calls + 1) })?;
                 // The predecessor left its own data in the caches: one call is not counted.
-                run(kernel, buffers, workspace, 1);
-                samples[at].push(run(kernel, buffers, workspace, calls));
+                run(call, 1)?;
+                samples[at].push(run(call, calls)?);
             }
         }
         send(replies, &Reply::Called)?;
         Ok(Reply::Rounds(samples))
+    }
+
+    /// A kernel on these buffers, with a fresh poisoned workspace.
+    fn call<'k>(&self, id: u64, kernel: &'k Kernel, buffers: &[Guarded], align: Align) -> io::Result<Call<'k>> {
+        let mut workspace = Guarded::new(kernel.workspace_bytes, align)?;
+        workspace.bytes_mut().fill(POISON[0]);
+        let pointers = |output: bool| {
+            let arguments = self.setup.arguments.iter().zip(buffers);
+            arguments.filter(move |(argument, _)| argument.output == output).map(|(_, buffer)| buffer.pointer())
+        };
+        Ok(Call {
+            id,
+            kernel,
+            inputs: pointers(false).map(|pointer| pointer.cast_const().cast()).collect(),
+            outputs: pointers(true).map(<*mut u8>::cast).collect(),
+            workspace,
+        })
     }
 
     fn kernel(&self, id: u64) -> io::Result<&Kernel> {
@@ -282,7 +300,7 @@ impl Worker {
 
     /// Fresh buffers with the inputs of a set; outputs poisoned, differently in each set.
     fn buffers(&self, set: usize, checked: bool) -> io::Result<Vec<Guarded>> {
-        let poison = if set % 2 == 0 { 0xff } else { 0xa5 };
+        let poison = POISON[set % POISON.len()];
         let mut buffers = Vec::with_capacity(self.setup.arguments.len());
         for (argument, place) in self.setup.arguments.iter().zip(&self.setup.sets[set]) {
             let align = if checked { Align::End(argument.dtype.bytes()) } else { Align::Start };
@@ -310,10 +328,22 @@ impl Worker {
     }
 }
 
-fn workspace(kernel: &Kernel, align: Align) -> io::Result<Guarded> {
-    let mut workspace = Guarded::new(kernel.workspace_bytes, align)?;
-    workspace.bytes_mut().fill(0xff);
-    Ok(workspace)
+/// Why a request about a kernel has no result.
+enum Fault {
+    Wrong(Wrong),
+    Io(io::Error),
+}
+
+impl From<Wrong> for Fault {
+    fn from(wrong: Wrong) -> Fault {
+        Fault::Wrong(wrong)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Io(error)
+    }
 }
 
 /// Calls so often that a sample takes `batch_ns`.
@@ -323,15 +353,27 @@ fn batch(estimate_ns: f64, batch_ns: f64) -> u32 {
 }
 
 /// Calls a kernel `calls` times; the mean time of one, in nanoseconds.
-fn run(kernel: &Kernel, buffers: &[Guarded], workspace: &Guarded, calls: u32) -> f64 {
-    let pointers: Vec<*mut u8> = buffers.iter().chain([workspace]).map(Guarded::pointer).collect();
+fn run(call: &Call<'_>, calls: u32) -> Result<f64, Wrong> {
+    let entry = call.kernel.code.entry();
+    let (inputs, outputs, workspace) = (call.inputs.as_ptr(), call.outputs.as_ptr(), call.workspace.pointer());
+    let mut status = 0;
     let start = Instant::now();
     for _ in 0..calls {
         // SAFETY: the pointers are those of buffers of the sizes that the kernel was made for. Whether it keeps to
         // them is what this process, which may die of it, finds out.
-        unsafe { kernel.code.call(&pointers) };
+        status |= unsafe { entry(inputs, outputs, workspace.cast()) };
     }
-    nanoseconds(start) / f64::from(calls)
+    let elapsed = nanoseconds(start);
+    if status == 0 { Ok(elapsed / f64::from(calls)) } else { Err(Wrong::Status { id: call.id, status }) }
+}
+
+/// A kernel with the addresses that it is called on.
+struct Call<'k> {
+    id: u64,
+    kernel: &'k Kernel,
+    inputs: Vec<*const c_void>,
+    outputs: Vec<*mut c_void>,
+    workspace: Guarded,
 }
 
 fn nanoseconds(start: Instant) -> f64 {
@@ -344,9 +386,9 @@ fn compare_output(id: u64, set: usize, argument: &Argument, bytes: &[u8], expect
         output: argument.name.clone(),
         set,
         index,
-        got: element(argument.dtype, bytes, index),
-        expected,
-        bound,
+        got: format!("{:e}", element(argument.dtype, bytes, index)),
+        expected: format!("{expected:e}"),
+        bound: format!("{bound:e}"),
     };
     match expected {
         Expected::Exact(reference) => {

@@ -68,8 +68,8 @@ pub struct Setup {
 /// What a worker is asked to run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Source {
-    /// A module in LLVM's textual IR with a function `entry` of type `void (ptr, ptr, …)`: one pointer for each
-    /// argument, in order, then one to the workspace.
+    /// A module in LLVM's textual IR with a function `entry` of type `i32 (ptr, ptr, ptr)`: an array of the parameters'
+    /// addresses, one of the outputs', the workspace; it returns 0.
     Ir {
         /// The module.
         text: String,
@@ -154,12 +154,19 @@ pub enum Wrong {
         set: usize,
         /// Flat index of the element that is off most.
         index: usize,
-        /// What the kernel wrote.
-        got: f64,
+        /// What the kernel wrote, in decimal (JSON has no NaN).
+        got: String,
         /// The reference.
-        expected: f64,
+        expected: String,
         /// How far it might be off.
-        bound: f64,
+        bound: String,
+    },
+    /// The kernel returned another status than 0.
+    Status {
+        /// Which kernel.
+        id: u64,
+        /// The status.
+        status: i32,
     },
     /// Memory before an argument or a workspace was written.
     Stray {

@@ -1,5 +1,0 @@
-//! stub
-/// x
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
