@@ -23,6 +23,9 @@ pub(crate) struct PackedLoad {
     starts: Vec<(usize, Interval)>,
 }
 
+/// Scalar moves that are written out in a copy that no vector load can make.
+const SCALAR_MOVES: usize = 8;
+
 /// One digit of the layout.
 struct Digit {
     axis: usize,
@@ -144,16 +147,17 @@ pub(crate) fn pack(
         }
     }
     let point = |axis: usize| Affine::variable(local[axis].last().map_or(0, |&(_, var)| var));
-    if let Some(fastest) = points.last_mut() {
-        let longest = digits.iter().rev().find(|digit| digit.block == 1).map_or(1, |digit| {
-            digits
-                .iter()
-                .rev()
-                .find(|outer| outer.axis == digit.axis && outer.block > 1)
-                .map_or(axes[digit.axis].hull.extent, |outer| outer.block)
-        });
-        while i64::try_from(fastest.lanes).unwrap_or(i64::MAX) * 2 <= longest && fastest.lanes * 2 <= lanes {
-            fastest.lanes *= 2;
+    if let (Some(fastest), Some(digit)) = (points.last_mut(), digits.iter().rev().find(|digit| digit.block == 1)) {
+        let outer = digits.iter().rev().find(|outer| outer.axis == digit.axis && outer.block > 1);
+        let longest = outer.map_or(axes[digit.axis].hull.extent, |outer| outer.block);
+        // Contiguous on both sides: vectors. Otherwise a gather would cost more than scalar moves.
+        let (size, limit) = if address.axes.coefficient(digit.axis) == 1 {
+            (&mut fastest.lanes, lanes)
+        } else {
+            (&mut fastest.unroll, SCALAR_MOVES)
+        };
+        while i64::try_from(*size).unwrap_or(i64::MAX) * 2 <= longest && *size * 2 <= limit {
+            *size *= 2;
         }
     }
     let tile = Tile {
