@@ -7,13 +7,17 @@
 pub mod affine;
 pub mod apply;
 pub mod dtype;
+pub mod evaluate_form;
+pub mod evaluate_nest;
 pub mod expr;
 pub mod inline;
 pub mod inputs;
 pub mod interpret;
 pub mod lower;
 pub mod nest;
+pub mod nest_verify;
 pub mod normal_form;
+pub mod normal_form_verify;
 pub mod numerics;
 mod pack;
 pub mod region;
