@@ -1,3 +1,5 @@
 //! moat
 
+pub mod abi;
+pub mod artifact;
 pub mod vector_math;
