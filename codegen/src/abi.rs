@@ -177,13 +177,13 @@ pub struct Interface {
     pub outputs: Vec<Argument>,
     /// Whether the Python function returns a tuple, also one of a single array.
     pub returns_tuple: bool,
-    /// Scratch that the kernel needs.
+    /// Scratch that the kernel needs; the code generator's answer, 0 before it was asked.
     pub workspace_bytes: usize,
 }
 
 impl Interface {
     /// The interface of a program whose normal form is compiled to a kernel.
-    pub fn new(program: &Program, form: &NormalForm, workspace_bytes: usize) -> Interface {
+    pub fn new(program: &Program, form: &NormalForm) -> Interface {
         let inputs = form.params.iter().map(|param| Argument {
             name: param.name.clone(),
             dtype: param.dtype,
@@ -198,7 +198,7 @@ impl Interface {
             inputs: inputs.collect(),
             outputs: outputs.collect(),
             returns_tuple: program.returns_tuple,
-            workspace_bytes,
+            workspace_bytes: 0,
         }
     }
 

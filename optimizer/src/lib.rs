@@ -5,11 +5,17 @@
 //! clock or a random source, and nothing prints.
 
 pub mod affine;
+pub mod apply;
 pub mod dtype;
 pub mod expr;
+pub mod inline;
+pub mod lower;
 pub mod nest;
 pub mod normal_form;
 pub mod numerics;
+mod pack;
+pub mod region;
 pub mod scalar;
 pub mod schedule;
 pub mod target;
+pub mod work;

@@ -1,1 +1,3 @@
-//! moat
+//! What the tests share: sample programs and forms.
+
+pub mod forms;

@@ -1,14 +1,15 @@
 //! The C header of a kernel.
 
 use super::{Compiled, fill, signature_text, type_text};
-use crate::abi::{Interface, Status, WORKSPACE_ALIGN, checked_features};
+use crate::abi::{Status, WORKSPACE_ALIGN, checked_features};
 use moat_optimizer::dtype::DType;
 use std::fmt::Write;
 
 const TEMPLATE: &str = include_str!("kernel.h.template");
 
 /// The header's text.
-pub(super) fn text(stem: &str, interface: &Interface, compiled: &Compiled) -> String {
+pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
+    let interface = &compiled.interface;
     let mut statuses = String::new();
     for status in Status::ALL {
         let _ = writeln!(statuses, "  MOAT_{} = {}, /* {} */", status.name(), status.code(), status.message());

@@ -1,7 +1,7 @@
 //! A kernel as files that other programs use.
 //!
-//! Input: the compiled kernel in memory ([`Compiled`]), its interface, and records about it as
-//! JSON. Output: a folder `<stem>/` with
+//! Input: a loop nest and its interface, compiled in memory ([`compile`]), and records about it as
+//! JSON. Output of [`write`]: a folder `<stem>/` with
 //!
 //! | file | what |
 //! |---|---|
@@ -15,12 +15,18 @@
 //! The folder is made beside its place and renamed into it, so that a reader sees the old kernel
 //! or the new one and an interrupted write leaves neither half. The stem may be any file name; the
 //! names in C and Python come from the function. This module and its children write files and run
-//! the linker; they compile nothing.
+//! the linker; they decide nothing about the code.
 
 mod header;
 mod python;
 
-use crate::abi::Interface;
+use crate::abi::{self, AbiError, Interface};
+use crate::emit::{CompileOptions, emit};
+use crate::error::CodegenError;
+use crate::passes;
+use inkwell::context::Context;
+use moat_optimizer::nest::{BufferRole, LoopNest};
+use moat_optimizer::target::Target;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -36,10 +42,61 @@ pub struct Compiled {
     pub ir: String,
     /// The assembly.
     pub assembly: String,
+    /// The kernel's interface.
+    pub interface: Interface,
     /// LLVM's feature string of the target.
     pub features: String,
     /// Threads that the kernel divides its work among; above 1 it needs libgomp.
     pub threads: usize,
+}
+
+/// Compiles `nest` with its checked entry. The interface names the function and the shapes; its
+/// workspace is filled in.
+///
+/// # Errors
+/// A nest that cannot be compiled, or whose parameters and results are not the interface's.
+pub fn compile(nest: &LoopNest, interface: &Interface, options: &CompileOptions) -> Result<Compiled, ArtifactError> {
+    compare(nest, interface)?;
+    let options = CompileOptions { function: interface.function.clone(), ..options.clone() };
+    let context = Context::create();
+    let emitted = emit(&context, nest, &options)?;
+    let interface = Interface { workspace_bytes: emitted.workspace.bytes, ..interface.clone() };
+    let Target { triple, features, .. } = &options.target;
+    abi::add_checked_entry(&context, &emitted.module, &interface, triple, features)?;
+    passes::optimise(&emitted.module, &emitted.machine)?;
+    Ok(Compiled {
+        object: passes::object(&emitted.module, &emitted.machine)?,
+        ir: passes::ir_text(&emitted.module),
+        assembly: passes::assembly(&emitted.module, &emitted.machine)?,
+        interface,
+        features: features.clone(),
+        threads: options.threads,
+    })
+}
+
+/// The nest's parameters and results are those of the interface, in number, type and size.
+fn compare(nest: &LoopNest, interface: &Interface) -> Result<(), ArtifactError> {
+    let (mut inputs, mut outputs) = (0, 0);
+    for buffer in &nest.buffers {
+        let argument = match buffer.role {
+            BufferRole::Param(at) => {
+                inputs += 1;
+                interface.inputs.get(at)
+            }
+            BufferRole::Output(at) => {
+                outputs += 1;
+                interface.outputs.get(at)
+            }
+            BufferRole::Shared | BufferRole::Private => continue,
+        };
+        if argument.is_none_or(|argument| argument.dtype != buffer.dtype || argument.elements() != buffer.len) {
+            return Err(ArtifactError::WrongInterface { buffer: buffer.name.clone() });
+        }
+    }
+    if (inputs, outputs) != (interface.inputs.len(), interface.outputs.len()) {
+        return Err(ArtifactError::WrongInterface { buffer: interface.function.clone() });
+    }
+    Ok(())
 }
 
 /// The files of a kernel.
@@ -82,6 +139,18 @@ impl ArtifactPaths {
 /// Why a kernel's files could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
+    /// The nest could not be compiled.
+    #[error(transparent)]
+    Codegen(#[from] CodegenError),
+    /// The checked entry could not be made.
+    #[error(transparent)]
+    Abi(#[from] AbiError),
+    /// The nest's parameters and results are not the interface's.
+    #[error("the interface does not describe the nest's `{buffer}`")]
+    WrongInterface {
+        /// The nest's buffer, or the function where their number differs.
+        buffer: String,
+    },
     /// The stem is no file name.
     #[error("`{stem}` cannot be the name of a kernel's files")]
     InvalidStem {
@@ -129,22 +198,21 @@ pub fn write(
     dir: &Path,
     stem: &str,
     compiled: &Compiled,
-    interface: &Interface,
     metadata: &serde_json::Value,
 ) -> Result<ArtifactPaths, ArtifactError> {
     if stem.is_empty() || stem.starts_with('.') || stem.contains(['/', '\\', '\0', '\n', '\r']) {
         return Err(ArtifactError::InvalidStem { stem: stem.to_owned() });
     }
-    let record = record(stem, compiled, interface, metadata)?;
+    let record = record(stem, compiled, metadata)?;
     fs::create_dir_all(dir).map_err(io_error("create", dir))?;
     let scratch = scratch_folder(dir, stem)?;
     let made = ArtifactPaths::new(scratch.path(), stem);
     let put = |path: &Path, bytes: &[u8]| fs::write(path, bytes).map_err(io_error("write", path));
     put(&made.object, &compiled.object)?;
-    put(&made.header, header::text(stem, interface, compiled).as_bytes())?;
+    put(&made.header, header::text(stem, compiled).as_bytes())?;
     put(&made.ir, compiled.ir.as_bytes())?;
     put(&made.assembly, compiled.assembly.as_bytes())?;
-    put(&made.python, python::text(stem, interface, compiled).as_bytes())?;
+    put(&made.python, python::text(stem, compiled).as_bytes())?;
     put(&made.metadata, record.as_bytes())?;
     link(&made, compiled.threads)?;
 
@@ -212,12 +280,8 @@ fn link(paths: &ArtifactPaths, threads: usize) -> Result<(), ArtifactError> {
     Err(ArtifactError::Link { library: paths.library.clone(), message })
 }
 
-fn record(
-    stem: &str,
-    compiled: &Compiled,
-    interface: &Interface,
-    metadata: &serde_json::Value,
-) -> Result<String, ArtifactError> {
+fn record(stem: &str, compiled: &Compiled, metadata: &serde_json::Value) -> Result<String, ArtifactError> {
+    let interface = &compiled.interface;
     let Some(mut record) = metadata.as_object().cloned() else {
         return Err(ArtifactError::InvalidMetadata);
     };

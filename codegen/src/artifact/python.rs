@@ -5,14 +5,15 @@
 //! begins with `_moat`, for a parameter or the function may have any other.
 
 use super::{Compiled, fill, signature_text};
-use crate::abi::{Argument, Interface, WORKSPACE_ALIGN, checked_features};
+use crate::abi::{Argument, WORKSPACE_ALIGN, checked_features};
 use moat_optimizer::dtype::DType;
 use std::fmt::Write;
 
 const TEMPLATE: &str = include_str!("kernel.py.template");
 
 /// The module's text.
-pub(super) fn text(stem: &str, interface: &Interface, compiled: &Compiled) -> String {
+pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
+    let interface = &compiled.interface;
     let names: Vec<&str> = interface.inputs.iter().map(|input| input.name.as_str()).collect();
     // A parameter may be named `out` itself.
     let mut out = "out".to_owned();
