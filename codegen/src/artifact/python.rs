@@ -24,10 +24,12 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
     if !parameters.is_empty() {
         parameters.push_str(", ");
     }
-    let data = |of: &[String]| of.iter().map(|name| format!("{name}.ctypes.data")).collect::<Vec<_>>().join(", ");
-    let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let addresses: Vec<String> = (0..names.len()).map(|at| format!("_moat_in{at}")).collect();
+    let address_lines: String =
+        names.iter().enumerate().map(|(at, name)| format!("    _moat_in{at} = _moat_address({name})\n")).collect();
     let results: Vec<String> = (0..interface.outputs.len()).map(|at| format!("_moat_out{at}")).collect();
     let listed = |of: &[String]| of.iter().map(|name| format!("{name}, ")).collect::<String>();
+    let output_data: String = results.iter().map(|name| format!("_moat_address({name}), ")).collect();
     let result = match (results.as_slice(), interface.returns_tuple) {
         ([one], false) => one.clone(),
         (several, _) => format!("({},)", several.join(", ")),
@@ -44,12 +46,12 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
             ("OUTPUTS", descriptions(&interface.outputs)),
             ("TUPLE", if interface.returns_tuple { "True" } else { "False" }.to_owned()),
             ("PARAMETERS", parameters),
-            ("NAMES", listed(&owned)),
             ("INPUT_CHECKS", input_checks(&interface.inputs)),
-            ("INPUT_DATA", data(&owned)),
+            ("INPUT_ADDRESSES", address_lines),
+            ("ADDRESSES", listed(&addresses)),
             ("MAKE_OUTPUTS", make_outputs(&interface.outputs)),
             ("UNPACK", listed(&results)),
-            ("OUTPUT_DATA", data(&results)),
+            ("OUTPUT_DATA", output_data),
             ("RESULT", result),
             ("OUT", out),
             ("FUNCTION", interface.function.clone()),
