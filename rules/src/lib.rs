@@ -1,1 +1,4 @@
 //! moat
+pub mod dependence;
+pub mod legality;
+pub mod schedule_rules;
