@@ -7,6 +7,7 @@
 pub mod affine;
 pub mod dtype;
 pub mod expr;
+pub mod expr_verify;
 pub mod frontend;
 pub mod nest;
 pub mod normal_form;
