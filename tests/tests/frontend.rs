@@ -39,7 +39,7 @@ fn check(bodies: &[&str]) -> String {
 
 #[test]
 fn promotion() {
-    insta::assert_snapshot!(check(&[
+    let text = check(&[
         "A + 1",
         "A + 1.5",
         "A + C",
@@ -68,12 +68,13 @@ fn promotion() {
         "i.sum(), b.sum(), i.mean(), A.sum(dtype=np.float64)",
         "np.add(i, 1, dtype=np.float64)",
         "s + 1, s * C",
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
 fn operators() {
-    insta::assert_snapshot!(check(&[
+    let text = check(&[
         "A**2, A**0.5, A**-1, A**0, A**3",
         "i**3, i**2.0",
         "-A // 2 % 3",
@@ -85,12 +86,13 @@ fn operators() {
         "-7 // 2 * A, -7 % 3 * A, 2**-1 * A, 7.5 // -2 * A",
         "A.shape[0] * A + len(A) + A.ndim + A.size",
         "math.sqrt(2) * np.pi * A",
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
 fn slicing() {
-    insta::assert_snapshot!(check(&[
+    let text = check(&[
         "A[0], A[-1], A[0, 1], A[:, 1]",
         "A[1:], A[:-1], A[::2], A[::-1], A[-2:, 1:100], A[-100:2]",
         "A[2:-5:-1], A[::-5], A[:0:-1], A[3:0:-2]",
@@ -99,36 +101,39 @@ fn slicing() {
         "A[None], A[:, None], A[..., None], A[None, :, None, 1]",
         "T[1, :, 2], T[..., 1:, 0], T[0][1][2]",
         "np.array([[1, 2], [3, 4]])[1, 0] * A",
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
 fn products() {
-    insta::assert_snapshot!(check(&[
+    let text = check(&[
         "A @ B, A @ v, v @ B, v @ v, T @ B, i @ v",
         "np.dot(s, A), np.dot(T, v), np.inner(T, A), np.outer(v, i), np.vdot(A, A)",
         "np.einsum('ij,jk', A, B), np.einsum('ij->ji', A), np.einsum('...j,jk->...k', T, B)",
         "np.einsum('ij,ij->ij', A[:1], A)",
         "np.tensordot(T, A, axes=([2, 1], [1, 0])), np.tensordot(A, A)",
         "np.add.outer(v, i), np.less.outer(v, v), np.power.outer(v, 2)",
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
 fn reductions() {
-    insta::assert_snapshot!(check(&[
+    let text = check(&[
         "A.sum(), A.sum(-1), T.sum((2, 0)), A.sum(1, keepdims=True), A.sum(())",
         "A.max(0), A.min((0, 1), keepdims=True), b.max(), i.prod()",
         "A.mean(0), np.mean(i), A.var(1, ddof=1), A.std()",
         "A.any(), b.all(0)",
         "np.trace(A, 1), np.trace(i[:, None]), np.trace(T, axis1=2, axis2=0)",
         "A[:0].sum(), A[:0].max(1)",
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
 fn structure() {
-    insta::assert_snapshot!(check(&[
+    let text = check(&[
         "A.T, A.T.T, T.transpose(1, 2, 0), np.swapaxes(T, 0, -1), np.moveaxis(T, 0, -1)",
         "A.reshape(2, -1), A.ravel(), A.T.reshape(-1), A.reshape(4, 3).reshape(3, 4)",
         "np.concatenate([A, A], 1), np.stack([v, v], -1), np.vstack([A, v]), np.hstack([v, v])",
@@ -141,12 +146,13 @@ fn structure() {
         "np.zeros((2, 3)), np.ones_like(i), np.full(2, 2.5, dtype=np.float32), np.eye(3, k=1), np.tri(2)",
         "np.array([1, 2.5, True]), np.array([[1, 2]], dtype=np.float32), np.array([s, 1])",
         "A.astype(np.int32), i.astype('f8'), np.float32(C)",
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
 fn statements() {
-    insta::assert_snapshot!(check(&[
+    let text = check(&[
         "x = A + 1\nx += C\nreturn x",
         "x = A.sum()\nx += 1\nreturn x",
         "s += 1\nreturn s * v",
@@ -158,13 +164,15 @@ fn statements() {
         "assert A.shape == (3, 4) and A.dtype == np.float32\ny = A if A.ndim == 2 else B\nreturn y",
         "return (A,)",
         "return 3, 2.5, True",
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 /// Equal expressions are one node, and what no result needs is gone; parameters stay.
 #[test]
 fn sharing() {
-    insta::assert_snapshot!(check(&["unused = np.exp(C)\nx = A * 2\ny = A * 2\nreturn (x + y) @ (y + x).T"]));
+    let text = check(&["unused = np.exp(C)\nx = A * 2\ny = A * 2\nreturn (x + y) @ (y + x).T"]);
+    insta::assert_snapshot!(text);
 }
 
 const SEVERAL: &str = "
@@ -188,7 +196,39 @@ fn functions_constants_and_hints() {
         format!("{}{:?}\n{:?}\n", listing(&workload.program), workload.program.params, workload.constants)
     };
     let lets = BTreeMap::from([("N".to_owned(), Literal::Int(10)), ("SCALE".to_owned(), Literal::Int(2))]);
-    insta::assert_snapshot!(
-        [several("g", BTreeMap::new()), several("f", BTreeMap::new()), several("f", lets)].join("\n")
-    );
+    let text = [several("g", BTreeMap::new()), several("f", BTreeMap::new()), several("f", lets)].join("\n");
+    insta::assert_snapshot!(text);
+}
+
+const MODULE: &str = r#"
+"""A docstring."""
+from __future__ import annotations
+import numpy
+from numpy import exp as e, float32
+from typing import TYPE_CHECKING, Annotated
+import scipy.special
+if TYPE_CHECKING:
+    from moat import f32
+WEIGHTS = numpy.array([0.25, 0.5, 0.25], dtype=float32)
+RADIUS = len(WEIGHTS) // 2
+N = 8 if RADIUS == 1 else 16
+def twice(x):
+    """Local helpers need no annotations."""
+    return smooth(smooth(x))
+def smooth(x):
+    return WEIGHTS[0] * x[:-2] + WEIGHTS[1] * x[RADIUS:-RADIUS] + WEIGHTS[-1] * x[2:]
+def f(x: f32[N]) -> f32[N - 4]:
+    """A docstring."""
+    def local(y):
+        return y * scale + RADIUS
+    scale = float32(3)
+    return scipy.special.erf(local(twice(e(x))))
+if __name__ == "__main__":
+    print(f(numpy.ones(N)))
+"#;
+
+#[test]
+fn modules() {
+    let text = listing(&read(MODULE, &ParseOptions::default()).program);
+    insta::assert_snapshot!(text);
 }

@@ -87,7 +87,7 @@ impl Evaluator<'_> {
             return Ok(node);
         }
         let (a, b) = (self.at_dtype(a, dtype, span)?, self.at_dtype(b, dtype, span)?);
-        self.binary(op, a, b, span)
+        self.named_binary(op, name, a, b, span)
     }
 
     /// The scalar operator, and the dtype its arguments are cast to.

@@ -104,7 +104,12 @@ impl Evaluator<'_> {
 
     /// `a op b` on arguments of one dtype, whose shapes broadcast.
     pub(super) fn binary(&mut self, op: BinaryOp, a: NodeId, b: NodeId, span: Span) -> Eval<NodeId> {
-        let shape = self.broadcast_shapes(&[a, b], op.name(), span)?;
+        self.named_binary(op, op.name(), a, b, span)
+    }
+
+    /// [`Evaluator::binary`], under the name that the source calls the operator by.
+    pub(super) fn named_binary(&mut self, op: BinaryOp, name: &str, a: NodeId, b: NodeId, span: Span) -> Eval<NodeId> {
+        let shape = self.broadcast_shapes(&[a, b], name, span)?;
         let (a, b) = (self.broadcast(a, &shape, span)?, self.broadcast(b, &shape, span)?);
         let dtype = op.result(self.dtype(a));
         self.emit(Op::Binary(op), vec![a, b], shape, dtype, span)

@@ -6,6 +6,7 @@
 //! all independent errors are reported at once. Reads no file: the caller passes the text.
 
 mod arguments;
+mod calls;
 mod creation;
 mod elementwise;
 mod emit;

@@ -126,18 +126,10 @@ impl<'s> Evaluator<'s> {
         self.frame = self.frames.len() - 1;
         self.calls.push((closure, span_of(&def.name)));
         let flow = self.block(&def.body);
-        let result = match flow {
-            Flow::Return(value) => value,
-            Flow::Next => {
-                let help = "end the function with 'return' and one array or a tuple of arrays";
-                return Err(self.error(span_of(&def.name), "the function returns nothing", Some(help)));
-            }
+        let Flow::Return(Arg { value: result, span: place }) = flow else {
+            let help = "end the function with 'return' and one array or a tuple of arrays";
+            return Err(self.error(span_of(&def.name), "the function returns nothing", Some(help)));
         };
-        let place = def.body.iter().rev().find_map(|statement| match statement {
-            Stmt::Return(ret) => Some(span_of(ret)),
-            _ => None,
-        });
-        let place = place.unwrap_or(span_of(&def.name));
         let (items, returns_tuple) = match result {
             Value::Poison => return Err(Poisoned),
             Value::Tuple(items) => (items, true),

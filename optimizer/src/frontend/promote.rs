@@ -151,10 +151,13 @@ fn float_to_int(x: f64, low: i128, high: i128) -> Literal {
 
 /// A literal of one dtype converted to another, as a cast node converts it.
 #[expect(clippy::cast_possible_truncation, reason = "integers wrap when they are narrowed")]
+#[expect(clippy::cast_precision_loss, reason = "an integer cast to f32 rounds")]
 pub(super) fn cast(value: Literal, to: DType) -> Literal {
     match (value, int_bounds(to)) {
         (Literal::Float(bits), Some((low, high))) => float_to_int(f64::from_bits(bits), low, high),
         (Literal::Float(bits), None) if to == DType::Bool => Literal::Bool(f64::from_bits(bits) != 0.0),
+        // One rounding, not by way of f64.
+        (Literal::Int(i), None) if to == DType::F32 => Literal::float(f64::from(i as f32)),
         (Literal::Int(i), Some(_)) => Literal::Int(match to {
             DType::I8 => i64::from(i as i8),
             DType::U8 => i64::from(i as u8 & u8::MAX),

@@ -13,7 +13,7 @@ pub(super) enum Flow {
     /// To the next statement.
     Next,
     /// Out of the function.
-    Return(Value),
+    Return(Arg),
 }
 
 const SUPPORTED: &str =
@@ -34,8 +34,8 @@ impl<'s> Evaluator<'s> {
     pub(super) fn statement(&mut self, statement: &'s Stmt) -> Flow {
         match statement {
             Stmt::Return(ret) => {
-                let value = ret.value.as_deref().map_or(Value::None, |value| self.eval(value));
-                return Flow::Return(value);
+                let nothing = Arg { value: Value::None, span: span_of(ret) };
+                return Flow::Return(ret.value.as_deref().map_or(nothing, |value| self.arg(value)));
             }
             Stmt::If(conditional) => return self.conditional(conditional),
             Stmt::Assign(assign) => {
@@ -146,7 +146,8 @@ impl<'s> Evaluator<'s> {
             self.poison(&clause.body);
             returns |= has_return(&clause.body);
         }
-        if returns { Flow::Return(Value::Poison) } else { Flow::Next }
+        let poison = Arg { value: Value::Poison, span: span_of(&*conditional.test) };
+        if returns { Flow::Return(poison) } else { Flow::Next }
     }
 
     /// `def`.
@@ -182,7 +183,7 @@ impl<'s> Evaluator<'s> {
             }
             Expr::Subscript(_) => {
                 let help = "build the result with np.where, np.concatenate, np.pad or np.stack";
-                self.unsupported(span_of(target), "assignment to elements", &format!("not supported yet; {help}"));
+                self.unsupported(span_of(target), "assignment to elements", help);
             }
             Expr::Starred(_) => {
                 self.unsupported(span_of(target), "'*' in an assignment", "name every element");
@@ -230,7 +231,7 @@ impl<'s> Evaluator<'s> {
 
     fn augmented(&mut self, assign: &'s ast::StmtAugAssign) {
         let Expr::Name(name) = &*assign.target else {
-            let help = "not supported yet; build the result with np.where, np.concatenate or np.pad";
+            let help = "build the result with np.where, np.concatenate, np.pad or np.stack";
             self.unsupported(span_of(&*assign.target), "assignment to elements", help);
             return;
         };
