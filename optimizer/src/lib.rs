@@ -14,6 +14,8 @@ pub mod inline;
 pub mod inputs;
 pub mod interpret;
 pub mod lower;
+pub mod expr_verify;
+pub mod frontend;
 pub mod nest;
 pub mod nest_verify;
 pub mod normal_form;
