@@ -2,3 +2,9 @@
 pub mod dependence;
 pub mod legality;
 pub mod schedule_rules;
+//! Text and relations: the rewrite rules of moat as embedded `.egg` files, with what is known
+//! about each rule. This crate knows no intermediate representation.
+
+pub mod catalogue;
+
+pub use catalogue::{Numerics, Rule, RuleBase, RuleError, RuleFile};
