@@ -10,6 +10,7 @@ pub mod cost_db;
 pub mod journal;
 pub mod machine;
 pub mod measure;
+pub mod npz;
 pub mod outcome;
 pub mod promotion;
 pub mod row;
