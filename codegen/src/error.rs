@@ -1,5 +1,6 @@
 //! What can go wrong between a loop nest and a loaded kernel.
 
+use crate::vector_math::VectorMathError;
 use inkwell::builder::BuilderError;
 use moat_optimizer::dtype::DType;
 use thiserror::Error;
@@ -13,6 +14,13 @@ pub enum CodegenError {
         /// LLVM's reason.
         #[from]
         source: BuilderError,
+    },
+    /// An elementary function could not be emitted.
+    #[error("vector math: {source}")]
+    VectorMath {
+        /// Why.
+        #[from]
+        source: VectorMathError,
     },
     /// The target is unknown to this build of LLVM.
     #[error("target {triple} ({cpu}): {reason}")]

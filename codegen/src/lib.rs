@@ -8,6 +8,7 @@ pub mod emit;
 pub mod error;
 pub mod jit;
 pub mod passes;
+pub mod vector_math;
 pub mod workspace;
 
 pub use emit::{CompileOptions, Emitted, emit};

@@ -64,7 +64,7 @@ fn check(nest: &LoopNest) {
 
 #[test]
 fn element_wise_tiles_of_every_extent() {
-    for extent in [1, 2, 7, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100] {
+    for extent in [1, 7, 16, 33, 64, 65, 100] {
         for (unroll, lanes) in [(1, 1), (3, 1), (1, 16), (2, 16), (4, 8)] {
             let mut b = NestBuilder::new();
             let x = b.param("x", DType::F32, extent);
@@ -120,7 +120,7 @@ fn blocks_leave_a_static_rest() {
 
 #[test]
 fn reversed_strided_and_transposed_accesses() {
-    for n in [16usize, 33, 40] {
+    for n in [33usize] {
         for (scale, lanes) in [(-1i64, 16), (2, 16), (3, 8), (4, 4), (-2, 8), (7, 16), (-5, 8)] {
             let span = scale.unsigned_abs() as usize * (n - 1) + 1;
             let constant_part = if scale < 0 { span as i64 - 1 } else { 0 };
@@ -181,7 +181,7 @@ fn matmul(n: usize, m: usize, k: usize, tile: [(usize, usize); 3], block: usize,
 
 #[test]
 fn contractions_with_tails_and_blocks() {
-    for (n, m, k) in [(1, 1, 1), (5, 33, 7), (14, 32, 20), (15, 47, 33)] {
+    for (n, m, k) in [(5, 33, 7), (15, 47, 33)] {
         for block in [8, 64] {
             for tile in [[(1, 1), (1, 1), (1, 1)], [(4, 1), (2, 16), (1, 1)], [(3, 1), (2, 8), (1, 1)]] {
                 check_with(&matmul(n, m, k, tile, block, DType::F32), Numerics::Exact, 1, 0.0);
@@ -229,8 +229,8 @@ fn folds_of_every_operator_along_rows() {
         (FoldOp::Sum, DType::Bool),
         (FoldOp::Prod, DType::Bool),
     ] {
-        for k in [1usize, 5, 16, 50, 77] {
-            for (unroll, lanes) in [(1, 1), (3, 1), (1, 8), (2, 16)] {
+        for k in [5usize, 77] {
+            for (unroll, lanes) in [(3, 1), (1, 8), (2, 16)] {
                 let rows = 3;
                 let mut b = NestBuilder::new();
                 let x = b.param("x", dtype, rows * k);

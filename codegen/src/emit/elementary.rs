@@ -1,10 +1,11 @@
-//! Elementary functions and powers: the one place where the emission of vector math is chosen.
+//! Elementary functions, by `crate::vector_math`, and integer powers.
 
 use super::cx::{Cx, Emit, Value, lanes_of};
 use crate::error::CodegenError;
+use crate::vector_math;
 use inkwell::IntPredicate;
 use inkwell::module::Linkage;
-use inkwell::types::{BasicMetadataTypeEnum, BasicType, BasicTypeEnum};
+use inkwell::types::{BasicType, BasicTypeEnum};
 use inkwell::values::{BasicMetadataValueEnum, FunctionValue, InstructionOpcode};
 use moat_optimizer::dtype::DType;
 use moat_optimizer::scalar::UnaryOp;
@@ -12,30 +13,37 @@ use moat_optimizer::scalar::UnaryOp;
 impl<'c> Cx<'c, '_> {
     /// exp, log, sin, cos, tanh, erf.
     pub(crate) fn elementary(&self, op: UnaryOp, dtype: DType, x: Value<'c>) -> Emit<Value<'c>> {
-        let ty = self.value_type(dtype, lanes_of(x));
-        match op {
-            UnaryOp::Exp => self.intrinsic("llvm.exp", &[ty], &[x]),
-            UnaryOp::Log => self.intrinsic("llvm.log", &[ty], &[x]),
-            UnaryOp::Sin => self.intrinsic("llvm.sin", &[ty], &[x]),
-            UnaryOp::Cos => self.intrinsic("llvm.cos", &[ty], &[x]),
-            UnaryOp::Tanh => self.intrinsic("llvm.tanh", &[ty], &[x]),
-            UnaryOp::Erf => {
-                let name = if dtype == DType::F64 { "erf" } else { "erff" };
-                let scalar = self.scalar_type(dtype);
-                let function = self.external(name, scalar, &[scalar]);
-                self.by_lane(function, dtype, &[x])
-            }
-            UnaryOp::Neg | UnaryOp::Not | UnaryOp::Abs | UnaryOp::Sign | UnaryOp::Sqrt | UnaryOp::Floor => {
-                Err(CodegenError::Unsupported { operation: op.name(), dtype })
-            }
-        }
+        self.at_a_supported_width(dtype, &[x], |args| {
+            Ok(vector_math::emit_unary(self.context, &self.module, &self.builder, op, args[0])?)
+        })
     }
 
     /// xʸ on floats.
     pub(crate) fn float_power(&self, dtype: DType, x: Value<'c>, y: Value<'c>) -> Emit<Value<'c>> {
         let lanes = lanes_of(x).max(lanes_of(y));
-        let args = [self.splat(x, lanes)?, self.splat(y, lanes)?];
-        self.intrinsic("llvm.pow", &[self.value_type(dtype, lanes)], &args)
+        self.at_a_supported_width(dtype, &[self.splat(x, lanes)?, self.splat(y, lanes)?], |args| {
+            Ok(vector_math::emit_pow(self.context, &self.module, &self.builder, args[0], args[1])?)
+        })
+    }
+
+    /// Half-width floats compute in f32.
+    fn at_a_supported_width(
+        &self,
+        dtype: DType,
+        args: &[Value<'c>],
+        emit: impl Fn(&[Value<'c>]) -> Emit<Value<'c>>,
+    ) -> Emit<Value<'c>> {
+        match dtype {
+            DType::F32 | DType::F64 => emit(args),
+            DType::F16 | DType::BF16 => {
+                let wide: Vec<Value<'c>> =
+                    args.iter().map(|&arg| self.convert(dtype, DType::F32, arg)).collect::<Emit<_>>()?;
+                self.convert(DType::F32, dtype, emit(&wide)?)
+            }
+            DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::I32 | DType::I64 => {
+                Err(CodegenError::Unsupported { operation: "an elementary function", dtype })
+            }
+        }
     }
 
     /// xʸ on integers, by repeated squaring, wrapping; a negative exponent gives the real value
@@ -43,13 +51,6 @@ impl<'c> Cx<'c, '_> {
     pub(crate) fn int_power(&self, dtype: DType, x: Value<'c>, y: Value<'c>) -> Emit<Value<'c>> {
         let function = self.int_power_function(dtype)?;
         self.by_lane(function, dtype, &[x, y])
-    }
-
-    fn external(&self, name: &str, result: BasicTypeEnum<'c>, params: &[BasicTypeEnum<'c>]) -> FunctionValue<'c> {
-        let params: Vec<BasicMetadataTypeEnum<'c>> = params.iter().map(|&ty| ty.into()).collect();
-        self.module
-            .get_function(name)
-            .unwrap_or_else(|| self.module.add_function(name, result.fn_type(&params, false), None))
     }
 
     /// A scalar function applied lane by lane.
