@@ -8,6 +8,7 @@ pub mod affine;
 pub mod apply;
 pub mod dtype;
 pub mod expr;
+pub mod frontend;
 pub mod inline;
 pub mod lower;
 pub mod nest;
