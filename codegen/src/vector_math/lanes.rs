@@ -10,7 +10,8 @@ use inkwell::attributes::AttributeLoc;
 use inkwell::builder::Builder;
 use inkwell::context::Context;
 use inkwell::intrinsics::Intrinsic;
-use inkwell::module::Module;
+use inkwell::memory_buffer::MemoryBuffer;
+use inkwell::module::{Linkage, Module};
 use inkwell::types::{BasicType, BasicTypeEnum, FloatType, IntType, VectorType};
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, IntValue, VectorValue};
 use inkwell::{FloatPredicate, IntPredicate};
@@ -463,6 +464,40 @@ impl<'a, 'c> Lanes<'a, 'c> {
         let declaration = self.declaration(name, &[self.vector().as_basic_type_enum()])?;
         let arguments: Vec<BasicMetadataValueEnum<'c>> = arguments.iter().map(|&x| x.into()).collect();
         self.call(declaration, &arguments)
+    }
+
+    /// The same value, its poison lanes pinned to some number. The builder has no such instruction,
+    /// so it comes in as a function of IR text.
+    pub(super) fn freeze(&self, x: Vector<'c>, like: FunctionValue<'c>) -> Emit<Vector<'c>> {
+        let name = format!("moat.freeze.v{}{}", self.lanes, self.width.name());
+        if let Some(found) = self.module.get_function(&name) {
+            return self.call(found, &[x.into()]);
+        }
+        let element = match self.width {
+            Width::F32 => "float",
+            Width::F64 => "double",
+        };
+        let vector = format!("<{} x {element}>", self.lanes);
+        let text = format!(
+            "define {vector} @{name}({vector} %x) alwaysinline nounwind {{\n  %y = freeze {vector} %x\n  ret {vector} %y\n}}\n"
+        );
+        let buffer = MemoryBuffer::create_from_memory_range_copy(text.as_bytes(), &name);
+        let source = self
+            .context
+            .create_module_from_ir(buffer)
+            .map_err(|_| VectorMathError::Internal { what: "the text of a freeze does not parse" })?;
+        source.set_triple(&self.module.get_triple());
+        source.set_data_layout(&self.module.get_data_layout());
+        self.module
+            .link_in_module(source)
+            .map_err(|_| VectorMathError::Internal { what: "the text of a freeze does not link" })?;
+        let made = self
+            .module
+            .get_function(&name)
+            .ok_or(VectorMathError::Internal { what: "the text of a freeze links to nothing" })?;
+        made.set_linkage(Linkage::Internal);
+        super::copy_target_attributes(like, made);
+        self.call(made, &[x.into()])
     }
 
     /// The truth value, with the hint that it is false.

@@ -11,9 +11,6 @@
 //! construction (as it stands in `Target::features`): with AVX-512 the exponentials use `vscalef`.
 //! A target without fused multiply-add gets the same results from slow code.
 //!
-//! Every lane must hold a number: sin and cos branch on all of them, so a masked load gives its
-//! masked-off lanes zeros, not poison.
-//!
 //! # Error bounds
 //!
 //! In units in the last place of the result, over the whole range, subnormal results included:
