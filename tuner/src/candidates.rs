@@ -3,12 +3,28 @@
 use crate::measure::Trial;
 use crate::tune::TuneConfig;
 use moat_optimizer::lower::plain_schedule;
+use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::Form;
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::target::Target;
 use moat_optimizer::schedule::Schedule;
 
 /// The search cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum SpaceError {}
+
+/// The heuristic schedule of one form.
+///
+/// # Errors
+/// If the form has no schedule space.
+pub fn default_schedule(
+    form: &NormalForm,
+    _target: &Target,
+    _numerics: Numerics,
+    _threads: usize,
+) -> Result<Schedule, SpaceError> {
+    Ok(plain_schedule(form))
+}
 
 /// What to try.
 #[derive(Clone, Debug, PartialEq)]

