@@ -21,6 +21,7 @@ pub mod nest_verify;
 pub mod normal_form;
 pub mod normal_form_verify;
 pub mod normalize;
+pub mod notation;
 pub mod numerics;
 mod pack;
 pub mod region;

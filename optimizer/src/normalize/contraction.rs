@@ -302,6 +302,23 @@ impl Spec {
         Some((times, Spec::new(self.fold, self.product, self.points, domain, maps)?))
     }
 
+    /// The contraction over the result's axes that some operand uses, and the view that broadcasts
+    /// it to the others; `None` if every axis is used.
+    pub fn hoist(&self) -> Option<(Spec, IndexMap)> {
+        let used: Vec<usize> =
+            (0..self.points).filter(|&axis| self.maps.iter().any(|map| map.uses_axis(axis))).collect();
+        if self.domain[..self.points].iter().zip(0..).all(|(&n, axis)| n == 1 || used.contains(&axis)) {
+            return None;
+        }
+        let keep: Vec<usize> = used.iter().copied().chain(self.points..self.domain.len()).collect();
+        let domain: Vec<usize> = keep.iter().map(|&axis| self.domain[axis]).collect();
+        let maps = self.maps.iter().map(|map| map.select_axes(&keep)).collect::<Option<Vec<_>>>()?;
+        let spec = Spec::new(self.fold, self.product, used.len(), domain, maps)?;
+        let rows = used.iter().map(|&axis| Affine::variable(axis)).collect();
+        let view = IndexMap::over(self.shape(), spec.shape(), rows)?;
+        Some((spec, view))
+    }
+
     /// The map of the only operand of a contraction that folds nothing: it is a view.
     pub fn as_view(&self) -> Option<IndexMap> {
         match self.maps.as_slice() {

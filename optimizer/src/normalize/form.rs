@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) type Choice = BTreeMap<Class, Term>;
 
 /// What storing one element and reading it back costs, in additions.
-const STORE_COST: f64 = 6.0;
+const STORE_COST: f64 = 2.0;
 /// An element-wise array that is read in more ways than this is a definition.
 const MAX_CONTEXTS: usize = 64;
 /// How often the building may start again with one more array stored.

@@ -73,6 +73,27 @@ impl Lit {
         fits.then(|| Lit::new(dtype, Literal::Int(n)))
     }
 
+    /// 1/x, where x is a power of two and both are normal numbers, so that dividing by x and
+    /// multiplying by 1/x round alike.
+    fn exact_reciprocal(&self) -> Option<Lit> {
+        let Literal::Float(bits) = self.value else { return None };
+        let value = f64::from_bits(bits);
+        let limit = match self.dtype {
+            DType::F32 => 120,
+            DType::F64 => 1000,
+            DType::Bool
+            | DType::I8
+            | DType::U8
+            | DType::I16
+            | DType::I32
+            | DType::I64
+            | DType::F16
+            | DType::BF16 => return None,
+        };
+        let power_of_two = value.is_normal() && bits.trailing_zeros() >= 52 && value.abs().log2().abs() <= f64::from(limit);
+        power_of_two.then(|| Lit::new(self.dtype, Literal::float(1.0 / value)))
+    }
+
     /// `dtype:b1`, `dtype:i-3` or `dtype:f<bits>`.
     pub(super) fn to_text(&self) -> String {
         let value = match self.value {
@@ -300,6 +321,7 @@ const PRIMITIVES: &[(&str, &[&str], &str, Body)] = &[
         let lit = lit(s, a[0]);
         yes(s, lit.dtype.is_float() && lit.value == Literal::float(value.0.0))
     }),
+    ("lit-exact-reciprocal", &["Lit"], "Lit", |s, a| lit(s, a[0]).exact_reciprocal().map(|x| s.base_to_value(x))),
     ("is-float", &["String"], "Unit", |s, a| yes(s, dtype(s, a[0])?.is_float())),
     ("is-int", &["String"], "Unit", |s, a| yes(s, dtype(s, a[0])?.is_int())),
     ("binary-dtype", &["String", "String"], "String", |s, a| {
@@ -316,6 +338,11 @@ const PRIMITIVES: &[(&str, &[&str], &str, Body)] = &[
     }),
     ("is-identity", &["IndexMap"], "Unit", |s, a| yes(s, map(s, a[0]).is_identity())),
     ("is-injective", &["IndexMap"], "Unit", |s, a| yes(s, map(s, a[0]).is_injective())),
+    ("is-broadcast", &["IndexMap"], "Unit", |s, a| {
+        let map = map(s, a[0]);
+        let (view, source): (usize, usize) = (map.shape().iter().product(), map.source().iter().product());
+        yes(s, view > source && source > 0)
+    }),
     ("transpose-map", &["Dims", "Dims"], "IndexMap", |s, a| {
         IndexMap::transpose(&extents(s, a[0])?, &extents(s, a[1])?).map(|x| s.base_to_value(x))
     }),
@@ -413,6 +440,13 @@ const PRIMITIVES: &[(&str, &[&str], &str, Body)] = &[
         spec(s, a[0]).unused().and_then(|(times, _)| i64::try_from(times).ok()).map(|times| s.base_to_value(times))
     }),
     ("spec-unused-rest", &["Spec"], "Spec", |s, a| spec(s, a[0]).unused().map(|(_, rest)| s.base_to_value(rest))),
+    ("spec-hoisted", &["Spec"], "Spec", |s, a| spec(s, a[0]).hoist().map(|(inner, _)| s.base_to_value(inner))),
+    ("spec-hoist-map", &["Spec"], "IndexMap", |s, a| spec(s, a[0]).hoist().map(|(_, view)| s.base_to_value(view))),
+    ("spec-same-maps", &["Spec", "i64", "i64"], "Unit", |s, a| {
+        let spec = spec(s, a[0]);
+        let (x, y) = (spec.maps.get(natural(s, a[1])?)?, spec.maps.get(natural(s, a[2])?)?);
+        yes(s, x == y)
+    }),
     ("spec-as-view", &["Spec"], "IndexMap", |s, a| spec(s, a[0]).as_view().map(|x| s.base_to_value(x))),
     ("spec-without", &["Spec", "i64"], "Spec", |s, a| {
         spec(s, a[0]).without(natural(s, a[1])?).map(|x| s.base_to_value(x))

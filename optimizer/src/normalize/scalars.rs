@@ -2,6 +2,7 @@
 
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
+use crate::notation::canonical;
 use crate::normal_form::{Range, Scalar, ScalarNode, ScalarOp};
 use crate::scalar::{BinaryOp, UnaryOp};
 
@@ -77,7 +78,8 @@ impl ScalarBuilder {
             });
             place.push(at);
         }
-        compact(&nodes, place[self.value])
+        nodes.truncate(place[self.value] + 1);
+        canonical(&Scalar { nodes })
     }
 }
 
@@ -172,24 +174,4 @@ fn fits(form: &Affine, dtype: DType, domain: &[Range]) -> bool {
         DType::Bool | DType::F16 | DType::BF16 | DType::F32 | DType::F64 => return false,
     };
     low >= least && high <= greatest
-}
-
-/// The nodes that `value` needs, in order, with `value` last.
-fn compact(nodes: &[ScalarNode], value: usize) -> Scalar {
-    let mut needed = vec![false; nodes.len()];
-    needed[value] = true;
-    for at in (0..=value).rev() {
-        if needed[at] {
-            nodes[at].op.operands().into_iter().for_each(|x| needed[x] = true);
-        }
-    }
-    let mut place = vec![0; nodes.len()];
-    let mut kept = Vec::new();
-    for (at, node) in nodes.iter().enumerate().take(value + 1) {
-        if needed[at] {
-            place[at] = kept.len();
-            kept.push(ScalarNode { op: renumber(&node.op, &place), dtype: node.dtype });
-        }
-    }
-    Scalar { nodes: kept }
 }
