@@ -10,6 +10,7 @@ pub mod dtype;
 pub mod evaluate_form;
 pub mod evaluate_nest;
 pub mod expr;
+pub mod expr_verify;
 pub mod frontend;
 pub mod index_map;
 pub mod inline;

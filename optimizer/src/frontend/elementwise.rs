@@ -230,7 +230,11 @@ impl Evaluator<'_> {
         match kind {
             Unary::Op(op) => match op {
                 UnaryOp::Neg | UnaryOp::Sign if dtype == DType::Bool => refused(self, "write ~ or np.logical_not"),
-                UnaryOp::Abs if name == "fabs" && !dtype.is_float() => refused(self, "write np.abs"),
+                UnaryOp::Abs if name == "fabs" && dtype.is_int() => {
+                    let node = self.cast(node, DType::F64, span)?;
+                    self.unary(op, node, span)
+                }
+                UnaryOp::Abs if name == "fabs" && dtype == DType::Bool => refused(self, small),
                 UnaryOp::Abs | UnaryOp::Floor if dtype == DType::Bool => Ok(node),
                 UnaryOp::Floor if dtype.is_int() => Ok(node),
                 UnaryOp::Neg | UnaryOp::Sign | UnaryOp::Abs | UnaryOp::Floor => self.unary(op, node, span),
@@ -288,18 +292,43 @@ impl Evaluator<'_> {
 
 /// `np.f(x)`.
 pub(super) fn unary_call(evaluator: &mut Evaluator<'_>, kind: Unary, call: &Call) -> Eval {
-    let operand = evaluator.operand(call.required("x")?, call.function.name)?;
+    let operand = evaluator.ufunc_operand("x", call)?;
     let node = evaluator.apply_unary(kind, call.function.name, &operand, call.span)?;
-    Ok(Value::Array(evaluator.fresh(node)))
+    evaluator.ufunc_result(node, call)
 }
 
 /// `np.f(x1, x2)`.
 pub(super) fn binary_call(evaluator: &mut Evaluator<'_>, kind: Binary, call: &Call) -> Eval {
-    let name = call.function.name;
-    let a = evaluator.operand(call.required("x1")?, name)?;
-    let b = evaluator.operand(call.required("x2")?, name)?;
-    let node = evaluator.elementwise(kind, name, &a, &b, call.span)?;
-    Ok(Value::Array(evaluator.fresh(node)))
+    let a = evaluator.ufunc_operand("x1", call)?;
+    let b = evaluator.ufunc_operand("x2", call)?;
+    let node = evaluator.elementwise(kind, call.function.name, &a, &b, call.span)?;
+    evaluator.ufunc_result(node, call)
+}
+
+impl Evaluator<'_> {
+    /// An argument of a ufunc, already at the argument `dtype` if that is given.
+    fn ufunc_operand(&mut self, parameter: &str, call: &Call) -> Eval<Operand> {
+        let arg = call.required(parameter)?;
+        let operand = self.operand(arg, call.function.name)?;
+        let Some(dtype) = self.dtype_argument(call)? else { return Ok(operand) };
+        let own = promote::common([self.kind(&operand)]);
+        if !promote::same_kind(own, dtype) {
+            let message = format!("{}: an argument of {own} cannot be computed in {dtype}", call.function.name);
+            return Err(self.error(arg.span, message, Some("write astype")));
+        }
+        self.at_dtype(&operand, dtype, call.span).map(Operand::Node)
+    }
+
+    /// The result of a ufunc, which is of the argument `dtype` if that is given.
+    fn ufunc_result(&mut self, node: NodeId, call: &Call) -> Eval {
+        if let Some(dtype) = self.dtype_argument(call)?
+            && dtype != self.dtype(node)
+        {
+            let construct = format!("dtype={dtype} in {}()", call.function.name);
+            return Err(self.unsupported(call.span, &construct, "write astype on the arguments or on the result"));
+        }
+        Ok(Value::Array(self.fresh(node)))
+    }
 }
 
 /// `np.where(condition, x, y)`.

@@ -107,7 +107,7 @@ impl<'s> Evaluator<'s> {
             let note = format!("{} was called from line {call_line}", self.closures[closure].name);
             help = Some(help.map_or(note.clone(), |help| format!("{help}; {note}")));
         }
-        let label = "here".to_owned();
+        let label = if message.ends_with("supported") { "not supported" } else { "here" }.to_owned();
         self.errors.push(FrontendError { message, help, label, span, line, column });
         Poisoned
     }

@@ -239,15 +239,14 @@ impl<'s> Evaluator<'s> {
 
     fn bool_operator(&mut self, operation: &'s ast::ExprBoolOp) -> Eval {
         let decisive = operation.op == ast::BoolOp::Or;
-        let mut last = Value::None;
-        for value in &operation.values {
-            let arg = self.arg(value);
+        let Some((last, conditions)) = operation.values.split_last() else { return Err(Poisoned) };
+        for condition in conditions {
+            let arg = self.arg(condition);
             if self.truth(&arg.value, arg.span)? == decisive {
                 return Ok(arg.value);
             }
-            last = arg.value;
         }
-        Ok(last)
+        self.try_eval(last)
     }
 
     fn comparison(&mut self, comparison: &'s ast::ExprCompare, span: Span) -> Eval {
@@ -664,6 +663,8 @@ impl<'s> Evaluator<'s> {
             ("math", "sqrt") => Some(Value::Builtin(Builtin::MathSqrt)),
             ("math", "exp") => Some(Value::Builtin(Builtin::MathExp)),
             ("math", "log") => Some(Value::Builtin(Builtin::MathLog)),
+            // CPython takes the branch that defines nothing for type checkers either.
+            ("typing", "TYPE_CHECKING") => Some(Value::Number(Number::Bool(false))),
             ("typing" | "numpy.typing", _) => Some(Value::Annotation),
             _ => None,
         };

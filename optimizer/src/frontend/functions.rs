@@ -102,8 +102,8 @@ const REDUCE: &str = "a axis? dtype? out! keepdims? initial! where!";
 const EXTREME: &str = "a axis? out! keepdims? initial! where!";
 const TEST: &str = "a axis? out! keepdims? where!";
 const MOMENT: &str = "a axis? dtype? out! ddof? keepdims? where! mean! correction!";
-const UNARY: &str = "x out! where! casting! order! dtype! subok! signature!";
-const BINARY: &str = "x1 x2 out! where! casting! order! dtype! subok! signature!";
+const UNARY: &str = "x out! where! casting! order! dtype? subok! signature!";
+const BINARY: &str = "x1 x2 out! where! casting! order! dtype? subok! signature!";
 
 const fn unary(name: &'static str, kind: Unary) -> Function {
     Function { name, signature: UNARY, kind: Kind::Unary(kind) }

@@ -37,6 +37,12 @@ use std::collections::BTreeMap;
 /// Brackets nest at most this deep in a source text.
 const MAX_NESTING: usize = 100;
 
+/// At most this many operators and brackets stand between two commas of a statement.
+const MAX_RUN: usize = 400;
+
+/// Statements are indented by at most this many columns.
+const MAX_INDENT: usize = 200;
+
 /// What to read of a file, and with which constants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParseOptions {
@@ -84,7 +90,8 @@ pub fn parse(file_name: &str, source: &str, options: &ParseOptions) -> Result<Wo
 fn read(evaluator: &mut Evaluator<'_>, options: &ParseOptions) -> Option<Program> {
     let source = evaluator.source;
     if let Some(at) = nested_too_deeply(source) {
-        evaluator.error(Span { start: at, end: at + 1 }, "brackets are nested too deeply", Some("at most 100 levels"));
+        let help = "name intermediate results; at most 100 brackets, 400 operators, 200 columns of indentation";
+        evaluator.error(Span { start: at, end: at + 1 }, "the statement is too long or nested too deeply", Some(help));
         return None;
     }
     let parsed = parse_unchecked(source, Syntax::from(Mode::Module)).try_into_module()?;
@@ -102,16 +109,31 @@ fn read(evaluator: &mut Evaluator<'_>, options: &ParseOptions) -> Option<Program
     None
 }
 
-/// The place of the first bracket that nests deeper than any program needs: the parser recurses.
+/// The place where a text nests deeper than any program needs, if there is one: parser and tree recurse, and must not
+/// exhaust the stack on hostile input. Counts operators, brackets and words that can nest, between commas.
 fn nested_too_deeply(source: &str) -> Option<usize> {
-    let mut depth = 0_usize;
+    let (mut depth, mut run, mut indent, mut at_start, mut word) = (0_usize, 0_usize, 0_usize, true, 0_usize);
     for (at, byte) in source.bytes().enumerate() {
+        let is_word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+        if !is_word && at > word {
+            run += usize::from(matches!(&source.as_bytes()[word..at], b"not" | b"lambda" | b"if" | b"else" | b"await"));
+        }
+        if !is_word {
+            word = at + 1;
+        }
         match byte {
-            b'(' | b'[' | b'{' => depth += 1,
+            b' ' | b'\t' if at_start => indent += 1,
+            b'\n' if depth == 0 => (run, indent, at_start) = (0, 0, true),
+            b',' | b';' => run = 0,
+            b'(' | b'[' | b'{' => (depth, run) = (depth + 1, run + 1),
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b'+' | b'-' | b'*' | b'/' | b'%' | b'@' | b'~' | b'&' | b'|' | b'^' | b'<' | b'>' | b'.' => run += 1,
             _ => {}
         }
-        if depth > MAX_NESTING {
+        if !matches!(byte, b' ' | b'\t' | b'\n') {
+            at_start = false;
+        }
+        if depth > MAX_NESTING || run > MAX_RUN || (indent > MAX_INDENT && depth == 0) {
             return Some(at);
         }
     }

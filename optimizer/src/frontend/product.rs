@@ -1,9 +1,8 @@
 //! Products of arrays: `@`, `dot`, `inner`, `outer`, `einsum`, `tensordot`.
 
-use super::elementwise::Operand;
 use super::emit::show;
 use super::evaluate::{Eval, Evaluator};
-use super::functions::{Binary, Call, Function, Kind};
+use super::functions::{Call, Function, Kind};
 use super::promote;
 use super::value::{Arg, Array, Value};
 use crate::dtype::DType;
@@ -192,14 +191,15 @@ pub(super) fn ufunc_outer(
     let [a, b] = args else {
         return Err(evaluator.error(span, format!("{}.outer() takes two arguments", function.name), None));
     };
-    let (a, b) = (evaluator.operand(a, function.name)?, evaluator.operand(b, function.name)?);
-    let (op, dtype) = evaluator.binary_dtype(binary, function.name, [evaluator.kind(&a), evaluator.kind(&b)], span)?;
-    if let (Operand::Scalar(_), _) | (_, Operand::Scalar(_)) = (&a, &b) {
-        let node = evaluator.elementwise(binary, function.name, &a, &b, span)?;
+    // NumPy makes arrays of both first, so Python numbers are not weak here.
+    let (a, b) = (evaluator.array(a, function.name)?.node, evaluator.array(b, function.name)?.node);
+    let kinds = [a, b].map(|node| promote::Kind::Strong(evaluator.dtype(node)));
+    let (op, dtype) = evaluator.binary_dtype(binary, function.name, kinds, span)?;
+    let (a, b) = (evaluator.cast(a, dtype, span)?, evaluator.cast(b, dtype, span)?);
+    if evaluator.shape(a).is_empty() || evaluator.shape(b).is_empty() {
+        let node = evaluator.binary(op, a, b, span)?;
         return Ok(Value::Array(evaluator.fresh(node)));
     }
-    let op = if let Binary::Logical(op) = binary { op } else { op };
-    let (a, b) = (evaluator.at_dtype(&a, dtype, span)?, evaluator.at_dtype(&b, dtype, span)?);
     let shape = [evaluator.shape(a), evaluator.shape(b)].concat();
     let node = evaluator.emit(Op::Outer(op), vec![a, b], shape, op.result(dtype), span)?;
     Ok(Value::Array(evaluator.fresh(node)))

@@ -249,6 +249,10 @@ impl<'s> Evaluator<'s> {
             let message = format!("the local name '{name}' is used before it is assigned");
             return Err(self.error(target.span, message, None));
         }
+        if let Value::List(_) = target.value {
+            let construct = format!("'{}=' on a list", assign.op.as_str());
+            return Err(self.unsupported(span, &construct, "write a new list: x = x + […]"));
+        }
         let result = self.binary_operator(assign.op, &target, &value, span)?;
         let Value::Array(old @ Array { storage: Some(storage), .. }) = &target.value else { return Ok(result) };
         let Value::Array(new) = result else { return Ok(result) };

@@ -290,7 +290,8 @@ pub(super) fn roll(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
         return evaluator.copied(node);
     };
     let axes = evaluator.items(axis);
-    if shifts.len() != axes.len() && shifts.len() != 1 && axes.len() != 1 {
+    let paired = shifts.len() == axes.len() || shifts.len() == 1 || axes.len() == 1;
+    if !paired || shifts.is_empty() || axes.is_empty() {
         return Err(evaluator.error(call.span, "shift and axis differ in length", None));
     }
     let mut node = array.node;
@@ -385,6 +386,10 @@ impl Evaluator<'_> {
             Value::Array(array) => {
                 // Iterating over an array gives its rows.
                 let rows = self.shape(array.node).first().copied().unwrap_or(0);
+                if rows > 1024 {
+                    let construct = format!("{} over the {rows} rows of an array", call.function.name);
+                    return Err(self.unsupported(arg.span, &construct, "give a list of arrays, or reshape"));
+                }
                 let mut parts = Vec::with_capacity(rows);
                 for at in 0..rows {
                     let node = self.index(array.node, 0, at, arg.span)?;
