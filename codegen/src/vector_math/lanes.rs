@@ -396,6 +396,26 @@ impl<'a, 'c> Lanes<'a, 'c> {
         self.call(declaration, &arguments).map(Some)
     }
 
+    /// Whether [`Lanes::lookup`] is one instruction for each register: f32 lanes of AVX-512.
+    pub(super) fn has_lookup(&self) -> bool {
+        self.width == Width::F32 && self.lanes.is_multiple_of(16) && self.has_feature("avx512f")
+    }
+
+    /// `table[index mod 16]` in every lane; only where [`Lanes::has_lookup`].
+    pub(super) fn lookup(&self, table: &[f64; 16], index: Vector<'c>) -> Emit<Vector<'c>> {
+        let entries: Vec<_> = table.iter().map(|&entry| self.element().const_float(entry)).collect();
+        let entries = VectorType::const_vector(&entries);
+        let permute = self.declaration("llvm.x86.avx512.permvar.sf.512", &[])?;
+        if self.lanes == 16 {
+            return self.call(permute, &[entries.into(), index.into()]);
+        }
+        let mut parts = Vec::new();
+        for part in 0..self.lanes / 16 {
+            parts.push(self.call(permute, &[entries.into(), self.slice(index, part * 16, 16)?.into()])?);
+        }
+        self.join(&parts)
+    }
+
     fn slice(&self, x: Vector<'c>, from: u32, len: u32) -> Emit<Vector<'c>> {
         self.shuffle(x, x, from..from + len)
     }
