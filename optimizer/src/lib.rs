@@ -5,11 +5,16 @@
 //! clock or a random source, and nothing prints.
 
 pub mod affine;
+pub mod dependence;
+pub mod draft;
 pub mod dtype;
 pub mod expr;
+pub mod footprint;
+pub mod legality;
 pub mod nest;
 pub mod normal_form;
 pub mod numerics;
 pub mod scalar;
 pub mod schedule;
+pub mod space;
 pub mod target;
