@@ -185,13 +185,8 @@ fn decide(
             continue;
         }
         // Pugh: with m = |least coefficient| + 1, a new variable whose equation has a unit.
-        let (variable, least) = equality
-            .0
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, c)| *c != 0)
-            .min_by_key(|(_, c)| c.unsigned_abs())?;
+        let (variable, least) =
+            equality.0.iter().copied().enumerate().filter(|(_, c)| *c != 0).min_by_key(|(_, c)| c.unsigned_abs())?;
         let modulus = least.checked_abs()?.checked_add(1)?;
         for row in equalities.iter_mut().chain(&mut inequalities) {
             row.0.push(0);

@@ -397,9 +397,8 @@ fn traffic(
         if let Source::Def(def) = shape.load.source
             && let Some(Some(placement)) = placements.get(def)
         {
-            let held: f64 =
-                placement.extents.iter().take(shape.load.extents.len()).map(|&e| e as f64).product::<f64>()
-                    * shape.load.bytes as f64;
+            let held: f64 = placement.extents.iter().take(shape.load.extents.len()).map(|&e| e as f64).product::<f64>()
+                * shape.load.bytes as f64;
             footprint.bytes = footprint.bytes.min(held.max(rates.line as f64));
         }
         // Rows whose distance is a multiple of the way size share few sets.

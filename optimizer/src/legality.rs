@@ -9,8 +9,8 @@ use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
 use moat_rules::dependence::Derived;
-use moat_rules::legality::{self as rules, Facts, RULES};
 pub use moat_rules::legality::LegalityRules;
+use moat_rules::legality::{self as rules, Facts, RULES};
 use thiserror::Error;
 
 /// One way in which a schedule is illegal.
@@ -61,9 +61,8 @@ impl FormFacts {
             let points = def.axes.len();
             facts.axes.extend((0..axes_of(def)).map(|axis| (stage, axis, axis >= points)));
             for (number, dependence) in self_dependences(def).into_iter().enumerate() {
-                let relaxed = dependence
-                    .fold
-                    .is_some_and(|fold| numerics != Numerics::Exact || fold.reorders_exactly(def.dtype));
+                let relaxed =
+                    dependence.fold.is_some_and(|fold| numerics != Numerics::Exact || fold.reorders_exactly(def.dtype));
                 facts.dependences.push((stage, number, relaxed));
                 let directions = dependence.directions.into_iter().enumerate();
                 facts.directions.extend(directions.map(|(axis, direction)| (stage, number, axis, direction)));

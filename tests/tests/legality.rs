@@ -82,14 +82,19 @@ fn planted() -> Vec<Planted> {
         s.stages[0].place = Place::At { consumer: 0, depth: 1 };
         s.stages[0].loops = vec![l(0, 2)];
     });
-    plant("at/result", {
-        let mut form = forms::blur(8, 20, f);
-        form.outputs = vec![0, 1];
-        form
-    }, free, &|s| {
-        s.stages[1].loops = vec![l(0, 2)];
-        s.stages[0].place = Place::At { consumer: 1, depth: 1 };
-    });
+    plant(
+        "at/result",
+        {
+            let mut form = forms::blur(8, 20, f);
+            form.outputs = vec![0, 1];
+            form
+        },
+        free,
+        &|s| {
+            s.stages[1].loops = vec![l(0, 2)];
+            s.stages[0].place = Place::At { consumer: 1, depth: 1 };
+        },
+    );
 
     plant("axis/unknown", forms::axpby(64, f), free, &|s| s.stages[0].loops = vec![l(1, 8)]);
     plant("tile/missing", matmul(), free, &|s| {

@@ -28,11 +28,8 @@ fn brute(source: &Reference<'_>, sink: &Reference<'_>, common: usize) -> BTreeSe
     let mut found = BTreeSet::new();
     for from in points(source.domain) {
         for to in points(sink.domain) {
-            let meets = source
-                .access
-                .iter()
-                .zip(sink.access)
-                .all(|(f, g)| f.evaluate(|v| from[v]) == g.evaluate(|v| to[v]));
+            let meets =
+                source.access.iter().zip(sink.access).all(|(f, g)| f.evaluate(|v| from[v]) == g.evaluate(|v| to[v]));
             if meets {
                 let vector = (0..common).map(|a| match from[a].cmp(&to[a]) {
                     std::cmp::Ordering::Less => Direction::Less,
@@ -100,8 +97,7 @@ fn emptiness_never_contradicts_enumeration() {
         let bound = form(&mut rng, axes, 5);
         set.require_zero(&equal, |v| v);
         set.require_non_negative(&bound, |v| v);
-        let inhabited =
-            points(&domain).iter().any(|p| equal.evaluate(|v| p[v]) == 0 && bound.evaluate(|v| p[v]) >= 0);
+        let inhabited = points(&domain).iter().any(|p| equal.evaluate(|v| p[v]) == 0 && bound.evaluate(|v| p[v]) >= 0);
         match set.answer() {
             Answer::Empty => assert!(!inhabited, "case {case}: {domain:?}, {equal} = 0, {bound} >= 0"),
             Answer::Inhabited => assert!(inhabited, "case {case}: {domain:?}, {equal} = 0, {bound} >= 0"),

@@ -1,1 +1,3 @@
 //! moat
+
+pub mod search;

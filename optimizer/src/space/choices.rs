@@ -4,7 +4,7 @@ use crate::dependence::axes_of;
 use crate::footprint::StageModel;
 use crate::normal_form::NormalForm;
 use crate::schedule::{LoopSpec, Pack, Place, StageSchedule, TileSpec};
-use moat_rules::schedule_rules::{ProposedPlace, Proposals};
+use moat_rules::schedule_rules::{Proposals, ProposedPlace};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be decided about one stage.
@@ -151,9 +151,7 @@ impl StageChoices {
         // Stable: keeps the order wished for among the points and among the folds.
         tile.sort_by_key(|spec| spec.axis >= self.points);
         let disordered = tile.iter().enumerate().any(|(at, outer)| {
-            tile[at + 1..]
-                .iter()
-                .any(|inner| outer.axis > inner.axis && !self.ordered(outer.axis, inner.axis))
+            tile[at + 1..].iter().any(|inner| outer.axis > inner.axis && !self.ordered(outer.axis, inner.axis))
         });
         if disordered || !self.ragged.is_empty() {
             tile.sort_by_key(|spec| spec.axis);

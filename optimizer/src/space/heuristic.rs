@@ -20,9 +20,7 @@ impl ScheduleSpace {
     /// Makes the default schedule.
     pub(super) fn heuristic(&self) -> Schedule {
         let mut schedule = Schedule {
-            stages: (0..self.choices.len())
-                .map(|stage| self.repaired(stage, self.stage_heuristic(stage)))
-                .collect(),
+            stages: (0..self.choices.len()).map(|stage| self.repaired(stage, self.stage_heuristic(stage))).collect(),
         };
         if !self.is_legal(&schedule) {
             for stage in 0..schedule.stages.len() {
