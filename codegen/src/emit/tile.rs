@@ -1,0 +1,610 @@
+//! Register tiles: step loops over full tiles, remainders, accumulators, stores.
+//!
+//! An axis of register tile `R = unroll · lanes` runs as one loop over full tiles (no test inside)
+//! and then its remainder: one register tile of the static rest where the rest is known, else
+//! single steps and a masked vector. Every piece is the same code on another list of [`Reg`]s.
+
+use super::cx::{Cx, Emit, Value, lanes_of};
+use super::facts::{Bounds, Facts};
+use super::frame::Frame;
+use super::point::Evaluator;
+use crate::error::CodegenError;
+use inkwell::IntPredicate;
+use inkwell::types::VectorType;
+use inkwell::values::{IntValue, PointerValue, VectorValue};
+use moat_optimizer::dtype::DType;
+use moat_optimizer::nest::{Tile, TileAxis, TileFold, TileScalar};
+use moat_optimizer::normal_form::ScalarOp;
+use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use std::collections::BTreeMap;
+
+/// The most scalar or vector operations that one register tile may unroll to.
+pub const OPERATION_LIMIT: usize = 20_000;
+
+/// One register (vector or scalar) along one axis of a register tile.
+#[derive(Clone)]
+pub(crate) struct Reg<'c> {
+    /// First point, relative to the axis' variable.
+    pub(crate) offset: i64,
+    /// Points, which are lanes if more than one.
+    pub(crate) width: u32,
+    /// Set where the last lanes lie outside the range.
+    pub(crate) mask: Option<Mask<'c>>,
+    /// On a fold axis: the accumulator it adds to.
+    partial: usize,
+}
+
+/// The lanes that count: the first so many.
+#[derive(Clone)]
+pub(crate) struct Mask<'c> {
+    pub(crate) lanes: VectorValue<'c>,
+    pub(crate) count: Count<'c>,
+}
+
+/// How many lanes count.
+#[derive(Clone, Copy)]
+pub(crate) enum Count<'c> {
+    Static(u32),
+    Dynamic(IntValue<'c>),
+}
+
+/// One axis of a tile, points first.
+pub(crate) struct Axis<'t> {
+    pub(crate) axis: &'t TileAxis,
+    unroll: usize,
+    lanes: u32,
+    fold: bool,
+    name: String,
+}
+
+impl Axis<'_> {
+    fn register_tile(&self) -> i64 {
+        i64::try_from(self.unroll).unwrap_or(i64::MAX).saturating_mul(i64::from(self.lanes))
+    }
+}
+
+/// What the emission of one tile needs to know, computed once.
+pub(crate) struct Plan<'t> {
+    pub(crate) tile: &'t Tile,
+    pub(crate) axes: Vec<Axis<'t>>,
+    /// How many of `axes` are points.
+    points: usize,
+    /// The axis with lanes.
+    pub(crate) vector: Option<usize>,
+    /// Dtype of each node of the value.
+    pub(crate) dtypes: Vec<DType>,
+    /// Whether each node depends on each axis.
+    pub(crate) depends: Vec<Vec<bool>>,
+    /// Nodes that are computed, in order.
+    pub(crate) needed: Vec<usize>,
+    /// The value is this product, to be added by a fused multiply-add.
+    fused: Option<(usize, usize)>,
+}
+
+type Body<'b, 'c> = &'b mut dyn FnMut(&mut Frame<'c>, &[Reg<'c>]) -> Emit<()>;
+
+impl<'c, 'n> Cx<'c, 'n> {
+    /// Emits a tile at the insertion point.
+    pub(crate) fn tile(&self, frame: &mut Frame<'c>, tile: &Tile) -> Emit<()> {
+        let plan = self.plan(tile)?;
+        self.points(frame, &plan, &mut Vec::new())
+    }
+
+    fn plan<'t>(&self, tile: &'t Tile) -> Emit<Plan<'t>> {
+        let malformed = |what: &str| Err(self.malformed(&tile.origin, what));
+        if tile.fold.is_none() && !tile.folds.is_empty() {
+            return malformed("fold axes without a fold");
+        }
+        if tile.value.is_empty() {
+            return malformed("no value");
+        }
+        let all: Vec<&TileAxis> = tile.points.iter().chain(&tile.folds).collect();
+        if all.iter().filter(|axis| axis.lanes > 1).count() > 1 {
+            return malformed("more than one axis with lanes");
+        }
+        let mut axes = Vec::with_capacity(all.len());
+        for (at, &axis) in all.iter().enumerate() {
+            // Where a later axis' range depends on this one, its points differ and stay apart.
+            let uniform = all[at + 1..].iter().all(|later| {
+                later.range.lo.iter().chain(&later.range.hi).all(|bound| bound.coefficient(axis.var) == 0)
+            });
+            let (unroll, lanes) = if uniform { (axis.unroll.max(1), axis.lanes.max(1)) } else { (1, 1) };
+            let name = self.nest.vars.get(axis.var).cloned().unwrap_or_else(|| format!("x{}", axis.var));
+            let Ok(lanes) = u32::try_from(lanes) else { return malformed("too many lanes") };
+            axes.push(Axis { axis, unroll, lanes, fold: at >= tile.points.len(), name });
+        }
+        let vector = axes.iter().position(|axis| axis.lanes > 1);
+        let (dtypes, depends) = self.value_facts(tile, &axes)?;
+        let last = tile.value.len() - 1;
+        let fused = match (&tile.fold, &tile.value[last]) {
+            (Some(fold), TileScalar::Compute(node))
+                if fold.op == FoldOp::Sum && node.dtype.is_float() && self.relaxed =>
+            {
+                match node.op {
+                    ScalarOp::Binary(BinaryOp::Mul, x, y) => Some((x, y)),
+                    ScalarOp::Binary(..)
+                    | ScalarOp::Load(..)
+                    | ScalarOp::Const(_)
+                    | ScalarOp::Index(_)
+                    | ScalarOp::Unary(..)
+                    | ScalarOp::Where(..)
+                    | ScalarOp::Cast(_) => None,
+                }
+            }
+            _ => None,
+        };
+        let mut needed = vec![false; tile.value.len()];
+        match fused {
+            Some((x, y)) => (needed[x], needed[y]) = (true, true),
+            None => needed[last] = true,
+        }
+        for node in (0..tile.value.len()).rev() {
+            if needed[node] {
+                operands(&tile.value[node]).into_iter().for_each(|operand| needed[operand] = true);
+            }
+        }
+        let needed: Vec<usize> = (0..tile.value.len()).filter(|&node| needed[node]).collect();
+        if let Some(fold) = &tile.fold
+            && !self.relaxed
+            && !fold.op.reorders_exactly(dtypes[last])
+            && axes.iter().any(|axis| axis.fold && axis.register_tile() > 1)
+        {
+            return Err(CodegenError::NotReorderable { origin: tile.origin.clone() });
+        }
+        let count = |depends: &[bool]| {
+            axes.iter().zip(depends).filter(|(_, on)| **on).fold(1usize, |n, (axis, _)| n.saturating_mul(axis.unroll))
+        };
+        let operations = needed
+            .iter()
+            .map(|&node| count(&depends[node]))
+            .chain([count(&vec![true; axes.len()])])
+            .fold(0usize, usize::saturating_add);
+        if operations > OPERATION_LIMIT {
+            return Err(CodegenError::TooLarge { origin: tile.origin.clone(), operations, limit: OPERATION_LIMIT });
+        }
+        Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused })
+    }
+
+    /// Dtype and axis dependence of every node; checks operands, buffers and types on the way.
+    fn value_facts(&self, tile: &Tile, axes: &[Axis<'_>]) -> Emit<(Vec<DType>, Vec<Vec<bool>>)> {
+        let mut dtypes: Vec<DType> = Vec::with_capacity(tile.value.len());
+        let mut depends: Vec<Vec<bool>> = Vec::with_capacity(tile.value.len());
+        let on = |form: &moat_optimizer::affine::Affine| -> Vec<bool> {
+            axes.iter().map(|axis| form.coefficient(axis.axis.var) != 0).collect()
+        };
+        for (at, scalar) in tile.value.iter().enumerate() {
+            if operands(scalar).iter().any(|&operand| operand >= at) {
+                return Err(self.malformed(&tile.origin, format!("node {at} uses a later node")));
+            }
+            let (dtype, depend) = match scalar {
+                TileScalar::Load { buffer, offset } => match self.nest.buffers.get(*buffer) {
+                    Some(description) => (description.dtype, on(offset)),
+                    None => return Err(self.malformed(&tile.origin, format!("no buffer {buffer}"))),
+                },
+                TileScalar::Compute(node) => match &node.op {
+                    ScalarOp::Index(form) => (node.dtype, on(form)),
+                    ScalarOp::Load(..) => return Err(self.malformed(&tile.origin, "a load of the normal form")),
+                    ScalarOp::Const(_)
+                    | ScalarOp::Unary(..)
+                    | ScalarOp::Binary(..)
+                    | ScalarOp::Where(..)
+                    | ScalarOp::Cast(_) => {
+                        let mut depend = vec![false; axes.len()];
+                        for operand in operands(scalar) {
+                            depend.iter_mut().zip(&depends[operand]).for_each(|(mine, theirs)| *mine |= theirs);
+                        }
+                        (node.dtype, depend)
+                    }
+                },
+            };
+            dtypes.push(dtype);
+            depends.push(depend);
+        }
+        match self.nest.buffers.get(tile.target) {
+            Some(target) if Some(&target.dtype) == dtypes.last() => Ok((dtypes, depends)),
+            Some(target) => {
+                let what = format!("a value of {:?} stored into a buffer of {}", dtypes.last(), target.dtype);
+                Err(self.malformed(&tile.origin, what))
+            }
+            None => Err(self.malformed(&tile.origin, format!("no buffer {}", tile.target))),
+        }
+    }
+
+    fn points(&self, frame: &mut Frame<'c>, plan: &Plan<'_>, chosen: &mut Vec<Vec<Reg<'c>>>) -> Emit<()> {
+        let at = chosen.len();
+        if at == plan.points {
+            return self.register_tile(frame, plan, chosen);
+        }
+        self.split(frame, plan, at, &mut |frame, regs| {
+            chosen.push(regs.to_vec());
+            let done = self.points(frame, plan, chosen);
+            chosen.pop();
+            done
+        })
+    }
+
+    /// The pieces of one axis: full tiles, then what is left.
+    fn split(&self, frame: &mut Frame<'c>, plan: &Plan<'_>, at: usize, body: Body<'_, 'c>) -> Emit<()> {
+        let axis = &plan.axes[at];
+        let var = axis.axis.var;
+        let tile = axis.register_tile();
+        let unbound = || self.malformed(&plan.tile.origin, format!("bounds of axis {} are not in scope", axis.name));
+        let bounds = Bounds::new(&axis.axis.range, &|v| frame.facts(v)).ok_or_else(unbound)?;
+        if bounds.extent.1 <= 0 {
+            return Ok(());
+        }
+        let Some(facts) = bounds.variable(tile, &|v| frame.facts(v)) else { return Ok(()) };
+        let (lo, hi) = self.interval(frame, &bounds)?;
+        let full: Vec<Reg<'c>> = (0..axis.unroll).map(|register| self.whole(axis, register)).collect();
+        let mut from = lo;
+        if bounds.extent.1 >= tile {
+            let next = self.index_add(lo, self.i64(tile), "next")?;
+            if bounds.extent.1 >= 2 * tile {
+                let last = self.index_add(hi, self.i64(-tile), "last")?;
+                from = self.counted(lo, last, tile, &axis.name, &mut |x| {
+                    frame.bind(var, x, facts);
+                    body(frame, &full)
+                })?;
+            } else if bounds.extent.0 >= tile {
+                frame.bind(var, lo, facts);
+                body(frame, &full)?;
+                from = next;
+            } else {
+                let fits = self.icmp(IntPredicate::SLE, next.into(), hi.into())?;
+                self.when(fits, &axis.name, &mut || {
+                    frame.bind(var, lo, facts);
+                    body(frame, &full)
+                })?;
+                from = self.choose(fits, next, lo)?;
+            }
+        }
+        if tile > 1 {
+            self.remainder(frame, axis, &bounds, (from, hi), facts, body)?;
+        }
+        frame.unbind(var);
+        Ok(())
+    }
+
+    fn remainder(
+        &self,
+        frame: &mut Frame<'c>,
+        axis: &Axis<'_>,
+        bounds: &Bounds,
+        (from, hi): (IntValue<'c>, IntValue<'c>),
+        facts: Facts,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
+        let var = axis.axis.var;
+        let tile = axis.register_tile();
+        let lanes = i64::from(axis.lanes);
+        if let Some(rests) = bounds.remainders(tile, &|v| frame.facts(v)) {
+            let certain = rests.len() == 1 && bounds.extent.0 >= 1;
+            let possible: Vec<i64> = rests.into_iter().filter(|&rest| rest != 0).collect();
+            if possible.len() <= 2 {
+                for rest in possible {
+                    let regs = self.partial(axis, rest);
+                    if certain {
+                        frame.bind(var, from, facts);
+                        body(frame, &regs)?;
+                    } else {
+                        let left = self.builder.build_int_nsw_sub(hi, from, "left")?;
+                        let this = self.icmp(IntPredicate::EQ, left.into(), self.i64(rest).into())?;
+                        self.when(this, &format!("{}.rest", axis.name), &mut || {
+                            frame.bind(var, from, facts);
+                            body(frame, &regs)
+                        })?;
+                    }
+                }
+                return Ok(());
+            }
+        }
+        // The variable may now take any value of the interval.
+        let anywhere = Facts { modulus: 1, residue: 0, max: facts.max.saturating_add(tile - 1), ..facts };
+        let mut from = from;
+        if lanes > 1 && axis.unroll > 1 {
+            let last = self.index_add(hi, self.i64(-lanes), "last")?;
+            let one = [self.whole(axis, 0)];
+            from = self.counted(from, last, lanes, &format!("{}.vectors", axis.name), &mut |x| {
+                frame.bind(var, x, anywhere);
+                body(frame, &one)
+            })?;
+        }
+        if lanes > 1 && self.options.target.masks {
+            let left = self.builder.build_int_nsw_sub(hi, from, "left")?;
+            let some = self.icmp(IntPredicate::SGT, left.into(), self.i64(0).into())?;
+            self.when(some, &format!("{}.masked", axis.name), &mut || {
+                let count = self.builder.build_int_truncate(left, self.context.i32_type(), "count")?;
+                let inside = self.icmp(IntPredicate::ULT, self.iota(DType::I32, axis.lanes), count.into())?;
+                let mask = Mask { lanes: self.vector(inside)?, count: Count::Dynamic(left) };
+                frame.bind(var, from, anywhere);
+                body(frame, &[Reg { offset: 0, width: axis.lanes, mask: Some(mask), partial: 0 }])
+            })?;
+            return Ok(());
+        }
+        let last = self.index_add(hi, self.i64(-1), "last")?;
+        let one = [Reg { offset: 0, width: 1, mask: None, partial: self.scalar_partial(axis) }];
+        self.counted(from, last, 1, &format!("{}.rest", axis.name), &mut |x| {
+            frame.bind(var, x, anywhere);
+            body(frame, &one)
+        })?;
+        Ok(())
+    }
+
+    fn whole(&self, axis: &Axis<'_>, register: usize) -> Reg<'c> {
+        let offset = i64::try_from(register).unwrap_or(0) * i64::from(axis.lanes);
+        Reg { offset, width: axis.lanes, mask: None, partial: register }
+    }
+
+    /// The accumulator of single points left over on a fold axis with lanes.
+    fn scalar_partial(&self, axis: &Axis<'_>) -> usize {
+        if axis.lanes > 1 { axis.unroll } else { 0 }
+    }
+
+    /// Registers of a remainder of `rest` points.
+    fn partial(&self, axis: &Axis<'_>, rest: i64) -> Vec<Reg<'c>> {
+        let lanes = i64::from(axis.lanes);
+        let whole = usize::try_from(rest / lanes).unwrap_or(0);
+        let mut regs: Vec<Reg<'c>> = (0..whole).map(|register| self.whole(axis, register)).collect();
+        let mut offset = rest / lanes * lanes;
+        let mut left = u32::try_from(rest % lanes).unwrap_or(0);
+        if left == 0 {
+            return regs;
+        }
+        if axis.fold && !self.options.target.masks {
+            let partial = self.scalar_partial(axis);
+            regs.extend((offset..rest).map(|offset| Reg { offset, width: 1, mask: None, partial }));
+            return regs;
+        }
+        if self.options.target.masks && (axis.fold || !left.is_power_of_two()) {
+            let bits: Vec<IntValue<'c>> =
+                (0..axis.lanes).map(|lane| self.context.bool_type().const_int(u64::from(lane < left), false)).collect();
+            let mask = Mask { lanes: VectorType::const_vector(&bits), count: Count::Static(left) };
+            regs.push(Reg { offset, width: axis.lanes, mask: Some(mask), partial: whole });
+            return regs;
+        }
+        while left > 0 {
+            let width = 1 << left.ilog2();
+            regs.push(Reg { offset, width, mask: None, partial: 0 });
+            offset += i64::from(width);
+            left -= width;
+        }
+        regs
+    }
+
+    fn register_tile(&self, frame: &mut Frame<'c>, plan: &Plan<'_>, regs: &[Vec<Reg<'c>>]) -> Emit<()> {
+        let combos = combinations(regs);
+        let Some(fold) = &plan.tile.fold else {
+            let mut evaluator = Evaluator::new(self, frame, plan, regs);
+            let mut values = Vec::with_capacity(combos.len());
+            for combo in &combos {
+                evaluator.evaluate(combo)?;
+                values.push(evaluator.value(plan.tile.value.len() - 1, combo)?);
+            }
+            for (combo, value) in combos.iter().zip(values) {
+                evaluator.store(combo, value)?;
+            }
+            return Ok(());
+        };
+        let folding = self.accumulators(frame, plan, fold, regs)?;
+        self.folds(frame, plan, &folding, &mut regs.to_vec())?;
+        let mut results = Vec::with_capacity(combos.len());
+        for point in 0..combos.len() {
+            results.push(self.finish(&folding, point)?);
+        }
+        let mut evaluator = Evaluator::new(self, frame, plan, regs);
+        for (combo, value) in combos.iter().zip(results) {
+            evaluator.store(combo, value)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the accumulators and gives them their first values.
+    fn accumulators(
+        &self,
+        frame: &Frame<'c>,
+        plan: &Plan<'_>,
+        fold: &TileFold,
+        regs: &[Vec<Reg<'c>>],
+    ) -> Emit<Folding<'c>> {
+        let dtype = plan.dtypes[plan.tile.value.len() - 1];
+        let combos = combinations(regs);
+        let mut partials = vec![Vec::new()];
+        for axis in &plan.axes[plan.points..] {
+            let tail = usize::from(axis.lanes > 1 && !self.options.target.masks);
+            partials = partials
+                .iter()
+                .flat_map(|prefix| (0..axis.unroll + tail).map(move |partial| [prefix.as_slice(), &[partial]].concat()))
+                .collect();
+        }
+        let mut slots = BTreeMap::new();
+        for (point, combo) in combos.iter().enumerate() {
+            for partial in &partials {
+                let width = match plan.vector {
+                    Some(axis) if axis < plan.points => regs[axis][combo[axis]].width,
+                    Some(axis) if partial[axis - plan.points] < plan.axes[axis].unroll => plan.axes[axis].lanes,
+                    Some(_) | None => 1,
+                };
+                let slot = self.slot(self.value_type(dtype, width), "accumulator")?;
+                slots.insert((point, partial.clone()), (slot, width));
+            }
+        }
+        let across = plan.vector.is_some_and(|axis| axis >= plan.points);
+        let folding = Folding { op: fold.op, dtype, slots, partials, combos, across };
+        let begin_anew = |folding: &Folding<'c>| -> Emit<()> {
+            for &(slot, width) in folding.slots.values() {
+                self.builder.build_store(slot, self.literal(fold.op.identity(dtype), dtype, width))?;
+            }
+            Ok(())
+        };
+        let go_on = |folding: &Folding<'c>| -> Emit<()> {
+            let mut evaluator = Evaluator::new(self, frame, plan, regs);
+            for ((point, partial), &(slot, width)) in &folding.slots {
+                let mut value = self.literal(fold.op.identity(dtype), dtype, width);
+                if partial.iter().all(|&register| register == 0) {
+                    let stored = evaluator.stored(&folding.combos[*point])?;
+                    value = if lanes_of(stored) == width {
+                        stored
+                    } else {
+                        let vector = self.vector(value)?;
+                        self.builder.build_insert_element(vector, stored, self.i32(0), "resumed")?.into()
+                    };
+                }
+                self.builder.build_store(slot, value)?;
+            }
+            Ok(())
+        };
+        match self.is_first(frame, fold)? {
+            First::Always => begin_anew(&folding)?,
+            First::Never => go_on(&folding)?,
+            First::If(first) => {
+                let anew = self.block("first")?;
+                let on = self.block("resume")?;
+                let after = self.block("accumulate")?;
+                self.builder.build_conditional_branch(self.scalar_int(first)?, anew, on)?;
+                self.builder.position_at_end(anew);
+                begin_anew(&folding)?;
+                self.builder.build_unconditional_branch(after)?;
+                self.builder.position_at_end(on);
+                go_on(&folding)?;
+                self.builder.build_unconditional_branch(after)?;
+                self.builder.position_at_end(after);
+            }
+        }
+        Ok(folding)
+    }
+
+    fn is_first(&self, frame: &Frame<'c>, fold: &TileFold) -> Emit<First<'c>> {
+        let mut condition: Option<Value<'c>> = None;
+        for form in &fold.first {
+            if let Some(facts) = Facts::of(form, &|v| frame.facts(v)) {
+                if (facts.min, facts.max) == (0, 0) {
+                    continue;
+                }
+                if facts.min > 0 || facts.max < 0 {
+                    return Ok(First::Never);
+                }
+            }
+            let zero = self.icmp(IntPredicate::EQ, self.affine(frame, form)?.into(), self.i64(0).into())?;
+            condition = Some(match condition {
+                None => zero,
+                Some(so_far) => self.binary(inkwell::values::InstructionOpcode::And, so_far, zero, "first")?,
+            });
+        }
+        Ok(condition.map_or(First::Always, First::If))
+    }
+
+    fn folds(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        folding: &Folding<'c>,
+        chosen: &mut Vec<Vec<Reg<'c>>>,
+    ) -> Emit<()> {
+        let at = chosen.len();
+        if at < plan.axes.len() {
+            return self.split(frame, plan, at, &mut |frame, regs| {
+                chosen.push(regs.to_vec());
+                let done = self.folds(frame, plan, folding, chosen);
+                chosen.pop();
+                done
+            });
+        }
+        let terms = combinations(&chosen[plan.points..]);
+        let mut evaluator = Evaluator::new(self, frame, plan, chosen);
+        for term in &terms {
+            let partial: Vec<usize> =
+                term.iter().zip(&chosen[plan.points..]).map(|(&register, regs)| regs[register].partial).collect();
+            let mask =
+                term.iter().zip(&chosen[plan.points..]).find_map(|(&register, regs)| regs[register].mask.clone());
+            for (point, combo) in folding.combos.iter().enumerate() {
+                let combo = [combo.as_slice(), term].concat();
+                evaluator.evaluate(&combo)?;
+                let Some(&(slot, width)) = folding.slots.get(&(point, partial.clone())) else {
+                    return Err(self.malformed(&plan.tile.origin, "a term without an accumulator"));
+                };
+                let old = self.builder.build_load(self.value_type(folding.dtype, width), slot, "old")?;
+                let new = match plan.fused {
+                    Some((x, y)) => {
+                        let (x, y) = (evaluator.value(x, &combo)?, evaluator.value(y, &combo)?);
+                        self.fused(folding.dtype, x, y, old)?
+                    }
+                    None => {
+                        let value = evaluator.value(plan.tile.value.len() - 1, &combo)?;
+                        self.combine(folding.op, folding.dtype, old, value)?
+                    }
+                };
+                let new = match &mask {
+                    Some(mask) => self.select(mask.lanes.into(), new, old)?,
+                    None => new,
+                };
+                self.builder.build_store(slot, new)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The partial accumulators of one point combined: vectors first, then across lanes, then the
+    /// single points.
+    fn finish(&self, folding: &Folding<'c>, point: usize) -> Emit<Value<'c>> {
+        let mut by_width: BTreeMap<u32, Vec<Value<'c>>> = BTreeMap::new();
+        for partial in &folding.partials {
+            if let Some(&(slot, width)) = folding.slots.get(&(point, partial.clone())) {
+                let value = self.builder.build_load(self.value_type(folding.dtype, width), slot, "partial")?;
+                by_width.entry(width).or_default().push(value);
+            }
+        }
+        let mut result: Option<Value<'c>> = None;
+        for (width, mut values) in by_width.into_iter().rev() {
+            while values.len() > 1 {
+                let mut halves = Vec::with_capacity(values.len().div_ceil(2));
+                for pair in values.chunks(2) {
+                    halves.push(match pair {
+                        [a, b] => self.combine(folding.op, folding.dtype, *a, *b)?,
+                        rest => rest[0],
+                    });
+                }
+                values = halves;
+            }
+            let mut value = values[0];
+            if folding.across && width > 1 {
+                value = self.horizontal(folding.op, folding.dtype, value)?;
+            }
+            result = Some(match result {
+                None => value,
+                Some(so_far) => self.combine(folding.op, folding.dtype, so_far, value)?,
+            });
+        }
+        result.ok_or_else(|| self.malformed("fold", "no accumulator"))
+    }
+}
+
+enum First<'c> {
+    Always,
+    Never,
+    If(Value<'c>),
+}
+
+/// The accumulators of one register tile: `(point, partial of each fold axis)` to slot and width.
+struct Folding<'c> {
+    op: FoldOp,
+    dtype: DType,
+    slots: BTreeMap<(usize, Vec<usize>), (PointerValue<'c>, u32)>,
+    partials: Vec<Vec<usize>>,
+    combos: Vec<Vec<usize>>,
+    /// The lanes of an accumulator belong to one point.
+    across: bool,
+}
+
+/// Every choice of one register per axis, the last axis fastest.
+fn combinations(regs: &[Vec<Reg<'_>>]) -> Vec<Vec<usize>> {
+    regs.iter().fold(vec![Vec::new()], |combos, regs| {
+        combos.iter().flat_map(|prefix| (0..regs.len()).map(move |at| [prefix.as_slice(), &[at]].concat())).collect()
+    })
+}
+
+fn operands(scalar: &TileScalar) -> Vec<usize> {
+    match scalar {
+        TileScalar::Load { .. } => Vec::new(),
+        TileScalar::Compute(node) => node.op.operands(),
+    }
+}

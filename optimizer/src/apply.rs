@@ -1,0 +1,636 @@
+//! A schedule applied: normal form → loop nest.
+//!
+//! Input: a normal form and a schedule that [`crate::schedule`] describes. Output: a loop tree in
+//! which every definition stands where its schedule places it, with bounds inferred and scratch
+//! allocated. It assumes legality of *order* (the legality relations decide that) but checks every
+//! structural condition, so that a schedule that cannot be carried out is an error and never a
+//! wrong program.
+
+use crate::affine::Affine;
+use crate::inline::{InlineError, InlinedPiece, inline};
+use crate::nest::{
+    Buffer, BufferId, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar, VarId,
+};
+use crate::normal_form::{Access, Def, DefId, NormalForm, Range, ScalarOp, Source};
+use crate::pack::PackedLoad;
+use crate::region::{Interval, hull, image, prune_lower, prune_upper};
+use crate::schedule::{Place, Schedule, StageSchedule};
+use std::collections::BTreeMap;
+
+/// Why a schedule does not fit a normal form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// The schedule has the wrong number of stages, an axis is missing, or the like.
+    #[error("schedule of `{stage}`: {message}")]
+    Malformed {
+        /// The definition.
+        stage: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A definition cannot be inlined.
+    #[error(transparent)]
+    Inline(#[from] InlineError),
+}
+
+/// Makes the loop nest of `form` under `schedule`.
+///
+/// # Errors
+/// Where the schedule does not describe this form, or a place or a pack cannot be carried out.
+pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyError> {
+    if schedule.stages.len() != form.defs.len() {
+        return Err(ApplyError::Malformed {
+            stage: "*".into(),
+            message: format!("{} stages for {} definitions", schedule.stages.len(), form.defs.len()),
+        });
+    }
+    let pieces = inline(form, |id| schedule.stages[id].place == Place::Inline)?;
+    let mut apply = Apply {
+        form,
+        schedule,
+        pieces,
+        nest: LoopNest { buffers: Vec::new(), vars: Vec::new(), body: Vec::new() },
+        ranges: Vec::new(),
+        storage: vec![None; form.defs.len()],
+        in_parallel: false,
+    };
+    apply.allocate_whole();
+    for id in 0..form.defs.len() {
+        if apply.schedule.stages[id].place == Place::Root {
+            let whole: Vec<Interval> = form.defs[id].axes.iter().map(|&n| Interval::whole(n)).collect();
+            let nodes = apply.stage(id, &whole)?;
+            apply.nest.body.extend(nodes);
+        }
+    }
+    Ok(apply.nest)
+}
+
+/// Where a definition's elements are: element x at `Σ (x[a] − base[a]) · stride[a]`.
+#[derive(Clone, Debug)]
+struct Storage {
+    buffer: BufferId,
+    bases: Vec<Affine>,
+    strides: Vec<i64>,
+    whole: bool,
+}
+
+pub(crate) struct Apply<'a> {
+    form: &'a NormalForm,
+    schedule: &'a Schedule,
+    pieces: Vec<Vec<InlinedPiece>>,
+    pub(crate) nest: LoopNest,
+    /// Inclusive range of each variable, for dropping redundant bounds.
+    ranges: Vec<(i64, i64)>,
+    storage: Vec<Option<Storage>>,
+    pub(crate) in_parallel: bool,
+}
+
+/// One axis of a stage while its loops are built.
+#[derive(Clone, Debug)]
+pub(crate) struct AxisState {
+    /// The readable name for its variables.
+    name: String,
+    /// The piece's own bounds, over axes.
+    domain: Range,
+    /// Bounds that enclosing loops and regions set, over variables.
+    lo: Vec<Affine>,
+    hi: Vec<Affine>,
+    /// A box around the current interval.
+    pub(crate) hull: Interval,
+    /// Variables of the loops over this axis, outermost first, with their steps.
+    pub(crate) loops: Vec<(VarId, i64)>,
+    /// The start of the axis before the first loop.
+    pub(crate) start: Affine,
+    /// The variable of the tile's axis, once it exists.
+    pub(crate) var: Option<VarId>,
+}
+
+/// A stage while its loops are built.
+struct Stage<'s> {
+    id: DefId,
+    piece: usize,
+    spec: &'s StageSchedule,
+    axes: Vec<AxisState>,
+    packs: Vec<PackedLoad>,
+}
+
+impl<'a> Apply<'a> {
+    fn malformed<T>(&self, id: DefId, message: impl Into<String>) -> Result<T, ApplyError> {
+        Err(ApplyError::Malformed { stage: self.form.defs[id].name.clone(), message: message.into() })
+    }
+
+    /// Buffers of parameters, results and definitions stored whole.
+    fn allocate_whole(&mut self) {
+        for (at, param) in self.form.params.iter().enumerate() {
+            self.nest.buffers.push(Buffer {
+                name: param.name.clone(),
+                dtype: param.dtype,
+                len: param.shape.iter().product(),
+                role: BufferRole::Param(at),
+            });
+        }
+        for (at, &id) in self.form.outputs.iter().enumerate() {
+            self.allocate_def(id, BufferRole::Output(at));
+        }
+        for id in 0..self.form.defs.len() {
+            if self.schedule.stages[id].place == Place::Root && self.storage[id].is_none() {
+                self.allocate_def(id, BufferRole::Shared);
+            }
+        }
+    }
+
+    fn allocate_def(&mut self, id: DefId, role: BufferRole) {
+        let def = &self.form.defs[id];
+        let extents: Vec<i64> = def.axes.iter().map(|&n| Interval::whole(n).extent).collect();
+        let buffer = self.buffer(&def.name, def.dtype, def.size(), role);
+        let bases = vec![Affine::constant(0); extents.len()];
+        self.storage[id] = Some(Storage { buffer, bases, strides: row_major(&extents), whole: true });
+    }
+
+    pub(crate) fn buffer(&mut self, name: &str, dtype: crate::dtype::DType, len: usize, role: BufferRole) -> BufferId {
+        let mut unique = name.to_owned();
+        let mut suffix = 1;
+        while self.nest.buffers.iter().any(|b| b.name == unique) {
+            suffix += 1;
+            unique = format!("{name}_{suffix}");
+        }
+        self.nest.buffers.push(Buffer { name: unique, dtype, len, role });
+        self.nest.buffers.len() - 1
+    }
+
+    /// A new variable within `range`; remembers its extreme values.
+    pub(crate) fn variable(&mut self, name: &str, range: &Range) -> VarId {
+        let least = range.lo.iter().map(|form| form.bounds(|v| self.ranges[v]).0).max().unwrap_or(0);
+        let greatest = range.hi.iter().map(|form| form.bounds(|v| self.ranges[v]).1).min().unwrap_or(0) - 1;
+        self.nest.vars.push(format!("{name}{}", self.nest.vars.len()));
+        self.ranges.push((least, greatest.max(least)));
+        self.nest.vars.len() - 1
+    }
+
+    /// All the statements that compute definition `id` over `region`.
+    fn stage(&mut self, id: DefId, region: &[Interval]) -> Result<Vec<Node>, ApplyError> {
+        let schedule = self.schedule;
+        let spec = &schedule.stages[id];
+        let mut nodes = Vec::new();
+        for piece in 0..self.pieces[id].len() {
+            let axes = self.axis_states(id, piece, region);
+            if axes[..region.len()].iter().any(|axis| axis.hull.extent <= 0) {
+                continue;
+            }
+            let mut stage = Stage { id, piece, spec, axes, packs: Vec::new() };
+            self.check_shape(&stage)?;
+            nodes.extend(self.loops(&mut stage, 0)?);
+        }
+        Ok(nodes)
+    }
+
+    fn axis_states(&self, id: DefId, piece: usize, region: &[Interval]) -> Vec<AxisState> {
+        let domain = &self.pieces[id][piece].piece.domain;
+        let mut axes: Vec<AxisState> = Vec::with_capacity(domain.len());
+        for (axis, range) in domain.iter().enumerate() {
+            let bounds = region.get(axis);
+            let mut state = AxisState {
+                name: axis_name(axis),
+                domain: range.clone(),
+                lo: bounds.map(|b| b.base.clone()).into_iter().collect(),
+                hi: bounds.map(|b| b.base.offset(b.extent)).into_iter().collect(),
+                hull: Interval::whole(0),
+                loops: Vec::new(),
+                start: Affine::constant(0),
+                var: None,
+            };
+            let limits = self.limits(&state, &axes);
+            state.hull = self.hull_of(&limits, bounds);
+            state.start = match limits.lo.as_slice() {
+                [lo] => lo.clone(),
+                _ => state.hull.base.clone(),
+            };
+            axes.push(state);
+        }
+        axes
+    }
+
+    /// The interval of an axis as affine bounds over variables: exact where the axes it depends on
+    /// have their tile variable, relaxed to their hulls otherwise.
+    fn limits(&self, state: &AxisState, axes: &[AxisState]) -> Range {
+        let place = |form: &Affine, lower: bool| {
+            let mut sum = Affine::constant(form.constant);
+            for &(axis, coefficient) in &form.terms {
+                let end = match axes[axis].var {
+                    Some(var) => Affine::variable(var),
+                    None if (coefficient > 0) == lower => axes[axis].hull.base.clone(),
+                    None => axes[axis].hull.last(),
+                };
+                sum = sum.plus(&end.times(coefficient));
+            }
+            sum
+        };
+        let mut lo = state.lo.clone();
+        lo.extend(state.domain.lo.iter().map(|form| place(form, true)));
+        let mut hi = state.hi.clone();
+        hi.extend(state.domain.hi.iter().map(|form| place(form, false)));
+        Range { lo: prune_lower(lo, &self.ranges), hi: prune_upper(hi, &self.ranges) }
+    }
+
+    /// A box around `limits`, at most as long as `region`.
+    fn hull_of(&self, limits: &Range, region: Option<&Interval>) -> Interval {
+        let mut best = region.cloned();
+        for lo in &limits.lo {
+            for hi in &limits.hi {
+                let length = hi.minus(lo);
+                if length.is_constant() && best.as_ref().is_none_or(|b| length.constant < b.extent) {
+                    best = Some(Interval { base: lo.clone(), extent: length.constant.max(0) });
+                }
+            }
+        }
+        best.unwrap_or_else(|| {
+            let low = limits.lo.iter().map(|form| form.bounds(|v| self.ranges[v]).0).max().unwrap_or(0);
+            let high = limits.hi.iter().map(|form| form.bounds(|v| self.ranges[v]).1).min().unwrap_or(0);
+            Interval { base: Affine::constant(low), extent: (high - low).max(0) }
+        })
+    }
+
+    fn check_shape(&self, stage: &Stage<'_>) -> Result<(), ApplyError> {
+        let points = self.form.defs[stage.id].axes.len();
+        let mut seen = vec![0; stage.axes.len()];
+        let mut folds = false;
+        for tile in &stage.spec.tile {
+            if tile.axis >= stage.axes.len() {
+                return self.malformed(stage.id, format!("the tile has axis {}, which does not exist", tile.axis));
+            }
+            if tile.unroll == 0 || tile.lanes == 0 {
+                return self.malformed(stage.id, format!("a register tile of 0 along axis {}", tile.axis));
+            }
+            seen[tile.axis] += 1;
+            folds |= tile.axis >= points;
+            if folds && tile.axis < points {
+                return self.malformed(stage.id, "a fold axis stands before a point axis in the tile");
+            }
+        }
+        if seen.iter().any(|&count| count != 1) {
+            return self.malformed(stage.id, "the tile must hold every axis exactly once");
+        }
+        for (at, spec) in stage.spec.loops.iter().enumerate() {
+            if spec.axis >= stage.axes.len() || spec.step == 0 {
+                return self.malformed(stage.id, format!("loop {at} is over axis {} by {}", spec.axis, spec.step));
+            }
+        }
+        let depth = stage.spec.loops.len();
+        if stage.spec.packs.iter().any(|pack| pack.depth > depth) {
+            return self.malformed(stage.id, "a pack is placed deeper than the loops");
+        }
+        if stage.spec.parallel {
+            if stage.spec.place != Place::Root {
+                return self.malformed(stage.id, "only a definition stored whole has a parallel loop");
+            }
+            match stage.spec.loops.first() {
+                Some(first) if first.axis < points => {}
+                _ => return self.malformed(stage.id, "the parallel loop must be over a point axis"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The loops from `depth` on, with what is placed inside them.
+    fn loops(&mut self, stage: &mut Stage<'a>, depth: usize) -> Result<Vec<Node>, ApplyError> {
+        let mut nodes = Vec::new();
+        if depth > 0 {
+            nodes.extend(self.placed(stage, depth)?);
+        }
+        nodes.extend(self.packs(stage, depth)?);
+        let Some(spec) = stage.spec.loops.get(depth).copied() else {
+            nodes.push(Node::Tile(self.tile(stage)?));
+            return Ok(nodes);
+        };
+        let points = self.form.defs[stage.id].axes.len();
+        let axis = spec.axis;
+        let step = i64::try_from(spec.step).unwrap_or(i64::MAX);
+        if axis >= points && stage.axes[axis].hull.extent <= 0 {
+            // Nothing to fold: the tile alone stores the identity.
+            nodes.extend(self.loops(stage, depth + 1)?);
+            return Ok(nodes);
+        }
+        let range = self.limits(&stage.axes[axis], &stage.axes);
+        let var = self.variable(&stage.axes[axis].name, &range);
+        self.tighten(var, &range, step);
+        let saved = stage.axes[axis].clone();
+        {
+            let state = &mut stage.axes[axis];
+            if let Some(&(outer, outer_step)) = state.loops.last() {
+                if outer_step % step == 0 {
+                    // Blocks of a block never reach past it: its own end says nothing new.
+                    let end = Affine::variable(outer).offset(outer_step);
+                    state.hi.retain(|bound| *bound != end);
+                }
+            }
+            state.lo = vec![Affine::variable(var)];
+            state.hi.push(Affine::variable(var).offset(step));
+            state.hull = Interval { base: Affine::variable(var), extent: step.min(state.hull.extent) };
+            state.loops.push((var, step));
+        }
+        let kind = if depth == 0 && stage.spec.parallel { LoopKind::Parallel } else { LoopKind::Serial };
+        let outer_parallel = self.in_parallel;
+        self.in_parallel |= kind == LoopKind::Parallel;
+        let packs_outside = stage.packs.len();
+        let body = self.loops(stage, depth + 1)?;
+        stage.packs.truncate(packs_outside);
+        self.in_parallel = outer_parallel;
+        stage.axes[axis] = saved;
+        nodes.push(Node::Loop(Loop { var, range, step: spec.step, kind, body }));
+        Ok(nodes)
+    }
+
+    /// The last value of a loop variable with constant bounds is known exactly.
+    fn tighten(&mut self, var: VarId, range: &Range, step: i64) {
+        if let Some((lo, hi)) = range.as_constant() {
+            if hi > lo {
+                self.ranges[var] = (lo, lo + (hi - 1 - lo) / step * step);
+            }
+        }
+    }
+
+    /// Definitions computed inside `depth` loops of this stage.
+    fn placed(&mut self, stage: &Stage<'a>, depth: usize) -> Result<Vec<Node>, ApplyError> {
+        let inside = self.inside(stage.id, depth);
+        if !inside.iter().any(|&(_, at)| at == Some(depth)) {
+            return Ok(Vec::new());
+        }
+        let own: Vec<Interval> = stage.axes.iter().map(|axis| axis.hull.clone()).collect();
+        let regions = self.regions(stage, &own, &inside)?;
+        let mut nodes = Vec::new();
+        for &(id, at) in &inside {
+            if at != Some(depth) {
+                continue;
+            }
+            let Some(region) = regions.get(&id) else { continue };
+            let def: &Def = &self.form.defs[id];
+            let extents: Vec<i64> = region.iter().map(|interval| interval.extent).collect();
+            let len = usize::try_from(extents.iter().product::<i64>()).unwrap_or(0);
+            let role = if self.in_parallel { BufferRole::Private } else { BufferRole::Shared };
+            let buffer = self.buffer(&def.name, def.dtype, len, role);
+            self.storage[id] = Some(Storage {
+                buffer,
+                bases: region.iter().map(|interval| interval.base.clone()).collect(),
+                strides: row_major(&extents),
+                whole: false,
+            });
+            nodes.extend(self.stage(id, region)?);
+        }
+        Ok(nodes)
+    }
+
+    /// Definitions placed inside at least `depth` loops of `consumer`, in order, each with its
+    /// depth if it is placed there directly.
+    fn inside(&self, consumer: DefId, depth: usize) -> Vec<(DefId, Option<usize>)> {
+        let mut inside: Vec<(DefId, Option<usize>)> = Vec::new();
+        for id in (0..consumer).rev() {
+            let direct = match self.schedule.stages[id].place {
+                Place::At { consumer: c, depth: d } if c == consumer && d >= depth => Some(Some(d)),
+                Place::At { consumer: c, .. } if inside.iter().any(|&(other, _)| other == c) => Some(None),
+                Place::At { .. } | Place::Inline | Place::Root => None,
+            };
+            if let Some(direct) = direct {
+                inside.push((id, direct));
+            }
+        }
+        inside.reverse();
+        inside
+    }
+
+    /// What is needed of each definition in `inside` for the current intervals of `stage`.
+    fn regions(
+        &self,
+        stage: &Stage<'_>,
+        own: &[Interval],
+        inside: &[(DefId, Option<usize>)],
+    ) -> Result<BTreeMap<DefId, Vec<Interval>>, ApplyError> {
+        let mut regions: BTreeMap<DefId, Vec<Interval>> = BTreeMap::new();
+        self.demand(stage.id, stage.piece, own, inside, &mut regions)?;
+        for &(id, _) in inside.iter().rev() {
+            let Some(region) = regions.get(&id).cloned() else { continue };
+            for piece in 0..self.pieces[id].len() {
+                let axes = self.axis_states(id, piece, &region);
+                let boxes: Vec<Interval> = axes.into_iter().map(|axis| axis.hull).collect();
+                self.demand(id, piece, &boxes, inside, &mut regions)?;
+            }
+        }
+        Ok(regions)
+    }
+
+    /// Adds what one reader needs.
+    fn demand(
+        &self,
+        reader: DefId,
+        piece: usize,
+        boxes: &[Interval],
+        inside: &[(DefId, Option<usize>)],
+        regions: &mut BTreeMap<DefId, Vec<Interval>>,
+    ) -> Result<(), ApplyError> {
+        for node in &self.pieces[reader][piece].piece.value.nodes {
+            let ScalarOp::Load(Source::Def(source), access) = &node.op else { continue };
+            if !inside.iter().any(|&(id, _)| id == *source) {
+                continue;
+            }
+            let extents = &self.form.defs[*source].axes;
+            let Access::Axes(indices) = access else {
+                return self.malformed(
+                    *source,
+                    format!("`{}` reads it through a reshape, so it must be stored whole", self.form.defs[reader].name),
+                );
+            };
+            let touched: Vec<Interval> =
+                indices.iter().zip(extents).map(|(index, &extent)| clip(image(index, boxes), extent)).collect();
+            match regions.get_mut(source) {
+                None => {
+                    regions.insert(*source, touched);
+                }
+                Some(region) => {
+                    for ((known, new), &extent) in region.iter_mut().zip(&touched).zip(extents) {
+                        *known = hull(known, new).map_or(Interval::whole(extent), |both| clip(both, extent));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The packs placed inside `depth` loops.
+    fn packs(&mut self, stage: &mut Stage<'a>, depth: usize) -> Result<Vec<Node>, ApplyError> {
+        let mut nodes = Vec::new();
+        for pack in stage.spec.packs.iter().filter(|pack| pack.depth == depth) {
+            let inlined = &self.pieces[stage.id][stage.piece];
+            let node = match inlined.loads.get(pack.load) {
+                Some(Some(node)) => *node,
+                Some(None) => {
+                    return self.malformed(stage.id, format!("load {} was inlined; it cannot be packed", pack.load));
+                }
+                None if inlined.loads.is_empty() && self.pieces[stage.id].len() > 1 => continue,
+                None => return self.malformed(stage.id, format!("there is no load {} to pack", pack.load)),
+            };
+            let scalar = inlined.piece.value.nodes[node].clone();
+            let ScalarOp::Load(source, access) = &scalar.op else { continue };
+            let (buffer, offset) = self.address(stage.id, *source, access)?;
+            let lanes = stage.spec.tile.iter().map(|tile| tile.lanes).max().unwrap_or(1);
+            if let Some(entry) = pack.layout.iter().find(|entry| entry.step > 1 && !stage.spec.loops.contains(entry)) {
+                return self.malformed(
+                    stage.id,
+                    format!("a pack has blocks of {} along axis {}, which no loop has", entry.step, entry.axis),
+                );
+            }
+            let limits: Vec<Range> = stage.axes.iter().map(|axis| self.limits(axis, &stage.axes)).collect();
+            let (packed, copy) = crate::pack::pack(self, pack, node, (buffer, &offset), &stage.axes, &limits, lanes)
+                .map_err(|message| ApplyError::Malformed { stage: self.form.defs[stage.id].name.clone(), message })?;
+            nodes.push(copy);
+            stage.packs.push(packed);
+        }
+        Ok(nodes)
+    }
+
+    /// The buffer that an access reads and its flat offset over the reader's axes, plus a part
+    /// over variables (the base of a region).
+    fn address(&self, reader: DefId, source: Source, access: &Access) -> Result<(BufferId, Address), ApplyError> {
+        match source {
+            Source::Param(at) => {
+                let axes = match access {
+                    Access::Flat(form) => form.clone(),
+                    Access::Axes(indices) => {
+                        let extents: Vec<i64> =
+                            self.form.params[at].shape.iter().map(|&n| Interval::whole(n).extent).collect();
+                        dot(indices, &row_major(&extents))
+                    }
+                };
+                Ok((at, Address { axes, variables: Affine::constant(0) }))
+            }
+            Source::Def(id) => {
+                let Some(storage) = &self.storage[id] else {
+                    return self
+                        .malformed(id, format!("`{}` reads it before it is computed", self.form.defs[reader].name));
+                };
+                match access {
+                    Access::Flat(form) if storage.whole => {
+                        Ok((storage.buffer, Address { axes: form.clone(), variables: Affine::constant(0) }))
+                    }
+                    Access::Flat(_) => self.malformed(
+                        id,
+                        format!(
+                            "`{}` reads it through a reshape, so it must be stored whole",
+                            self.form.defs[reader].name
+                        ),
+                    ),
+                    Access::Axes(indices) => Ok((
+                        storage.buffer,
+                        Address {
+                            axes: dot(indices, &storage.strides),
+                            variables: dot(&storage.bases, &storage.strides).times(-1),
+                        },
+                    )),
+                }
+            }
+        }
+    }
+
+    /// The innermost band.
+    fn tile(&mut self, stage: &mut Stage<'a>) -> Result<Tile, ApplyError> {
+        let form = self.form;
+        let def: &Def = &form.defs[stage.id];
+        let points = def.axes.len();
+        let saved = stage.axes.clone();
+        let mut tile_axes: Vec<TileAxis> = Vec::with_capacity(stage.axes.len());
+        for spec in &stage.spec.tile {
+            let range = self.limits(&stage.axes[spec.axis], &stage.axes);
+            for form in stage.axes[spec.axis].domain.lo.iter().chain(&stage.axes[spec.axis].domain.hi) {
+                if form.terms.iter().any(|&(axis, _)| stage.axes[axis].var.is_none()) {
+                    return self
+                        .malformed(stage.id, format!("axis {} stands before one its bounds depend on", spec.axis));
+                }
+            }
+            let var = self.variable(&stage.axes[spec.axis].name.clone(), &range);
+            stage.axes[spec.axis].var = Some(var);
+            tile_axes.push(TileAxis { var, range, unroll: spec.unroll, lanes: spec.lanes });
+        }
+        let folds = tile_axes.split_off(points);
+        let of_axis = |axis: usize| Affine::variable(stage.axes[axis].var.unwrap_or(0));
+        let piece = self.pieces[stage.id][stage.piece].piece.clone();
+        let mut value = Vec::with_capacity(piece.value.nodes.len());
+        for (at, node) in piece.value.nodes.iter().enumerate() {
+            value.push(match &node.op {
+                ScalarOp::Load(source, access) => {
+                    if let Some(packed) = stage.packs.iter().rev().find(|packed| packed.node == at) {
+                        TileScalar::Load { buffer: packed.buffer, offset: packed.address(&stage.axes) }
+                    } else {
+                        let (buffer, address) = self.address(stage.id, *source, access)?;
+                        TileScalar::Load { buffer, offset: address.over(of_axis) }
+                    }
+                }
+                ScalarOp::Index(form) => {
+                    let mut node = node.clone();
+                    node.op = ScalarOp::Index(form.substitute(of_axis));
+                    TileScalar::Compute(node)
+                }
+                ScalarOp::Const(_)
+                | ScalarOp::Unary(..)
+                | ScalarOp::Binary(..)
+                | ScalarOp::Where(..)
+                | ScalarOp::Cast(_) => TileScalar::Compute(node.clone()),
+            });
+        }
+        let Some(storage) = self.storage[stage.id].clone() else {
+            return self.malformed(stage.id, "it has no storage");
+        };
+        let target_index: Vec<Affine> = (0..points).map(of_axis).collect();
+        let offset = dot(&target_index, &storage.strides).minus(&dot(&storage.bases, &storage.strides));
+        let first: Vec<Affine> = stage.axes[points..]
+            .iter()
+            .filter_map(|axis| axis.loops.last().map(|&(var, _)| Affine::variable(var).minus(&axis.start)))
+            .collect();
+        stage.axes = saved;
+        Ok(Tile {
+            points: tile_axes,
+            folds,
+            fold: piece.fold.map(|op| TileFold { op, first }),
+            value,
+            target: storage.buffer,
+            offset,
+            origin: def.name.clone(),
+        })
+    }
+}
+
+/// A flat offset: a part over a reader's axes and a part over variables.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) axes: Affine,
+    pub(crate) variables: Affine,
+}
+
+impl Address {
+    /// The offset over variables, where axis `a` has the value `axis(a)`.
+    pub(crate) fn over(&self, axis: impl FnMut(usize) -> Affine) -> Affine {
+        self.axes.substitute(axis).plus(&self.variables)
+    }
+}
+
+/// `Σ formsⱼ · weightsⱼ`.
+fn dot(forms: &[Affine], weights: &[i64]) -> Affine {
+    forms.iter().zip(weights).fold(Affine::constant(0), |sum, (form, &weight)| sum.plus(&form.times(weight)))
+}
+
+/// Row-major strides.
+pub(crate) fn row_major(extents: &[i64]) -> Vec<i64> {
+    let mut strides = vec![1; extents.len()];
+    for axis in (1..extents.len()).rev() {
+        strides[axis - 1] = strides[axis] * extents[axis];
+    }
+    strides
+}
+
+/// The interval, or the whole axis where it is no longer than that.
+fn clip(interval: Interval, extent: usize) -> Interval {
+    let whole = Interval::whole(extent);
+    if interval.extent >= whole.extent { whole } else { interval }
+}
+
+/// `i j k l m n` and then `a7 a8 …`.
+fn axis_name(axis: usize) -> String {
+    ["i", "j", "k", "l", "m", "n"].get(axis).map_or_else(|| format!("a{axis}_"), |name| (*name).to_owned())
+}

@@ -1,0 +1,232 @@
+//! A slow, literal evaluator of normal forms, for tests of `normalize` and `lower`.
+//!
+//! Input: a [`NormalForm`] and its inputs. Output: its results, every operation rounded at its own
+//! type and every fold taken from the identity in ascending order of the fold axes. It trusts
+//! nothing: every access is bounds-checked, every element must be computed exactly once.
+
+use crate::affine::Affine;
+use crate::dtype::{DType, Literal};
+use crate::normal_form::{Access, Def, NormalForm, Piece, Range, ScalarOp, Source};
+use crate::scalar_eval::{self, ScalarError};
+use crate::tensor::Tensor;
+use thiserror::Error;
+
+/// Why a form cannot be evaluated.
+#[derive(Debug, Error, Clone, PartialEq)]
+pub enum EvaluateError {
+    /// Inputs that do not fit the parameters.
+    #[error("input {index} does not fit its parameter (or is missing)")]
+    Input {
+        /// Its index.
+        index: usize,
+    },
+    /// An access outside its source, or to something that does not exist.
+    #[error("`{def}` at {point:?} reads {source_kind:?} at {position:?}, out of bounds")]
+    OutOfBounds {
+        /// The reading definition.
+        def: String,
+        /// The point and fold indices.
+        point: Vec<i64>,
+        /// What is read.
+        source_kind: Source,
+        /// The indices, or the flat offset.
+        position: Vec<i64>,
+    },
+    /// A point outside the definition's box.
+    #[error("a piece of `{def}` contains {point:?}, which is outside its box {axes:?}")]
+    OutsideBox {
+        /// The definition.
+        def: String,
+        /// The point.
+        point: Vec<i64>,
+        /// The box.
+        axes: Vec<usize>,
+    },
+    /// Two pieces contain one point.
+    #[error("two pieces of `{def}` contain {point:?}")]
+    Overlap {
+        /// The definition.
+        def: String,
+        /// The point.
+        point: Vec<i64>,
+    },
+    /// No piece contains some point.
+    #[error("no piece of `{def}` contains the point at offset {offset}")]
+    Uncovered {
+        /// The definition.
+        def: String,
+        /// Its row-major offset over the definition's axes.
+        offset: usize,
+    },
+    /// A scalar expression that refers to what it cannot.
+    #[error("`{def}`: a scalar expression is malformed")]
+    Malformed {
+        /// The definition.
+        def: String,
+    },
+    /// An operator at a type it is not defined on.
+    #[error(transparent)]
+    Scalar(#[from] ScalarError),
+}
+
+/// Evaluates `form` on `inputs`: one tensor for each output, in its logical shape.
+///
+/// # Errors
+/// If an input does not fit, or the form is not well formed at some point it visits.
+pub fn evaluate(form: &NormalForm, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvaluateError> {
+    for (index, param) in form.params.iter().enumerate() {
+        let fits = |input: &Tensor| input.dtype == param.dtype && input.shape == param.shape;
+        if !inputs.get(index).is_some_and(fits) {
+            return Err(EvaluateError::Input { index });
+        }
+    }
+    let mut done: Vec<Tensor> = Vec::with_capacity(form.defs.len());
+    for def in &form.defs {
+        let value = evaluate_def(form, def, inputs, &done)?;
+        done.push(value);
+    }
+    let malformed = |_: &usize| EvaluateError::Malformed { def: "outputs".into() };
+    form.outputs.iter().map(|id| done.get(*id).cloned().ok_or_else(|| malformed(id))).collect()
+}
+
+fn evaluate_def(form: &NormalForm, def: &Def, inputs: &[Tensor], done: &[Tensor]) -> Result<Tensor, EvaluateError> {
+    let mut result = Tensor::poison(def.dtype, &def.shape);
+    let mut written = vec![false; result.len()];
+    let points = def.axes.len();
+    for piece in &def.pieces {
+        let mut visit = |point: &[i64]| -> Result<(), EvaluateError> {
+            let at = offset(point, &def.axes).filter(|at| *at < written.len());
+            let at = at.ok_or_else(|| EvaluateError::OutsideBox {
+                def: def.name.clone(),
+                point: point.to_vec(),
+                axes: def.axes.clone(),
+            })?;
+            if std::mem::replace(&mut written[at], true) {
+                return Err(EvaluateError::Overlap { def: def.name.clone(), point: point.to_vec() });
+            }
+            let value = match piece.fold {
+                None => element(form, def, piece, point, inputs, done)?,
+                Some(op) => {
+                    let mut state = op.identity(def.dtype);
+                    let mut indices = point.to_vec();
+                    enumerate(&piece.domain, points, piece.domain.len(), &mut indices, &mut |indices| {
+                        let term = element(form, def, piece, indices, inputs, done)?;
+                        state = scalar_eval::binary(op.combine(), def.dtype, state, term)?;
+                        Ok::<(), EvaluateError>(())
+                    })?;
+                    state
+                }
+            };
+            result.set(at, value);
+            Ok(())
+        };
+        enumerate(&piece.domain, 0, points, &mut Vec::new(), &mut visit)?;
+    }
+    match written.iter().position(|written| !written) {
+        Some(offset) => Err(EvaluateError::Uncovered { def: def.name.clone(), offset }),
+        None => Ok(result),
+    }
+}
+
+/// Calls `visit` with every assignment of the axes `from .. to`, in ascending order, that lies in
+/// `domain`, after the indices already given.
+pub(crate) fn enumerate<E>(
+    domain: &[Range],
+    from: usize,
+    to: usize,
+    indices: &mut Vec<i64>,
+    visit: &mut impl FnMut(&[i64]) -> Result<(), E>,
+) -> Result<(), E> {
+    if from >= to || from >= domain.len() {
+        return visit(indices);
+    }
+    let (low, high) = interval(&domain[from], |v| indices.get(v).copied().unwrap_or(0));
+    for x in low..high {
+        indices.push(x);
+        enumerate(domain, from + 1, to, indices, visit)?;
+        indices.pop();
+    }
+    Ok(())
+}
+
+/// `max(lo) .. min(hi)` for known outer variables; empty if a side has no bound.
+pub(crate) fn interval(range: &Range, value: impl Fn(usize) -> i64) -> (i64, i64) {
+    let low = range.lo.iter().map(|form| form.evaluate(&value)).max();
+    let high = range.hi.iter().map(|form| form.evaluate(&value)).min();
+    low.zip(high).unwrap_or((0, 0))
+}
+
+/// The row-major offset, if the indices are in the box.
+pub(crate) fn offset(indices: &[i64], extents: &[usize]) -> Option<usize> {
+    if indices.len() != extents.len() {
+        return None;
+    }
+    indices.iter().zip(extents).try_fold(0usize, |sum, (&index, &extent)| {
+        let index = usize::try_from(index).ok().filter(|index| *index < extent)?;
+        Some(sum * extent + index)
+    })
+}
+
+/// The value of a piece's expression at a point of its domain.
+fn element(
+    form: &NormalForm,
+    def: &Def,
+    piece: &Piece,
+    point: &[i64],
+    inputs: &[Tensor],
+    done: &[Tensor],
+) -> Result<Literal, EvaluateError> {
+    let malformed = || EvaluateError::Malformed { def: def.name.clone() };
+    let at = |affine: &Affine| affine.evaluate(|v| point.get(v).copied().unwrap_or(0));
+    let mut values: Vec<(Literal, DType)> = Vec::with_capacity(piece.value.nodes.len());
+    for node in &piece.value.nodes {
+        let value = if let ScalarOp::Load(source, access) = &node.op {
+            let (tensor, extents) = match *source {
+                Source::Param(p) => (inputs.get(p), form.params.get(p).map(|param| param.shape.as_slice())),
+                Source::Def(d) => (done.get(d), form.defs.get(d).map(|def| def.axes.as_slice())),
+            };
+            let (tensor, extents) = tensor.zip(extents).ok_or_else(malformed)?;
+            let (position, flat) = match access {
+                Access::Axes(indices) => {
+                    let position: Vec<i64> = indices.iter().map(at).collect();
+                    let flat = offset(&position, extents);
+                    (position, flat)
+                }
+                Access::Flat(affine) => (vec![at(affine)], usize::try_from(at(affine)).ok()),
+            };
+            let flat = flat.filter(|flat| *flat < tensor.len());
+            tensor.get(flat.ok_or_else(|| EvaluateError::OutOfBounds {
+                def: def.name.clone(),
+                point: point.to_vec(),
+                source_kind: *source,
+                position,
+            })?)
+        } else {
+            compute(&node.op, node.dtype, &values, at)?.ok_or_else(malformed)?
+        };
+        values.push((value, node.dtype));
+    }
+    values.last().map(|value| value.0).ok_or_else(malformed)
+}
+
+/// Any scalar operation but a load, on earlier values and their types. `None` if an operand does
+/// not exist.
+pub(crate) fn compute(
+    op: &ScalarOp,
+    dtype: DType,
+    values: &[(Literal, DType)],
+    at: impl Fn(&Affine) -> i64,
+) -> Result<Option<Literal>, ScalarError> {
+    if op.operands().iter().any(|operand| *operand >= values.len()) {
+        return Ok(None);
+    }
+    Ok(match op {
+        ScalarOp::Load(..) => None,
+        ScalarOp::Const(literal) => Some(literal.at(dtype)),
+        ScalarOp::Index(affine) => Some(scalar_eval::cast(dtype, Literal::Int(at(affine)))),
+        ScalarOp::Unary(op, x) => Some(scalar_eval::unary(*op, values[*x].1, values[*x].0)?),
+        ScalarOp::Binary(op, x, y) => Some(scalar_eval::binary(*op, values[*x].1, values[*x].0, values[*y].0)?),
+        ScalarOp::Where(c, x, y) => Some(if values[*c].0.as_i64() == Some(0) { values[*y].0 } else { values[*x].0 }),
+        ScalarOp::Cast(x) => Some(scalar_eval::cast(dtype, values[*x].0)),
+    })
+}

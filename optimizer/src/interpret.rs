@@ -1,0 +1,307 @@
+//! The oracle: evaluates the *source* program, whole arrays at a time, operator by operator, with a
+//! running error bound for each element.
+//!
+//! Input: a [`Program`] and its inputs. Output: a [`Reference`] for each result. It shares no code
+//! with `normalize`, `lower` or the code generator, and knows nothing of schedules.
+//!
+//! **Values.** Integers and bools are exact, wrapping as [`crate::scalar`] says. Floats are computed
+//! in `f64`; in `f64` programs the reference's own rounding is counted by doubling the unit
+//! roundoff u. In [`Numerics::Exact`] every operation is rounded at the source type, in the source's
+//! order: results made only of `+ − · / // %`, `sqrt`, selections, conversions, and reductions and
+//! products folded left to right from the identity (row-major over the reduced axes; `einsum` over
+//! labels in order of first appearance) then have bound 0 and are compared bit for bit (a zero's
+//! sign apart).
+//!
+//! **Bounds.** Otherwise each operation adds its own rounding (½ ulp; 4 ulp for the elementary
+//! functions; n·u·Σ|terms| for sums, in any order) to what it carries over from its operands
+//! (|∂f|·bound, evaluated at the worst end of the interval where f bends). Comparisons, `floor`,
+//! `sign` and conversions to integers whose outcome hangs on a rounding get bounds of their own. A
+//! sum that feeds another sum hands on Σ|terms|, so that reassociated products, (A·B)·v = A·(B·v),
+//! stay within the bound; a difference that is squared does not, so that cancellation which the
+//! source does not have is caught. [`Numerics::Algebraic`] hands it on always.
+
+mod bounds;
+mod check;
+mod contract;
+mod elementwise;
+mod reduce;
+mod reference;
+mod structural;
+mod value;
+
+pub use check::{ArrayType, check_program, result_type};
+pub(crate) use contract::accumulate_product;
+pub use reference::{Mismatch, Reference};
+
+use crate::dtype::DType;
+use crate::expr::{Op, Program};
+use crate::numerics::Numerics;
+use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::scalar_eval::round;
+use crate::tensor::{Data, Tensor};
+use thiserror::Error;
+use value::{Numbers, Value};
+
+/// Why a program cannot be evaluated.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum InterpretError {
+    /// Too many or too few inputs.
+    #[error("`{program}` takes {expected} inputs, found {found}")]
+    InputCount {
+        /// The program's name.
+        program: String,
+        /// Number of parameters.
+        expected: usize,
+        /// Number of inputs.
+        found: usize,
+    },
+    /// An input of another type or shape than its parameter.
+    #[error("parameter `{name}` is {expected_dtype}{expected_shape:?}, the input is {dtype}{shape:?}")]
+    InputType {
+        /// The parameter.
+        name: String,
+        /// Its type.
+        expected_dtype: DType,
+        /// Its shape.
+        expected_shape: Vec<usize>,
+        /// The input's type.
+        dtype: DType,
+        /// The input's shape.
+        shape: Vec<usize>,
+    },
+    /// A node breaks its operator's shape or dtype rule.
+    #[error("node {node}: {op} {reason}")]
+    BadNode {
+        /// Its index.
+        node: usize,
+        /// The operator, as in the debug output.
+        op: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Evaluates `program` on `inputs`, one for each parameter; one reference for each root.
+///
+/// # Errors
+/// If the inputs do not fit the parameters, or the program is malformed.
+pub fn interpret(program: &Program, inputs: &[Tensor], numerics: Numerics) -> Result<Vec<Reference>, InterpretError> {
+    check_inputs(program, inputs)?;
+    check_program(program).map_err(|(node, reason)| bad_node(program, node, reason))?;
+    let sums = feeds_a_sum(program);
+    let mut last_use = vec![0usize; program.nodes.len()];
+    for (id, node) in program.nodes.iter().enumerate() {
+        node.args.iter().for_each(|&arg| last_use[arg] = id);
+    }
+    program.roots.iter().for_each(|&root| last_use[root] = usize::MAX);
+    let mut values: Vec<Option<Value>> = vec![None; program.nodes.len()];
+    for (id, node) in program.nodes.iter().enumerate() {
+        let args: Vec<Value> = node.args.iter().filter_map(|&arg| values[arg].clone()).collect();
+        for &arg in node.args.iter().filter(|&&arg| last_use[arg] == id) {
+            values[arg] = None;
+        }
+        let value = if let Op::Input(index) = &node.op {
+            Some(load(&inputs[*index]))
+        } else {
+            evaluate(&node.op, &node.shape, node.dtype, args, numerics, sums[id])
+        };
+        values[id] = Some(value.ok_or_else(|| bad_node(program, id, "lacks an argument".into()))?);
+    }
+    Ok(program.roots.iter().filter_map(|&root| values[root].as_ref()).map(finish).collect())
+}
+
+fn bad_node(program: &Program, node: usize, reason: String) -> InterpretError {
+    let op = program.nodes.get(node).map_or_else(String::new, |node| format!("{:?}", node.op));
+    InterpretError::BadNode { node, op, reason }
+}
+
+fn check_inputs(program: &Program, inputs: &[Tensor]) -> Result<(), InterpretError> {
+    if inputs.len() != program.params.len() {
+        let (expected, found) = (program.params.len(), inputs.len());
+        return Err(InterpretError::InputCount { program: program.name.clone(), expected, found });
+    }
+    for (param, input) in program.params.iter().zip(inputs) {
+        let consistent = input.data.dtype() == input.dtype && input.len() == input.shape.iter().product::<usize>();
+        if input.dtype != param.dtype || input.shape != param.shape || !consistent {
+            return Err(InterpretError::InputType {
+                name: param.name.clone(),
+                expected_dtype: param.dtype,
+                expected_shape: param.shape.clone(),
+                dtype: input.data.dtype(),
+                shape: input.shape.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// For each node whether a later sum may ask for its Σ|terms|; the others do not compute it.
+fn feeds_a_sum(program: &Program) -> Vec<bool> {
+    let mut feeds = vec![false; program.nodes.len()];
+    for (id, node) in program.nodes.iter().enumerate().rev() {
+        let asks = match &node.op {
+            Op::Binary(op) | Op::Outer(op) => {
+                matches!(op, BinaryOp::Add | BinaryOp::Sub) || matches!(op, BinaryOp::Mul | BinaryOp::Div) && feeds[id]
+            }
+            Op::MatMul | Op::Dot | Op::Inner | Op::Einsum { .. } | Op::Trace { .. } => true,
+            Op::Reduce { op, .. } => *op == FoldOp::Sum,
+            Op::Unary(UnaryOp::Neg)
+            | Op::Broadcast
+            | Op::Transpose(_)
+            | Op::Reshape
+            | Op::Slice(_)
+            | Op::Index { .. }
+            | Op::Diagonal { .. }
+            | Op::Flip(_)
+            | Op::Window { .. } => feeds[id],
+            Op::Input(_)
+            | Op::Const(_)
+            | Op::Array(_)
+            | Op::Arange { .. }
+            | Op::Eye { .. }
+            | Op::Unary(_)
+            | Op::Where
+            | Op::Cast
+            | Op::Roll { .. }
+            | Op::Pad { .. }
+            | Op::Concat { .. }
+            | Op::Tril { .. }
+            | Op::Triu { .. } => false,
+        };
+        if asks {
+            node.args.iter().for_each(|&arg| feeds[arg] = true);
+        }
+    }
+    feeds
+}
+
+/// An input as a value.
+fn load(tensor: &Tensor) -> Value {
+    let ints = |ints: Vec<i64>| Value::ints(tensor.dtype, &tensor.shape, ints);
+    match &tensor.data {
+        Data::Bool(v) => ints(v.iter().map(|x| i64::from(*x != 0)).collect()),
+        Data::I8(v) => ints(v.iter().map(|x| i64::from(*x)).collect()),
+        Data::U8(v) => ints(v.iter().map(|x| i64::from(*x)).collect()),
+        Data::I16(v) => ints(v.iter().map(|x| i64::from(*x)).collect()),
+        Data::I32(v) => ints(v.iter().map(|x| i64::from(*x)).collect()),
+        Data::I64(v) => ints(v.clone()),
+        Data::F32(v) => Value::floats(tensor.dtype, &tensor.shape, v.iter().map(|x| f64::from(*x)).collect()),
+        Data::F64(v) => Value::floats(tensor.dtype, &tensor.shape, v.clone()),
+        Data::F16(_) | Data::BF16(_) => {
+            Value::floats(tensor.dtype, &tensor.shape, (0..tensor.len()).map(|i| tensor.get_f64(i)).collect())
+        }
+    }
+}
+
+/// A result as a reference.
+#[expect(clippy::cast_possible_truncation, reason = "rounding and wrapping to the result's type are the meaning")]
+#[expect(clippy::cast_sign_loss, reason = "wrapping to the result's type is the meaning")]
+fn finish(value: &Value) -> Reference {
+    let bound = value.store.bound.as_ref().map_or_else(Vec::new, |bound| value.gather(bound));
+    let (data, wide) = match &value.store.numbers {
+        Numbers::Int(all) => {
+            let ints = value.gather(all);
+            let data = match value.dtype {
+                DType::Bool => Data::Bool(ints.iter().map(|x| u8::from(*x != 0)).collect()),
+                DType::I8 => Data::I8(ints.iter().map(|x| *x as i8).collect()),
+                DType::U8 => Data::U8(ints.iter().map(|x| *x as u8).collect()),
+                DType::I16 => Data::I16(ints.iter().map(|x| *x as i16).collect()),
+                DType::I32 => Data::I32(ints.iter().map(|x| *x as i32).collect()),
+                DType::I64 | DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Data::I64(ints),
+            };
+            (data, Vec::new())
+        }
+        Numbers::Float(all) => {
+            let floats = value.gather(all);
+            let data = match value.dtype {
+                DType::F32 => Data::F32(floats.iter().map(|x| *x as f32).collect()),
+                DType::Bool
+                | DType::I8
+                | DType::U8
+                | DType::I16
+                | DType::I32
+                | DType::I64
+                | DType::F16
+                | DType::BF16
+                | DType::F64 => Data::F64(floats.clone()),
+            };
+            (data, floats)
+        }
+    };
+    Reference { value: Tensor { dtype: data.dtype(), shape: value.shape.clone(), data }, wide, bound }
+}
+
+/// One operator. `None` if an argument is missing, which [`check_program`] rules out.
+fn evaluate(
+    op: &Op,
+    shape: &[usize],
+    dtype: DType,
+    args: Vec<Value>,
+    numerics: Numerics,
+    feeds_sum: bool,
+) -> Option<Value> {
+    if let Op::Concat { axis } = op {
+        return structural::concatenate(&args, shape, *axis);
+    }
+    if let Op::Einsum { inputs, output } = op {
+        return contract::einsum(args.into_iter().zip(inputs.iter().cloned()).collect(), output, numerics);
+    }
+    let mut args = args.into_iter();
+    Some(match op {
+        Op::Input(_) | Op::Concat { .. } | Op::Einsum { .. } => return None,
+        Op::Const(literal) => structural::filled(dtype, shape, |_| *literal),
+        Op::Array(literals) => structural::filled(dtype, shape, |i| literals[i]),
+        Op::Arange { start, step } => structural::arange(dtype, shape[0], *start, *step, numerics),
+        Op::Eye { k } => structural::eye(dtype, shape, *k),
+        Op::Unary(op) => elementwise::unary(*op, &args.next()?, numerics),
+        Op::Binary(op) => elementwise::binary(*op, &args.next()?, &args.next()?, numerics, feeds_sum),
+        Op::Where => elementwise::select(&args.next()?, &args.next()?, &args.next()?),
+        Op::Cast => elementwise::cast(&args.next()?, dtype, numerics),
+        Op::Broadcast => structural::broadcast(&args.next()?, shape),
+        Op::Transpose(axes) => structural::transpose(&args.next()?, axes),
+        Op::Reshape => {
+            let a = args.next()?.contiguous();
+            a.view(shape.to_vec(), value::row_major(shape), a.offset)
+        }
+        Op::Slice(slices) => structural::slice(&args.next()?, slices),
+        Op::Index { axis, at } => structural::index(&args.next()?, *axis, *at),
+        Op::Diagonal { offset, axis1, axis2 } => structural::diagonal(&args.next()?, *offset, *axis1, *axis2),
+        Op::Flip(axes) => structural::flip(&args.next()?, axes),
+        Op::Roll { shift, axis } => structural::roll(&args.next()?, *shift, *axis)?,
+        Op::Pad { widths, value } => structural::pad(&args.next()?, widths, *value),
+        Op::Window { windows } => structural::window(&args.next()?, windows),
+        Op::Tril { k } => structural::triangle(&args.next()?, |row, column| column <= row + k),
+        Op::Triu { k } => structural::triangle(&args.next()?, |row, column| column >= row + k),
+        Op::Trace { offset } => {
+            let diagonal = structural::diagonal(&args.next()?, *offset, 0, 1);
+            let last = diagonal.shape.len() - 1;
+            reduce::reduce(FoldOp::Sum, &diagonal, &[last], numerics)
+        }
+        Op::MatMul | Op::Dot | Op::Inner => {
+            let (a, b) = (args.next()?, args.next()?);
+            let (inputs, output) = check::product_labels(op, a.shape.len(), b.shape.len()).ok()?;
+            contract::einsum(vec![a, b].into_iter().zip(inputs).collect(), &output, numerics)?
+        }
+        Op::Outer(op) => {
+            let (a, b) = (args.next()?, args.next()?);
+            let stretched: Vec<usize> = a.shape.iter().copied().chain(b.shape.iter().map(|_| 1)).collect();
+            let mut strides = a.strides.clone();
+            strides.resize(stretched.len(), 0);
+            let a = structural::broadcast(&a.view(stretched, strides, a.offset), shape);
+            elementwise::binary(*op, &a, &structural::broadcast(&b, shape), numerics, feeds_sum)
+        }
+        Op::Reduce { op, axes } => reduce::reduce(*op, &args.next()?, axes, numerics),
+    })
+}
+
+/// The element `start + step·i` of `np.arange` at a float type, and its error bound.
+fn arange_float(dtype: DType, i: f64, start: f64, step: f64, numerics: Numerics) -> (f64, f64) {
+    let product = step * i;
+    let rounded = round(dtype, round(dtype, product) + start);
+    if numerics == Numerics::Exact || round(dtype, product) == product && rounded == product + start {
+        return (rounded, 0.0);
+    }
+    let model = bounds::Model::new(dtype, numerics);
+    let z = product + start;
+    (z, model.roundoff * (product.abs() + z.abs()))
+}

@@ -1,0 +1,354 @@
+//! Sums of products: `einsum` and what is written as one (`@`, `dot`, `inner`).
+//!
+//! Operands are contracted pairwise from the left as packed matrices. Alongside the value goes the
+//! product of the magnitudes, Σ|a|·|b|, which bounds the rounding errors of any order of the sum.
+
+use super::bounds::Model;
+use super::elementwise::{to_float, wrapped_bound};
+use super::reduce::{count, raw_sum, reduce};
+use super::value::{Numbers, Store, Value};
+use crate::dtype::DType;
+use crate::numerics::Numerics;
+use crate::scalar::FoldOp;
+use crate::scalar_eval::{round, wrap};
+use std::collections::BTreeMap;
+
+/// An operand with a label for each axis.
+type Labelled = (Value, Vec<usize>);
+
+/// `np.einsum` over labelled operands. Extents of a label agree, or are 1 and stretch.
+pub(super) fn einsum(operands: Vec<Labelled>, output: &[usize], numerics: Numerics) -> Option<Value> {
+    let mut extents: BTreeMap<usize, usize> = BTreeMap::new();
+    for (value, labels) in &operands {
+        for (&label, &extent) in labels.iter().zip(&value.shape) {
+            let known = extents.entry(label).or_insert(extent);
+            *known = if *known == 1 { extent } else { *known };
+        }
+    }
+    let mut order: Vec<usize> = Vec::new();
+    for label in operands.iter().flat_map(|operand| &operand.1) {
+        if !order.contains(label) {
+            order.push(*label);
+        }
+    }
+    let operands: Vec<Labelled> = operands.into_iter().map(|operand| one_axis_per_label(operand, &extents)).collect();
+    let summed: Vec<usize> = order.iter().copied().filter(|label| !output.contains(label)).collect();
+    let terms: usize = summed.iter().map(|label| extents[label]).product();
+    let factors = operands.len();
+    let bounded = operands.iter().any(|(value, _)| value.store.bound.is_some());
+    let dtype = operands.first()?.0.dtype;
+    let alone = |label: &usize| operands.iter().filter(|(_, labels)| labels.contains(label)).count() == 1;
+    if let [(value, labels)] = operands.as_slice() {
+        let axes: Vec<usize> = (0..labels.len()).filter(|&axis| !output.contains(&labels[axis])).collect();
+        let reduced = reduce(FoldOp::Sum, value, &axes, numerics);
+        let kept: Vec<usize> = labels.iter().copied().filter(|label| output.contains(label)).collect();
+        return Some(permute(&reduced, &kept, output));
+    }
+    if numerics == Numerics::Exact && dtype.is_float() && (factors > 2 || summed.iter().any(alone)) {
+        return Some(exact_sum(&operands, output, &summed, &extents, numerics));
+    }
+    let mut rest = operands.into_iter();
+    let (mut value, mut labels) = rest.next()?;
+    let rest: Vec<Labelled> = rest.collect();
+    for (at, (next, next_labels)) in rest.iter().enumerate() {
+        let later = |label: &usize| output.contains(label) || rest[at + 1..].iter().any(|(_, l)| l.contains(label));
+        let (a, a_labels) = drop_alone((value, labels), next_labels, later, numerics);
+        let (b, b_labels) = drop_alone((next.clone(), next_labels.clone()), &a_labels, later, numerics);
+        (value, labels) = contract((&a, &a_labels), (&b, &b_labels), later, &order, numerics);
+    }
+    let result = permute(&value, &labels, output);
+    Some(finish(&result, terms, factors, bounded, numerics))
+}
+
+/// Counts the rounding errors: n·u·Σ|terms|, one for each product and each addition.
+fn finish(a: &Value, terms: usize, factors: usize, bounded: bool, numerics: Numerics) -> Value {
+    let (Numbers::Float(all), Some(magnitude)) = (&a.store.numbers, &a.store.magnitude) else { return a.clone() };
+    let model = Model::new(a.dtype, numerics);
+    if model.is_exact() && !bounded {
+        return Value::floats(a.dtype, &a.shape, a.gather(all));
+    }
+    let weight = if numerics == Numerics::Algebraic { 4.0 } else { 1.0 };
+    let roundings = weight * model.roundoff * (count(terms) + count(factors) - 2.0);
+    let underflow = model.roundoff * model.tiny * count(terms);
+    let magnitudes = a.gather(magnitude);
+    let carried = a.store.bound.as_ref().map(|bound| a.gather(bound));
+    let (numbers, bound): (Vec<f64>, Vec<f64>) = a
+        .gather(all)
+        .into_iter()
+        .enumerate()
+        .map(|(i, z)| {
+            let b = carried.as_ref().map_or(0.0, |b| b[i]);
+            let local = if magnitudes[i] == 0.0 { 0.0 } else { roundings * magnitudes[i] + underflow };
+            let (z, bound) = model.settle(z, b + local, b == f64::INFINITY);
+            let may_overflow = z.is_finite() && magnitudes[i] >= model.largest;
+            (z, if may_overflow { f64::INFINITY } else { bound })
+        })
+        .unzip();
+    let store = Store { numbers: Numbers::Float(numbers), bound: Some(bound), magnitude: Some(magnitudes) };
+    Value { terms: count(terms), contraction: true, ..Value::new(a.dtype, &a.shape, store) }
+}
+
+/// A label that occurs twice in one operand takes its diagonal; extents of 1 stretch.
+fn one_axis_per_label((value, labels): Labelled, extents: &BTreeMap<usize, usize>) -> Labelled {
+    let mut axes: Vec<(usize, isize)> = Vec::new();
+    for (axis, &label) in labels.iter().enumerate() {
+        let stride = if value.shape[axis] == extents[&label] { value.strides[axis] } else { 0 };
+        match axes.iter_mut().find(|(known, _)| *known == label) {
+            Some(known) => known.1 += stride,
+            None => axes.push((label, stride)),
+        }
+    }
+    let shape = axes.iter().map(|(label, _)| extents[label]).collect();
+    let strides = axes.iter().map(|(_, stride)| *stride).collect();
+    (value.view(shape, strides, value.offset), axes.into_iter().map(|(label, _)| label).collect())
+}
+
+/// The axes named `labels` in the order of `output`.
+fn permute(value: &Value, labels: &[usize], output: &[usize]) -> Value {
+    let axes: Vec<usize> = output.iter().filter_map(|label| labels.iter().position(|l| l == label)).collect();
+    let shape = axes.iter().map(|&axis| value.shape[axis]).collect();
+    let strides = axes.iter().map(|&axis| value.strides[axis]).collect();
+    value.view(shape, strides, value.offset)
+}
+
+/// Sums over the labels that neither the other operand nor anything later has.
+fn drop_alone(
+    (value, labels): Labelled,
+    other: &[usize],
+    later: impl Fn(&usize) -> bool,
+    numerics: Numerics,
+) -> Labelled {
+    let gone = |label: &usize| !other.contains(label) && !later(label);
+    let axes: Vec<usize> = (0..labels.len()).filter(|&axis| gone(&labels[axis])).collect();
+    if axes.is_empty() {
+        return (value, labels);
+    }
+    let kept = labels.iter().copied().filter(|label| !gone(label)).collect();
+    (raw_sum(&value, &axes, numerics), kept)
+}
+
+/// The magnitudes that a contraction uses: Σ|terms| of an operand that is a contraction itself.
+fn magnitudes(value: &Value, floats: &[f64], numerics: Numerics) -> Vec<f64> {
+    match &value.store.magnitude {
+        Some(all) if value.contraction || numerics == Numerics::Algebraic => value.gather(all),
+        Some(_) | None => floats.iter().map(|x| x.abs()).collect(),
+    }
+}
+
+/// One pairwise contraction: labels of both that nothing later has are summed.
+fn contract(
+    (a, a_labels): (&Value, &[usize]),
+    (b, b_labels): (&Value, &[usize]),
+    later: impl Fn(&usize) -> bool,
+    order: &[usize],
+    numerics: Numerics,
+) -> Labelled {
+    let pick =
+        |wanted: &dyn Fn(&usize) -> bool| -> Vec<usize> { order.iter().copied().filter(|l| wanted(l)).collect() };
+    let batch = pick(&|l| a_labels.contains(l) && b_labels.contains(l) && later(l));
+    let rows = pick(&|l| a_labels.contains(l) && !b_labels.contains(l));
+    let columns = pick(&|l| b_labels.contains(l) && !a_labels.contains(l));
+    let inner = pick(&|l| a_labels.contains(l) && b_labels.contains(l) && !later(l));
+    let extent = |label: &usize| -> usize {
+        let of = |value: &Value, labels: &[usize]| labels.iter().position(|l| l == label).map(|axis| value.shape[axis]);
+        of(a, a_labels).or_else(|| of(b, b_labels)).unwrap_or(1)
+    };
+    let size = |labels: &[usize]| -> usize { labels.iter().map(&extent).product() };
+    let (batches, m, n, k) = (size(&batch), size(&rows), size(&columns), size(&inner));
+    let a = permute(a, a_labels, &[batch.as_slice(), &rows, &inner].concat());
+    let b = permute(b, b_labels, &[batch.as_slice(), &inner, &columns].concat());
+    let labels = [batch.as_slice(), &rows, &columns].concat();
+    let shape: Vec<usize> = labels.iter().map(&extent).collect();
+    let product = |x: &[f64], y: &[f64]| -> Vec<f64> {
+        let mut out = vec![0.0; batches * m * n];
+        for batch in 0..batches {
+            let (x, y) = (&x[batch * m * k..][..m * k], &y[batch * k * n..][..k * n]);
+            accumulate_product(x, y, &mut out[batch * m * n..][..m * n], [m, n, k]);
+        }
+        out
+    };
+    let bound_of = |value: &Value| value.store.bound.as_ref().map(|bound| value.gather(bound));
+    let (ba, bb) = (bound_of(&a), bound_of(&b));
+    let bounded = ba.is_some() || bb.is_some();
+    let value = match (&a.store.numbers, &b.store.numbers) {
+        (Numbers::Float(xs), Numbers::Float(ys)) => {
+            let (x, y) = (a.gather(xs), b.gather(ys));
+            let exact = numerics == Numerics::Exact;
+            let numbers = if exact {
+                let mut out = vec![0.0; batches * m * n];
+                for batch in 0..batches {
+                    let (x, y) = (&x[batch * m * k..][..m * k], &y[batch * k * n..][..k * n]);
+                    accumulate_exactly(a.dtype, x, y, &mut out[batch * m * n..][..m * n], [m, n, k]);
+                }
+                out
+            } else {
+                product(&x, &y)
+            };
+            if exact && !bounded {
+                return (Value::floats(a.dtype, &shape, numbers), labels);
+            }
+            let (mx, my) = (magnitudes(&a, &x, numerics), magnitudes(&b, &y, numerics));
+            // Where nothing is negative the sum is its own magnitude.
+            let same = |x: &[f64], mx: &[f64]| x.iter().zip(mx).all(|(x, m)| x == m);
+            let magnitude = if same(&x, &mx) && same(&y, &my) { numbers.clone() } else { product(&mx, &my) };
+            let bound = carried_bound(ba.as_deref(), bb.as_deref(), &mx, &my, product);
+            let store = Store { numbers: Numbers::Float(numbers), bound, magnitude: Some(magnitude) };
+            Value { contraction: true, ..Value::new(a.dtype, &shape, store) }
+        }
+        (Numbers::Int(xs), Numbers::Int(ys)) => {
+            let (x, y) = (a.gather(xs), b.gather(ys));
+            let mut out = vec![0i64; batches * m * n];
+            for batch in 0..batches {
+                let (x, y) = (&x[batch * m * k..][..m * k], &y[batch * k * n..][..k * n]);
+                accumulate_ints(x, y, &mut out[batch * m * n..][..m * n], [m, n, k]);
+            }
+            out.iter_mut().for_each(|z| *z = wrap(a.dtype, *z));
+            let bound = bounded.then(|| {
+                let ends = |v: &[i64], b: Option<&[f64]>, sign: f64| -> Vec<f64> {
+                    v.iter()
+                        .enumerate()
+                        .map(|(i, v)| (to_float(*v) + sign * b.map_or(0.0, |b| b[i])).clamp(0.0, 1.0))
+                        .collect()
+                };
+                if a.dtype == DType::Bool {
+                    let end = |sign| product(&ends(&x, ba.as_deref(), sign), &ends(&y, bb.as_deref(), sign));
+                    let differs = |(low, high): (f64, f64)| if (low > 0.0) == (high > 0.0) { 0.0 } else { 1.0 };
+                    return end(-1.0).into_iter().zip(end(1.0)).map(differs).collect();
+                }
+                let sizes = |v: &[i64]| -> Vec<f64> { v.iter().map(|v| to_float(*v).abs()).collect() };
+                let carried = carried_bound(ba.as_deref(), bb.as_deref(), &sizes(&x), &sizes(&y), product);
+                let carried = carried.unwrap_or_else(|| vec![0.0; out.len()]);
+                carried.iter().zip(&out).map(|(b, z)| wrapped_bound(a.dtype, to_float(*z), *b)).collect::<Vec<f64>>()
+            });
+            Value::new(a.dtype, &shape, Store { numbers: Numbers::Int(out), bound, magnitude: None })
+        }
+        (Numbers::Int(_), Numbers::Float(_)) | (Numbers::Float(_), Numbers::Int(_)) => a.clone(),
+    };
+    (value, labels)
+}
+
+/// Σ |a|·b_b + b_a·(|b| + b_b), for bounds that may be absent. An undefined sum (∞·0) is infinite.
+fn carried_bound(
+    ba: Option<&[f64]>,
+    bb: Option<&[f64]>,
+    mx: &[f64],
+    my: &[f64],
+    product: impl Fn(&[f64], &[f64]) -> Vec<f64>,
+) -> Option<Vec<f64>> {
+    let first = bb.map(|bb| product(mx, bb));
+    let second = ba.map(|ba| match bb {
+        None => product(ba, my),
+        Some(bb) => product(ba, &my.iter().zip(bb).map(|(m, b)| m + b).collect::<Vec<f64>>()),
+    });
+    let defined = |b: f64| if b.is_nan() { f64::INFINITY } else { b };
+    match (first, second) {
+        (None, None) => None,
+        (Some(one), None) | (None, Some(one)) => Some(one.into_iter().map(defined).collect()),
+        (Some(one), Some(two)) => Some(one.into_iter().zip(two).map(|(a, b)| defined(a + b)).collect()),
+    }
+}
+
+/// `c[i, j] += Σ_k a[i, k]·b[k, j]`, all row-major, shape `[m, n, k]`; the additions to one element
+/// happen in ascending k.
+pub(crate) fn accumulate_product(a: &[f64], b: &[f64], c: &mut [f64], [m, n, k]: [usize; 3]) {
+    if n < 8 {
+        return accumulate_narrow(a, b, c, [m, n, k]);
+    }
+    // A panel of b of 128 rows and 512 columns stays in the L2 cache while the rows of a pass by.
+    const COLUMNS: usize = 512;
+    const DEPTH: usize = 128;
+    for left in (0..n).step_by(COLUMNS) {
+        let width = COLUMNS.min(n - left);
+        for top in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - top);
+            for i in 0..m {
+                let row = &a[i * k + top..][..depth];
+                let out = &mut c[i * n + left..][..width];
+                let line = |p: usize| &b[(top + p) * n + left..][..width];
+                let mut p = 0;
+                while p + 4 <= depth {
+                    let [a0, a1, a2, a3] = [row[p], row[p + 1], row[p + 2], row[p + 3]];
+                    let (b0, b1, b2, b3) = (line(p), line(p + 1), line(p + 2), line(p + 3));
+                    for j in 0..width {
+                        out[j] = out[j] + a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j];
+                    }
+                    p += 4;
+                }
+                for (p, a0) in row.iter().enumerate().skip(p) {
+                    for (out, b0) in out.iter_mut().zip(line(p)) {
+                        *out += a0 * b0;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The same for few columns: inner products of rows of a with the columns of b, in 8 partial sums.
+fn accumulate_narrow(a: &[f64], b: &[f64], c: &mut [f64], [m, n, k]: [usize; 3]) {
+    for j in 0..n {
+        let column: Vec<f64> = (0..k).map(|p| b[p * n + j]).collect();
+        for i in 0..m {
+            let row = &a[i * k..][..k];
+            let mut partial = [0.0f64; 8];
+            let (row_blocks, column_blocks) = (row.chunks_exact(8), column.chunks_exact(8));
+            let tail: f64 = row_blocks.remainder().iter().zip(column_blocks.remainder()).map(|(x, y)| x * y).sum();
+            for (x, y) in row_blocks.zip(column_blocks) {
+                for lane in 0..8 {
+                    partial[lane] += x[lane] * y[lane];
+                }
+            }
+            c[i * n + j] += partial.iter().sum::<f64>() + tail;
+        }
+    }
+}
+
+/// [`accumulate_product`] with every product and sum rounded at `dtype`, strictly in ascending k.
+fn accumulate_exactly(dtype: DType, a: &[f64], b: &[f64], c: &mut [f64], [m, n, k]: [usize; 3]) {
+    for i in 0..m {
+        let out = &mut c[i * n..][..n];
+        for p in 0..k {
+            let a0 = a[i * k + p];
+            for (out, b0) in out.iter_mut().zip(&b[p * n..][..n]) {
+                *out = round(dtype, *out + round(dtype, a0 * b0));
+            }
+        }
+    }
+}
+
+/// [`accumulate_product`] on integers modulo 2⁶⁴; bools count.
+fn accumulate_ints(a: &[i64], b: &[i64], c: &mut [i64], [m, n, k]: [usize; 3]) {
+    for i in 0..m {
+        let out = &mut c[i * n..][..n];
+        for p in 0..k {
+            let a0 = a[i * k + p];
+            for (out, b0) in out.iter_mut().zip(&b[p * n..][..n]) {
+                *out = out.wrapping_add(a0.wrapping_mul(*b0));
+            }
+        }
+    }
+}
+
+/// `exact` numerics in general: products from the left, summed over the labels in order of their
+/// first appearance.
+fn exact_sum(
+    operands: &[Labelled],
+    output: &[usize],
+    summed: &[usize],
+    extents: &BTreeMap<usize, usize>,
+    numerics: Numerics,
+) -> Value {
+    let all: Vec<usize> = output.iter().chain(summed).copied().collect();
+    let shape: Vec<usize> = all.iter().map(|label| extents[label]).collect();
+    // Every operand over the whole iteration space, multiplied element by element, then folded.
+    let mut spread = operands.iter().map(|(value, labels)| {
+        let stride = |label: &usize| labels.iter().position(|l| l == label).map_or(0, |axis| value.strides[axis]);
+        value.view(shape.clone(), all.iter().map(stride).collect(), value.offset)
+    });
+    let first = spread.next().unwrap_or_else(|| Value::floats(DType::F64, &[], vec![1.0]));
+    let product = spread.fold(first, |product, factor| {
+        super::elementwise::binary(crate::scalar::BinaryOp::Mul, &product, &factor, numerics, false)
+    });
+    let axes: Vec<usize> = (output.len()..all.len()).collect();
+    reduce(FoldOp::Sum, &product, &axes, numerics)
+}

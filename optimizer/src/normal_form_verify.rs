@@ -1,0 +1,319 @@
+//! The verifier of normal forms: what every stage after `normalize` relies on.
+//!
+//! Checked: definitions read only earlier ones; types agree; digits refine shapes; ranges refer to
+//! outer axes; pieces are disjoint and cover the box (exactly for constant boxes, by enumeration up
+//! to [`ENUMERATED`] points otherwise); accesses stay inside their sources.
+
+use crate::affine::Affine;
+use crate::dtype::{DType, Literal};
+use crate::evaluate_form::{enumerate, offset};
+use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source};
+use crate::scalar::FoldOp;
+use crate::scalar_eval::{binary_defined, unary_defined};
+use std::collections::BTreeSet;
+use thiserror::Error;
+
+/// Domains with more points than this are not enumerated.
+pub const ENUMERATED: usize = 100_000;
+
+/// What is wrong with a form.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum FormError {
+    /// A result that is no definition, or two that are one.
+    #[error("result {index} is definition {def}, which does not exist or is another result")]
+    Output {
+        /// Which result.
+        index: usize,
+        /// What it names.
+        def: usize,
+    },
+    /// Two definitions of one name.
+    #[error("two definitions are called `{name}`")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Axes that do not refine the shape.
+    #[error("`{def}`: the axes {axes:?} do not refine the shape {shape:?}")]
+    Digits {
+        /// The definition.
+        def: String,
+        /// Its axes.
+        axes: Vec<usize>,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A piece whose domain or fold is malformed.
+    #[error("`{def}`, piece {piece}: {reason}")]
+    Piece {
+        /// The definition.
+        def: String,
+        /// The piece's index.
+        piece: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Pieces that overlap, leave the box or do not cover it.
+    #[error("`{def}`: {reason}")]
+    Cover {
+        /// The definition.
+        def: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A scalar node of the wrong type or with impossible operands.
+    #[error("`{def}`, piece {piece}, node {node}: {reason}")]
+    Node {
+        /// The definition.
+        def: String,
+        /// The piece's index.
+        piece: usize,
+        /// The node's index.
+        node: usize,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Checks the invariants of a normal form.
+///
+/// # Errors
+/// The first violation found.
+pub fn verify_form(form: &NormalForm) -> Result<(), FormError> {
+    let mut names = BTreeSet::new();
+    for (id, def) in form.defs.iter().enumerate() {
+        if !names.insert(def.name.as_str()) {
+            return Err(FormError::Name { name: def.name.clone() });
+        }
+        if !refines(&def.axes, &def.shape) {
+            return Err(FormError::Digits { def: def.name.clone(), axes: def.axes.clone(), shape: def.shape.clone() });
+        }
+        for (index, piece) in def.pieces.iter().enumerate() {
+            let reason = |reason: String| FormError::Piece { def: def.name.clone(), piece: index, reason };
+            verify_domain(def, piece).map_err(reason)?;
+            verify_scalar(form, id, index, piece)?;
+        }
+        verify_cover(def)?;
+    }
+    let mut outputs = BTreeSet::new();
+    for (index, &def) in form.outputs.iter().enumerate() {
+        if def >= form.defs.len() || !outputs.insert(def) {
+            return Err(FormError::Output { index, def });
+        }
+    }
+    Ok(())
+}
+
+/// True if each extent of `shape` is the product of consecutive `axes` (extents of 1 anywhere).
+fn refines(axes: &[usize], shape: &[usize]) -> bool {
+    if axes.contains(&0) || shape.contains(&0) {
+        return axes.contains(&0) && shape.contains(&0);
+    }
+    let mut digits = axes.iter().filter(|digit| **digit != 1);
+    shape.iter().all(|&extent| {
+        let mut product = 1;
+        while product < extent {
+            match digits.next() {
+                Some(digit) => product *= digit,
+                None => return false,
+            }
+        }
+        product == extent
+    }) && digits.next().is_none()
+}
+
+fn verify_domain(def: &Def, piece: &Piece) -> Result<(), String> {
+    let points = def.axes.len();
+    if piece.domain.len() < points {
+        return Err(format!("{} ranges for {points} axes", piece.domain.len()));
+    }
+    if piece.fold.is_some() != (piece.domain.len() > points) {
+        return Err("fold axes without a fold, or a fold without axes".into());
+    }
+    if matches!(piece.fold, Some(FoldOp::All | FoldOp::Any)) && def.dtype != DType::Bool {
+        return Err(format!("a logical fold of {}", def.dtype));
+    }
+    for (axis, range) in piece.domain.iter().enumerate() {
+        if range.lo.is_empty() || range.hi.is_empty() {
+            return Err(format!("axis {axis} lacks a bound"));
+        }
+        let forms = || range.lo.iter().chain(&range.hi);
+        if forms().any(|form| form.terms.iter().any(|term| term.0 >= axis)) {
+            return Err(format!("a bound of axis {axis} refers to an axis that is not outside it"));
+        }
+    }
+    Ok(())
+}
+
+fn verify_cover(def: &Def) -> Result<(), FormError> {
+    let wrong = |reason: String| Err(FormError::Cover { def: def.name.clone(), reason });
+    let points = def.axes.len();
+    let size: usize = def.axes.iter().product();
+    let boxes: Option<Vec<Vec<(i64, i64)>>> =
+        def.pieces.iter().map(|piece| piece.domain[..points].iter().map(Range::as_constant).collect()).collect();
+    if let Some(boxes) = boxes {
+        let volume = |b: &[(i64, i64)]| -> i128 { b.iter().map(|(lo, hi)| i128::from((hi - lo).max(0))).product() };
+        let full: Vec<&Vec<(i64, i64)>> = boxes.iter().filter(|b| volume(b) > 0).collect();
+        for (at, one) in full.iter().enumerate() {
+            let outside = |(range, &extent): (&(i64, i64), &usize)| range.0 < 0 || range.1 > extent as i64;
+            if one.iter().zip(&def.axes).any(outside) {
+                return wrong(format!("the piece {one:?} leaves the box {:?}", def.axes));
+            }
+            for other in &full[at + 1..] {
+                let common: Vec<(i64, i64)> =
+                    one.iter().zip(other.iter()).map(|(a, b)| (a.0.max(b.0), a.1.min(b.1))).collect();
+                if volume(&common) > 0 {
+                    return wrong(format!("the pieces {one:?} and {other:?} overlap"));
+                }
+            }
+        }
+        let covered: i128 = full.iter().map(|b| volume(b)).sum();
+        if covered != size as i128 {
+            return wrong(format!("the pieces cover {covered} of {size} points"));
+        }
+        return Ok(());
+    }
+    if size > ENUMERATED {
+        return Ok(());
+    }
+    let mut covered = vec![false; size];
+    for piece in &def.pieces {
+        enumerate(&piece.domain, 0, points, &mut Vec::new(), &mut |point| match offset(point, &def.axes) {
+            None => Err(format!("a piece contains {point:?}, outside the box {:?}", def.axes)),
+            Some(at) if covered[at] => Err(format!("two pieces contain {point:?}")),
+            Some(at) => {
+                covered[at] = true;
+                Ok(())
+            }
+        })
+        .or_else(wrong)?;
+    }
+    match covered.iter().position(|covered| !covered) {
+        Some(at) => wrong(format!("no piece contains the point at offset {at}")),
+        None => Ok(()),
+    }
+}
+
+fn verify_scalar(form: &NormalForm, id: usize, index: usize, piece: &Piece) -> Result<(), FormError> {
+    let def = &form.defs[id];
+    let wrong = |node: usize, reason: String| FormError::Node { def: def.name.clone(), piece: index, node, reason };
+    let Scalar { nodes } = &piece.value;
+    for (at, node) in nodes.iter().enumerate() {
+        let operands: Option<Vec<DType>> =
+            node.op.operands().into_iter().map(|x| (x < at).then(|| nodes[x].dtype)).collect();
+        let operands = operands.ok_or_else(|| wrong(at, "an operand does not come before it".into()))?;
+        verify_node(&node.op, node.dtype, &operands).map_err(|reason| wrong(at, reason))?;
+        let forms: Vec<&Affine> = match &node.op {
+            ScalarOp::Load(_, Access::Axes(indices)) => indices.iter().collect(),
+            ScalarOp::Load(_, Access::Flat(form)) | ScalarOp::Index(form) => vec![form],
+            ScalarOp::Const(_)
+            | ScalarOp::Unary(..)
+            | ScalarOp::Binary(..)
+            | ScalarOp::Where(..)
+            | ScalarOp::Cast(_) => Vec::new(),
+        };
+        if forms.iter().any(|form| form.terms.iter().any(|term| term.0 >= piece.domain.len())) {
+            return Err(wrong(at, "an index refers to an axis that does not exist".into()));
+        }
+        if let ScalarOp::Load(source, access) = &node.op {
+            verify_load(form, id, piece, *source, access, node.dtype).map_err(|reason| wrong(at, reason))?;
+        }
+    }
+    match nodes.last() {
+        Some(last) if last.dtype == def.dtype => Ok(()),
+        Some(last) => Err(wrong(nodes.len() - 1, format!("is the value, a {} in a {}", last.dtype, def.dtype))),
+        None => Err(wrong(0, "the expression is empty".into())),
+    }
+}
+
+/// The typing rule of a scalar operation (a load's is its source's).
+pub(crate) fn verify_node(op: &ScalarOp, dtype: DType, operands: &[DType]) -> Result<(), String> {
+    let sound = match op {
+        ScalarOp::Load(..) => true,
+        ScalarOp::Const(literal) => match literal {
+            Literal::Bool(_) => dtype == DType::Bool,
+            Literal::Int(_) => dtype.is_int(),
+            Literal::Float(_) => dtype.is_float(),
+        },
+        ScalarOp::Index(_) => dtype.is_int(),
+        ScalarOp::Cast(_) => true,
+        ScalarOp::Unary(op, _) => operands[0] == dtype && unary_defined(*op, dtype),
+        ScalarOp::Binary(op, ..) => {
+            operands[0] == operands[1] && binary_defined(*op, operands[0]) && op.result(operands[0]) == dtype
+        }
+        ScalarOp::Where(..) => operands[0] == DType::Bool && operands[1] == dtype && operands[2] == dtype,
+    };
+    if sound { Ok(()) } else { Err(format!("{op:?} of {operands:?} is no {dtype}")) }
+}
+
+fn verify_load(
+    form: &NormalForm,
+    id: usize,
+    piece: &Piece,
+    source: Source,
+    access: &Access,
+    dtype: DType,
+) -> Result<(), String> {
+    let (found, extents) = match source {
+        Source::Param(p) => {
+            let param = form.params.get(p).ok_or_else(|| format!("parameter {p} does not exist"))?;
+            (param.dtype, &param.shape)
+        }
+        Source::Def(d) if d < id => (form.defs[d].dtype, &form.defs[d].axes),
+        Source::Def(d) => return Err(format!("definition {d} does not come before")),
+    };
+    if found != dtype {
+        return Err(format!("a load of {found} as {dtype}"));
+    }
+    let scope: Vec<(usize, &Range)> = piece.domain.iter().enumerate().collect();
+    let inside = |form: &Affine, extent: usize| {
+        lower_bound(form, &scope).is_some_and(|low| low >= 0)
+            && upper_bound(form, &scope).is_some_and(|high| high < extent as i128)
+    };
+    let size: usize = extents.iter().product();
+    let proven = match access {
+        Access::Axes(indices) if indices.len() != extents.len() => {
+            return Err(format!("{} indices for an array of rank {}", indices.len(), extents.len()));
+        }
+        Access::Axes(indices) => indices.iter().zip(extents).all(|(form, &extent)| inside(form, extent)),
+        Access::Flat(form) => inside(form, size),
+    };
+    if proven {
+        return Ok(());
+    }
+    // Bounds by elimination are not tight on every domain: look at the points themselves.
+    let mut budget = ENUMERATED;
+    enumerate(&piece.domain, 0, piece.domain.len(), &mut Vec::new(), &mut |point| {
+        budget = budget.checked_sub(1).ok_or_else(|| format!("{access:?} may leave {extents:?}"))?;
+        let at = |form: &Affine| form.evaluate(|v| point[v]);
+        let fits = match access {
+            Access::Axes(indices) => offset(&indices.iter().map(at).collect::<Vec<i64>>(), extents).is_some(),
+            Access::Flat(form) => usize::try_from(at(form)).is_ok_and(|flat| flat < size),
+        };
+        if fits { Ok(()) } else { Err(format!("{access:?} leaves {extents:?} at {point:?}")) }
+    })
+}
+
+/// The greatest value of `form` over a scope of variables with their ranges, outermost first, or an
+/// upper bound of it: each variable is replaced by its bounds, innermost first. `None` if a
+/// variable is not in scope.
+pub(crate) fn upper_bound(form: &Affine, scope: &[(usize, &Range)]) -> Option<i128> {
+    if form.is_constant() {
+        return Some(i128::from(form.constant));
+    }
+    let innermost = scope.iter().rposition(|(variable, _)| form.coefficient(*variable) != 0)?;
+    let (variable, range) = scope[innermost];
+    let bounds: Vec<Affine> = if form.coefficient(variable) > 0 {
+        range.hi.iter().map(|high| high.offset(-1)).collect()
+    } else {
+        range.lo.clone()
+    };
+    let replaced =
+        |bound: &Affine| form.substitute(|v| if v == variable { bound.clone() } else { Affine::variable(v) });
+    bounds.iter().map(|bound| upper_bound(&replaced(bound), &scope[..innermost])).min().flatten()
+}
+
+/// The least value, likewise.
+pub(crate) fn lower_bound(form: &Affine, scope: &[(usize, &Range)]) -> Option<i128> {
+    upper_bound(&form.times(-1), scope).map(|bound| -bound)
+}

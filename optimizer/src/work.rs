@@ -1,0 +1,204 @@
+//! How much work a loop nest does: the operations it executes and the bytes it must move.
+//!
+//! Counted on the scheduled nest, so recomputation and padding show. Input: a nest. Output:
+//! [`Work`].
+
+use crate::nest::{BufferRole, LoopNest, Node, Tile, TileScalar};
+use crate::normal_form::{Range, ScalarOp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Operations and compulsory traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Arithmetic operations executed (a fused multiply-add counts as two, a function such as
+    /// `exp` as one; index arithmetic, comparisons of indices, casts and copies as none).
+    pub flops: u64,
+    /// Bytes of parameters, results and shared scratch touched at least once, reads and writes
+    /// apart.
+    pub bytes: u64,
+}
+
+/// Counts the work of `nest`.
+pub fn work(nest: &LoopNest) -> Work {
+    let mut count =
+        Count { values: vec![0; nest.vars.len()], flops: 0, reads: BTreeMap::new(), writes: BTreeMap::new() };
+    for node in &nest.body {
+        count.node(node);
+    }
+    let bytes = |touched: &BTreeMap<usize, u64>| -> u64 {
+        touched
+            .iter()
+            .filter(|&(&buffer, _)| nest.buffers[buffer].role != BufferRole::Private)
+            .map(|(&buffer, &times)| {
+                times.min(nest.buffers[buffer].len as u64) * nest.buffers[buffer].dtype.bytes() as u64
+            })
+            .sum()
+    };
+    Work { flops: count.flops, bytes: bytes(&count.reads) + bytes(&count.writes) }
+}
+
+struct Count {
+    values: Vec<i64>,
+    flops: u64,
+    reads: BTreeMap<usize, u64>,
+    writes: BTreeMap<usize, u64>,
+}
+
+impl Count {
+    fn bounds(&self, range: &Range) -> (i64, i64) {
+        let value = |v: usize| self.values[v];
+        let lo = range.lo.iter().map(|form| form.evaluate(value)).max().unwrap_or(0);
+        let hi = range.hi.iter().map(|form| form.evaluate(value)).min().unwrap_or(0);
+        (lo, hi)
+    }
+
+    fn node(&mut self, node: &Node) {
+        match node {
+            Node::Loop(inner) => {
+                let (lo, hi) = self.bounds(&inner.range);
+                let step = i64::try_from(inner.step).unwrap_or(i64::MAX).max(1);
+                let mut at = lo;
+                while at < hi {
+                    self.values[inner.var] = at;
+                    for node in &inner.body {
+                        self.node(node);
+                    }
+                    at = at.saturating_add(step);
+                }
+            }
+            Node::Tile(tile) => self.tile(tile),
+        }
+    }
+
+    fn tile(&mut self, tile: &Tile) {
+        let axes: Vec<&crate::nest::TileAxis> = tile.points.iter().chain(&tile.folds).collect();
+        let terms = self.points(&axes);
+        let stores = self.points(&axes[..tile.points.len()]);
+        let operations: u64 = tile
+            .value
+            .iter()
+            .map(|node| match node {
+                TileScalar::Load { .. } => 0,
+                TileScalar::Compute(node) => match &node.op {
+                    ScalarOp::Unary(..) | ScalarOp::Binary(..) if node.dtype != crate::dtype::DType::Bool => 1,
+                    ScalarOp::Unary(..)
+                    | ScalarOp::Binary(..)
+                    | ScalarOp::Load(..)
+                    | ScalarOp::Const(_)
+                    | ScalarOp::Index(_)
+                    | ScalarOp::Where(..)
+                    | ScalarOp::Cast(_) => 0,
+                },
+            })
+            .sum();
+        self.flops += terms * (operations + u64::from(tile.fold.is_some()));
+        for node in &tile.value {
+            if let TileScalar::Load { buffer, .. } = node {
+                *self.reads.entry(*buffer).or_default() += terms;
+            }
+        }
+        *self.writes.entry(tile.target).or_default() += stores;
+    }
+
+    /// Number of points of tile axes; enumerates only axes that later bounds depend on.
+    fn points(&mut self, axes: &[&crate::nest::TileAxis]) -> u64 {
+        let Some((axis, rest)) = axes.split_first() else { return 1 };
+        let (lo, hi) = self.bounds(&axis.range);
+        let length = u64::try_from(hi - lo).unwrap_or(0);
+        let used = rest
+            .iter()
+            .any(|later| later.range.lo.iter().chain(&later.range.hi).any(|form| form.coefficient(axis.var) != 0));
+        if !used {
+            return if length == 0 { 0 } else { length * self.points(rest) };
+        }
+        let mut sum = 0;
+        for at in lo..hi {
+            self.values[axis.var] = at;
+            sum += self.points(rest);
+        }
+        sum
+    }
+}
+
+/// The nest's own view of itself, for `moat explain`: one line per loop and tile, indented.
+pub fn display(nest: &LoopNest) -> String {
+    let mut text = String::new();
+    for buffer in &nest.buffers {
+        let role = match buffer.role {
+            BufferRole::Param(_) => "parameter",
+            BufferRole::Output(_) => "result",
+            BufferRole::Shared => "scratch",
+            BufferRole::Private => "scratch, one per thread",
+        };
+        text.push_str(&format!("{}: {}[{}]  {role}\n", buffer.name, buffer.dtype, buffer.len));
+    }
+    for node in &nest.body {
+        display_node(nest, node, 0, &mut text);
+    }
+    text
+}
+
+fn display_node(nest: &LoopNest, node: &Node, depth: usize, text: &mut String) {
+    let name = |v: usize| nest.vars[v].clone();
+    let interval = |range: &Range| {
+        let side = |forms: &[crate::affine::Affine], word: &str| match forms {
+            [one] => one.display(name),
+            many => format!("{word}({})", many.iter().map(|form| form.display(name)).collect::<Vec<_>>().join(", ")),
+        };
+        (side(&range.lo, "max"), side(&range.hi, "min"))
+    };
+    let indent = "  ".repeat(depth);
+    match node {
+        Node::Loop(inner) => {
+            let (lo, hi) = interval(&inner.range);
+            let kind = match inner.kind {
+                crate::nest::LoopKind::Serial => "for",
+                crate::nest::LoopKind::Parallel => "parallel for",
+            };
+            text.push_str(&format!("{indent}{kind} {} in {lo} .. {hi} step {}\n", name(inner.var), inner.step));
+            for node in &inner.body {
+                display_node(nest, node, depth + 1, text);
+            }
+        }
+        Node::Tile(tile) => {
+            let mut deeper = depth;
+            for (axis, fold) in tile.points.iter().map(|a| (a, false)).chain(tile.folds.iter().map(|a| (a, true))) {
+                let (lo, hi) = interval(&axis.range);
+                let word = if fold { "fold" } else { "tile" };
+                let mut how = String::new();
+                if axis.unroll > 1 {
+                    how.push_str(&format!(" unroll {}", axis.unroll));
+                }
+                if axis.lanes > 1 {
+                    how.push_str(&format!(" vectorize {}", axis.lanes));
+                }
+                text.push_str(&format!("{}{word} {} in {lo} .. {hi}{how}\n", "  ".repeat(deeper), name(axis.var)));
+                deeper += 1;
+            }
+            let target = format!("{}[{}]", nest.buffers[tile.target].name, tile.offset.display(name));
+            let assign = tile.fold.as_ref().map_or_else(|| "=".to_owned(), |fold| format!("{}=", fold.op.name()));
+            text.push_str(&format!("{}{target} {assign} {}\n", "  ".repeat(deeper), display_value(nest, tile)));
+        }
+    }
+}
+
+fn display_value(nest: &LoopNest, tile: &Tile) -> String {
+    let name = |v: usize| nest.vars[v].clone();
+    let mut texts: Vec<String> = Vec::with_capacity(tile.value.len());
+    for node in &tile.value {
+        texts.push(match node {
+            TileScalar::Load { buffer, offset } => format!("{}[{}]", nest.buffers[*buffer].name, offset.display(name)),
+            TileScalar::Compute(node) => match &node.op {
+                ScalarOp::Load(..) => "load".to_owned(),
+                ScalarOp::Const(value) => value.to_string(),
+                ScalarOp::Index(form) => format!("({})", form.display(name)),
+                ScalarOp::Unary(op, x) => format!("{}({})", op.name(), texts[*x]),
+                ScalarOp::Binary(op, x, y) => format!("{}({}, {})", op.name(), texts[*x], texts[*y]),
+                ScalarOp::Where(c, x, y) => format!("where({}, {}, {})", texts[*c], texts[*x], texts[*y]),
+                ScalarOp::Cast(x) => format!("{}({})", node.dtype, texts[*x]),
+            },
+        });
+    }
+    texts.pop().unwrap_or_default()
+}

@@ -1,0 +1,67 @@
+//! The program `moat`: arguments in, exit code out.
+//!
+//! Results go to stdout, diagnostics and progress to stderr. Exit codes: 0 success, 1 the goal was not met (no kernel
+//! passed, a check failed), 2 an error. Each command is a module; this one parses and dispatches.
+
+mod args;
+mod db;
+mod error;
+mod explain;
+mod progress;
+mod run;
+mod target;
+mod text;
+mod tune;
+mod workload;
+
+use args::{Cli, Command};
+use clap::Parser;
+use error::CliError;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// What a command that did not fail has to say about its goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// Exit code 0.
+    Met,
+    /// Exit code 1.
+    NotMet,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results (stdout, 0), the rest are errors (stderr, 2).
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(Goal::Met) => ExitCode::SUCCESS,
+        Ok(Goal::NotMet) => ExitCode::from(1),
+        // Whoever reads our output has seen enough.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{:?}", miette::Report::new(error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Goal, CliError> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Tune(args) => tune::run(&args, &mut out),
+        Command::Run(args) => run::run(&args, &mut out),
+        Command::Explain(args) => explain::run(&args, &mut out),
+        Command::Target(args) => target::run(&args, &mut out),
+        Command::Db(args) => db::run(&args, &mut out),
+        Command::Worker => {
+            let served = crate::worker::child::serve(&mut io::stdin().lock(), &mut out);
+            served.map(|()| Goal::Met).map_err(|source| CliError::Worker { source })
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `moat target`: this machine.
+
+use super::args::TargetArgs;
+use super::{CliError, Goal, db};
+use crate::machine;
+use moat_optimizer::target::Target;
+use std::io::Write;
+
+pub(super) fn run(args: &TargetArgs, out: &mut impl Write) -> Result<Goal, CliError> {
+    let target = machine::describe(&db::directory(&args.db)?, args.measure)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&target).map_err(std::io::Error::from)?;
+        writeln!(out, "{json}")?;
+    } else {
+        write(&target, out)?;
+    }
+    Ok(Goal::Met)
+}
+
+fn write(target: &Target, out: &mut impl Write) -> Result<(), CliError> {
+    writeln!(out, "CPU           {}", target.model)?;
+    writeln!(out, "LLVM          {} for {}", target.cpu, target.triple)?;
+    writeln!(out, "cores         {}", target.cores)?;
+    let caches: Vec<String> = target
+        .cache_bytes
+        .iter()
+        .enumerate()
+        .map(|(level, &bytes)| format!("L{} {}", level + 1, size(bytes)))
+        .collect();
+    writeln!(out, "caches        {} (per core; lines of {} bytes)", caches.join(", "), target.line_bytes)?;
+    let masks = if target.masks { ", masked moves" } else { "" };
+    let (bits, registers) = (target.vector_bytes * 8, target.vector_registers);
+    writeln!(out, "vectors       {registers} registers of {bits} bits{masks}")?;
+    for (name, figure, unit) in [
+        ("FMA peak f32", target.peak_gflops_f32, "GFLOP/s"),
+        ("FMA peak f64", target.peak_gflops_f64, "GFLOP/s"),
+        ("bandwidth", target.bandwidth_gb_s, "GB/s (triad)"),
+    ] {
+        if let Some(figure) = figure {
+            writeln!(out, "{name:<13} {figure:.1} {unit}, one core, measured")?;
+        }
+    }
+    Ok(())
+}
+
+fn size(bytes: usize) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+}

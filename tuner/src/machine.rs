@@ -1,0 +1,440 @@
+//! What this machine is and what it can do at best.
+//!
+//! [`detect`] reads the CPU, its caches and the cores this process may use; [`measure`] times fused multiply-adds in
+//! registers and a triad in memory, with modules written for the vector width found. [`describe`] does both and keeps
+//! the figures in a directory, by CPU model. Nothing here decides anything.
+#![expect(unsafe_code, reason = "runs the two kernels that it writes itself")]
+
+use crate::journal::hex;
+use crate::promotion::quantile;
+use crate::worker::code::{Code, CodeOptions};
+use inkwell::targets::TargetMachine;
+use moat_optimizer::target::Target;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::time::Instant;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// One of the measuring kernels.
+    #[error("cannot measure this machine's {what}: {reason}")]
+    Kernel {
+        /// Which figure.
+        what: &'static str,
+        /// LLVM's message.
+        reason: String,
+    },
+    /// The file with earlier figures.
+    #[error("cannot write {}: {source}", path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Measured figures of one core.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peaks {
+    /// Fused multiply-adds on f32, in GFLOP/s.
+    pub gflops_f32: f64,
+    /// Fused multiply-adds on f64, in GFLOP/s.
+    pub gflops_f64: f64,
+    /// Triad from and to memory, in GB/s.
+    pub bandwidth_gb_s: f64,
+}
+
+/// The machine with its figures: those kept in `directory` for this CPU, or measured now and kept.
+///
+/// # Errors
+/// If a measuring kernel does not compile. Figures that cannot be kept are measured again the next time.
+pub fn describe(directory: &Path, remeasure: bool) -> Result<Target, MachineError> {
+    let mut target = detect();
+    let path = directory.join("machine").join(format!("{}.json", key(&target)));
+    let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Peaks>(&bytes).ok());
+    let peaks = match kept.filter(|_| !remeasure) {
+        Some(peaks) => peaks,
+        None => {
+            let peaks = measure(&target)?;
+            keep(&path, &peaks).map_err(|source| MachineError::Cache { path, source })?;
+            peaks
+        }
+    };
+    target.peak_gflops_f32 = Some(peaks.gflops_f32);
+    target.peak_gflops_f64 = Some(peaks.gflops_f64);
+    target.bandwidth_gb_s = Some(peaks.bandwidth_gb_s);
+    Ok(target)
+}
+
+fn keep(path: &Path, peaks: &Peaks) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    // Two processes may measure at once: each file appears whole.
+    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    std::fs::write(&draft, serde_json::to_vec_pretty(peaks)?)?;
+    std::fs::rename(draft, path)
+}
+
+fn key(target: &Target) -> String {
+    let text = format!("{}\n{}\n{}\n{}", target.triple, target.cpu, target.features, target.model);
+    hex(&Sha256::digest(text.as_bytes())[..8])
+}
+
+/// The machine as the operating system and LLVM describe it; nothing is measured.
+pub fn detect() -> Target {
+    let features = TargetMachine::get_host_cpu_features().to_string();
+    let has = |name: &str| features.split(',').any(|feature| feature.strip_prefix('+') == Some(name));
+    let x86 = cfg!(target_arch = "x86_64");
+    let avx512 = ["avx512f", "avx512vl", "avx512bw", "avx512dq"].into_iter().all(has);
+    let sve = has("sve");
+    let (vector_bytes, vector_registers) = match (x86, avx512, has("avx2") || has("avx")) {
+        (true, true, _) => (64, 32),
+        (true, false, true) => (32, 16),
+        (true, false, false) => (16, 16),
+        (false, _, _) => (16, 32),
+    };
+    let (cache_bytes, line_bytes) = caches();
+    Target {
+        triple: TargetMachine::get_default_triple().as_str().to_string_lossy().into_owned(),
+        cpu: TargetMachine::get_host_cpu_name().to_string(),
+        model: model(),
+        cores: cores().len(),
+        vector_bytes,
+        vector_registers,
+        masks: (x86 && avx512) || sve,
+        cache_bytes,
+        line_bytes,
+        peak_gflops_f32: None,
+        peak_gflops_f64: None,
+        bandwidth_gb_s: None,
+        features,
+    }
+}
+
+/// The cores this process may run on.
+pub fn cores() -> Vec<usize> {
+    let found = sched_getaffinity(Pid::from_raw(0))
+        .map(|set| (0..CpuSet::count()).filter(|&core| set.is_set(core).unwrap_or(false)).collect::<Vec<_>>());
+    match found {
+        Ok(cores) if !cores.is_empty() => cores,
+        Ok(_) | Err(_) => vec![0],
+    }
+}
+
+/// The `threads` cores that a worker is pinned to: the last ones, since the first has most of the interrupts.
+pub fn worker_cores(threads: usize) -> Vec<usize> {
+    let cores = cores();
+    cores[cores.len().saturating_sub(threads.max(1))..].to_vec()
+}
+
+/// Physical memory in bytes, where the system tells.
+pub fn memory_bytes() -> Option<u64> {
+    use nix::unistd::{SysconfVar, sysconf};
+    let pages = sysconf(SysconfVar::_PHYS_PAGES).ok().flatten()?;
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten()?;
+    u64::try_from(pages).ok()?.checked_mul(u64::try_from(page).ok()?)
+}
+
+/// The CPU's name, with family, model and stepping: cloud machines call very different CPUs by one name.
+fn model() -> String {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let cpuid = raw_cpuid::CpuId::new();
+        let name = cpuid.get_processor_brand_string().map(|brand| brand.as_str().trim().to_owned());
+        let version = cpuid.get_feature_info().map(|info| {
+            format!(" (family {} model {} stepping {})", info.family_id(), info.model_id(), info.stepping_id())
+        });
+        return format!("{}{}", name.unwrap_or_else(|| "unknown CPU".to_owned()), version.unwrap_or_default());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let field = |name: &str| {
+            let line = info.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let parts: Vec<String> =
+            ["CPU implementer", "CPU part", "CPU variant"].into_iter().filter_map(|name| field(name)).collect();
+        if parts.is_empty() { "unknown CPU".to_owned() } else { format!("ARM {}", parts.join(" ")) }
+    }
+}
+
+/// One data or unified cache.
+struct Cache {
+    level: u32,
+    bytes: usize,
+    line_bytes: usize,
+    /// Cores that share it.
+    sharers: usize,
+}
+
+/// Bytes per core of each level, and the line's size.
+fn caches() -> (Vec<usize>, usize) {
+    let mut found = caches_from_sysfs(Path::new("/sys/devices/system/cpu/cpu0/cache"));
+    if found.is_empty() {
+        found = caches_from_cpuid();
+    }
+    let line = found.iter().map(|cache| cache.line_bytes).find(|&bytes| bytes > 0).unwrap_or(64);
+    let levels: BTreeMap<u32, usize> =
+        found.iter().map(|cache| (cache.level, cache.bytes / cache.sharers.max(1))).collect();
+    let bytes: Vec<usize> = levels.into_values().collect();
+    (if bytes.is_empty() { vec![32 << 10, 512 << 10, 4 << 20] } else { bytes }, line)
+}
+
+fn caches_from_sysfs(directory: &Path) -> Vec<Cache> {
+    let mut caches = Vec::new();
+    for index in 0..16 {
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(directory.join(format!("index{index}")).join(name)).ok()?;
+            Some(text.trim().to_owned())
+        };
+        let (Some(kind), Some(level), Some(size)) = (read("type"), read("level"), read("size")) else { continue };
+        if kind == "Instruction" {
+            continue;
+        }
+        let (Ok(level), Some(bytes)) = (level.parse(), size_with_unit(&size)) else { continue };
+        caches.push(Cache {
+            level,
+            bytes,
+            line_bytes: read("coherency_line_size").and_then(|text| text.parse().ok()).unwrap_or(0),
+            sharers: read("shared_cpu_list").map_or(1, |list| list_length(&list)),
+        });
+    }
+    caches
+}
+
+/// `512K` or `32M` in bytes.
+fn size_with_unit(text: &str) -> Option<usize> {
+    let (digits, shift) = match text.strip_suffix('K') {
+        Some(digits) => (digits, 10),
+        None => match text.strip_suffix('M') {
+            Some(digits) => (digits, 20),
+            None => (text, 0),
+        },
+    };
+    digits.parse::<usize>().ok().map(|count| count << shift)
+}
+
+/// Number of CPUs in a list such as `0-3,8`.
+fn list_length(list: &str) -> usize {
+    list.split(',')
+        .filter_map(|part| match part.split_once('-') {
+            Some((from, to)) => Some(to.parse::<usize>().ok()?.checked_sub(from.parse().ok()?)? + 1),
+            None => part.parse::<usize>().ok().map(|_| 1),
+        })
+        .sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn caches_from_cpuid() -> Vec<Cache> {
+    use raw_cpuid::CacheType;
+    let Some(parameters) = raw_cpuid::CpuId::new().get_cache_parameters() else { return Vec::new() };
+    parameters
+        .filter(|cache| matches!(cache.cache_type(), CacheType::Data | CacheType::Unified))
+        .map(|cache| Cache {
+            level: u32::from(cache.level()),
+            bytes: cache.associativity()
+                * cache.physical_line_partitions()
+                * cache.coherency_line_size()
+                * cache.sets(),
+            line_bytes: cache.coherency_line_size(),
+            sharers: cache.max_cores_for_cache(),
+        })
+        .collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn caches_from_cpuid() -> Vec<Cache> {
+    Vec::new()
+}
+
+/// Independent accumulators: more than latency times ports of any core known, fewer than there are registers.
+const ACCUMULATORS: usize = 14;
+
+/// Times the two kernels on one core.
+///
+/// # Errors
+/// If one of them does not compile.
+pub fn measure(target: &Target) -> Result<Peaks, MachineError> {
+    pinned(|| {
+        Ok(Peaks {
+            gflops_f32: fma_gflops(target, "float", 4)?,
+            gflops_f64: fma_gflops(target, "double", 8)?,
+            bandwidth_gb_s: triad_gb_s(target)?,
+        })
+    })
+}
+
+/// Runs `body` on the core that workers use, then anywhere again.
+fn pinned<T>(body: impl FnOnce() -> T) -> T {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this);
+    let mut one = CpuSet::new();
+    for core in worker_cores(1) {
+        // A figure from an unpinned thread is less steady, not wrong.
+        let _ = one.set(core);
+    }
+    let _ = sched_setaffinity(this, &one);
+    let result = body();
+    if let Ok(before) = before {
+        let _ = sched_setaffinity(this, &before);
+    }
+    result
+}
+
+fn fma_gflops(target: &Target, element: &str, bytes: usize) -> Result<f64, MachineError> {
+    let lanes = target.lanes(bytes);
+    let iterations = 200_000_usize;
+    let code = compile(target, &fma_module(element, lanes, iterations), "fma peak")?;
+    let mut data = vec![0_u8; (ACCUMULATORS + 2) * lanes * bytes + 64];
+    let operations = 2.0 * (iterations * ACCUMULATORS * lanes) as f64;
+    let rate = |code: &Code, data: &mut Vec<u8>| {
+        let start = Instant::now();
+        // SAFETY: the module reads and writes `ACCUMULATORS + 2` vectors from the workspace, unaligned, and `data`
+        // has that many.
+        unsafe { code.entry()(ptr::null(), ptr::null(), data.as_mut_ptr().cast()) };
+        operations / start.elapsed().as_secs_f64() / 1e9
+    };
+    Ok(best_rate(|| rate(&code, &mut data)))
+}
+
+/// The rate that a core reaches when nothing disturbs it: the upper decile, so that one odd clock reading does not
+/// decide.
+fn best_rate(mut run: impl FnMut() -> f64) -> f64 {
+    for _ in 0..3 {
+        run();
+    }
+    let rates: Vec<f64> = (0..30).map(|_| run()).collect();
+    quantile(&rates, 0.9)
+}
+
+/// `iterations` times: each of the accumulators multiplied by one vector and added to another.
+fn fma_module(element: &str, lanes: usize, iterations: usize) -> String {
+    let vector = format!("<{lanes} x {element}>");
+    let suffix = if element == "float" { "f32" } else { "f64" };
+    let intrinsic = format!("@llvm.fma.v{lanes}{suffix}");
+    let mut text = format!("declare {vector} {intrinsic}({vector}, {vector}, {vector})\n");
+    text.push_str("define i32 @kernel(ptr %inputs, ptr %outputs, ptr %data) {\nentry:\n");
+    let slot = |text: &mut String, name: &str, at: usize| {
+        let _ = writeln!(text, "  %p.{name} = getelementptr {vector}, ptr %data, i64 {at}");
+        let _ = writeln!(text, "  %{name} = load {vector}, ptr %p.{name}, align 1");
+    };
+    slot(&mut text, "x", 0);
+    slot(&mut text, "y", 1);
+    for at in 0..ACCUMULATORS {
+        slot(&mut text, &format!("a{at}"), at + 2);
+    }
+    text.push_str("  br label %loop\nloop:\n  %i = phi i64 [ 0, %entry ], [ %i.next, %loop ]\n");
+    for at in 0..ACCUMULATORS {
+        let _ = writeln!(text, "  %s{at} = phi {vector} [ %a{at}, %entry ], [ %n{at}, %loop ]");
+    }
+    for at in 0..ACCUMULATORS {
+        let _ = writeln!(text, "  %n{at} = call {vector} {intrinsic}({vector} %x, {vector} %s{at}, {vector} %y)");
+    }
+    let _ = writeln!(text, "  %i.next = add i64 %i, 1\n  %more = icmp ult i64 %i.next, {iterations}");
+    text.push_str("  br i1 %more, label %loop, label %exit\nexit:\n");
+    for at in 0..ACCUMULATORS {
+        let _ = writeln!(text, "  store {vector} %n{at}, ptr %p.a{at}, align 1");
+    }
+    text.push_str("  ret i32 0\n}\n");
+    text
+}
+
+fn triad_gb_s(target: &Target) -> Result<f64, MachineError> {
+    // Larger than any cache that the core can use, its siblings' shares included.
+    let last_level = target.cache_bytes.last().copied().unwrap_or(4 << 20) * target.cores.max(1);
+    let elements = (4 * last_level / 8).clamp(4 << 20, 64 << 20);
+    let lanes = target.lanes(8);
+    let code = compile(target, &triad_module(lanes, elements / lanes), "memory bandwidth")?;
+    let mut arrays = [vec![0.0_f64; elements], vec![1.0; elements], vec![2.0; elements]];
+    let [written, read @ ..] = &mut arrays;
+    let inputs = read.each_ref().map(|array| array.as_ptr().cast::<c_void>());
+    let outputs = [written.as_mut_ptr().cast::<c_void>()];
+    let bytes = 3.0 * 8.0 * elements as f64;
+    Ok(best_rate(|| {
+        let start = Instant::now();
+        // SAFETY: the module writes the output and reads the inputs, `elements` elements of each at most.
+        unsafe { code.entry()(inputs.as_ptr(), outputs.as_ptr(), ptr::null_mut()) };
+        bytes / start.elapsed().as_secs_f64() / 1e9
+    }))
+}
+
+/// `a[i] = b[i] + 3·c[i]` over `count` vectors.
+fn triad_module(lanes: usize, count: usize) -> String {
+    let vector = format!("<{lanes} x double>");
+    let intrinsic = format!("@llvm.fma.v{lanes}f64");
+    format!(
+        "declare {vector} {intrinsic}({vector}, {vector}, {vector})
+define i32 @kernel(ptr %inputs, ptr %outputs, ptr %workspace) {{
+entry:
+  %b = load ptr, ptr %inputs
+  %c.slot = getelementptr ptr, ptr %inputs, i64 1
+  %c = load ptr, ptr %c.slot
+  %a = load ptr, ptr %outputs
+  %one = insertelement {vector} poison, double 3.0, i64 0
+  %three = shufflevector {vector} %one, {vector} poison, <{lanes} x i32> zeroinitializer
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %loop ]
+  %pa = getelementptr {vector}, ptr %a, i64 %i
+  %pb = getelementptr {vector}, ptr %b, i64 %i
+  %pc = getelementptr {vector}, ptr %c, i64 %i
+  %vb = load {vector}, ptr %pb, align 8
+  %vc = load {vector}, ptr %pc, align 8
+  %r = call {vector} {intrinsic}({vector} %three, {vector} %vc, {vector} %vb)
+  store {vector} %r, ptr %pa, align 8
+  %i.next = add i64 %i, 1
+  %more = icmp ult i64 %i.next, {count}
+  br i1 %more, label %loop, label %exit
+exit:
+  ret i32 0
+}}
+"
+    )
+}
+
+fn compile(target: &Target, text: &str, what: &'static str) -> Result<Code, MachineError> {
+    let options = CodeOptions {
+        entry: "kernel",
+        triple: &target.triple,
+        cpu: &target.cpu,
+        features: &target.features,
+        passes: "",
+    };
+    Code::compile(text, &options).map_err(|reason| MachineError::Kernel { what, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{detect, list_length, measure, size_with_unit};
+
+    #[test]
+    fn sysfs_lists_and_sizes() {
+        assert_eq!(list_length("0-3,8"), 5);
+        assert_eq!(list_length("0"), 1);
+        assert_eq!(size_with_unit("512K"), Some(512 << 10));
+        assert_eq!(size_with_unit("32M"), Some(32 << 20));
+        assert_eq!(size_with_unit("?"), None);
+    }
+
+    #[test]
+    fn the_peaks_are_those_of_vector_units() {
+        let target = detect();
+        assert!(target.cores >= 1 && !target.cache_bytes.is_empty());
+        let peaks = measure(&target).unwrap();
+        // One core of any machine with vectors: well above what scalar code reaches, and f32 about twice f64.
+        assert!(peaks.gflops_f32 > 8.0 && peaks.gflops_f32 < 2000.0, "{peaks:?}");
+        assert!(peaks.gflops_f32 / peaks.gflops_f64 > 1.4, "{peaks:?}");
+        assert!(peaks.bandwidth_gb_s > 1.0, "{peaks:?}");
+    }
+}

@@ -1,0 +1,429 @@
+//! The worker process: reads requests, answers them, and dies with its candidates or its parent.
+//!
+//! Its correctness gate: every input set in fresh memory, inputs read-only, outputs and workspace poisoned, each buffer
+//! end-aligned to an inaccessible page. Only then, on buffers laid out as an allocator would, is anything timed.
+#![expect(unsafe_code, reason = "calls compiled code")]
+
+use super::code::{Code, CodeOptions};
+use super::guard::{Align, Guarded};
+use super::protocol::{Argument, Place, Reply, Request, Sampling, Setup, Source, Wrong, receive, send};
+use crate::npz;
+use moat_codegen::jit::RawEntry;
+use moat_codegen::{CompileOptions, CompiledNest};
+use moat_optimizer::interpret::Reference;
+use moat_optimizer::tensor::Tensor;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
+
+/// Workspaces are aligned to this many bytes.
+const WORKSPACE_ALIGN: usize = 64;
+
+/// Fills outputs before a call: NaN for floats, unlikely for integers, no bool; one for each parity of the input set.
+const POISON: [u8; 2] = [0xff, 0xa5];
+
+/// Serves requests until the stream ends.
+///
+/// # Errors
+/// If a stream breaks or the first request is not `Prepare`.
+pub fn serve(requests: &mut impl Read, replies: &mut impl Write) -> io::Result<()> {
+    // A parent that dies must not leave a worker in an endless loop; where this cannot be had, the stream's end does
+    // for every candidate that returns.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+    let setup = match receive::<Request>(requests)? {
+        Some(Request::Prepare(setup)) => *setup,
+        None => return Ok(()),
+        Some(Request::Compile { .. } | Request::Check { .. } | Request::Time { .. })
+        | Some(Request::Compare { .. } | Request::Drop { .. }) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the first request must be Prepare"));
+        }
+    };
+    let mut worker = match Worker::prepare(setup) {
+        Ok(worker) => worker,
+        Err(error) => return send(replies, &Reply::Failed { message: error.to_string() }),
+    };
+    send(replies, &Reply::Ready)?;
+    while let Some(request) = receive::<Request>(requests)? {
+        let reply = worker.answer(request, replies);
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(Fault::Wrong(wrong)) => Reply::Wrong(wrong),
+            Err(Fault::Io(error)) => Reply::Failed { message: error.to_string() },
+        };
+        send(replies, &reply)?;
+    }
+    Ok(())
+}
+
+struct Kernel {
+    entry: RawEntry,
+    workspace_bytes: usize,
+    /// What the entry is valid as long as.
+    _code: Loaded,
+}
+
+enum Loaded {
+    Ir(#[expect(dead_code, reason = "kept for its code")] Code),
+    Nest(#[expect(dead_code, reason = "kept for its code")] Box<CompiledNest>),
+}
+
+struct Worker {
+    setup: Setup,
+    data: File,
+    kernels: BTreeMap<u64, Kernel>,
+    /// Buffers for timing, with the first input set; made at the first use.
+    timing: Option<Vec<Guarded>>,
+    /// By input set and argument.
+    references: BTreeMap<(usize, usize), Reference>,
+}
+
+impl Worker {
+    fn prepare(setup: Setup) -> io::Result<Worker> {
+        if !setup.cores.is_empty() {
+            let mut set = CpuSet::new();
+            for &core in &setup.cores {
+                set.set(core)?;
+            }
+            sched_setaffinity(Pid::from_raw(0), &set)?;
+        }
+        if let Some(bytes) = setup.memory_bytes {
+            setrlimit(Resource::RLIMIT_AS, bytes, bytes)?;
+        }
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        let data = File::open(&setup.data)?;
+        let mut references = BTreeMap::new();
+        for (at, set) in setup.sets.iter().enumerate() {
+            if set.len() != setup.arguments.len() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "an input set of the wrong length"));
+            }
+            for (index, (argument, place)) in setup.arguments.iter().zip(set).enumerate() {
+                let floats = |offset: Option<u64>| {
+                    offset.map_or_else(|| Ok(Vec::new()), |offset| read_floats(&data, argument.len(), offset))
+                };
+                match *place {
+                    Place::Input(_) => {}
+                    Place::Reference { value, wide, bound } => {
+                        let bytes = read_bytes(&data, argument.bytes(), value)?;
+                        let value = tensor(argument, &bytes)?;
+                        let reference = Reference { value, wide: floats(wide)?, bound: floats(bound)? };
+                        references.insert((at, index), reference);
+                    }
+                }
+            }
+        }
+        Ok(Worker { setup, data, kernels: BTreeMap::new(), timing: None, references })
+    }
+
+    fn answer(&mut self, request: Request, replies: &mut impl Write) -> Result<Reply, Fault> {
+        match request {
+            Request::Prepare(_) => Ok(Reply::Failed { message: "prepared twice".to_owned() }),
+            Request::Compile { id, source } => Ok(self.compile(id, &source)),
+            Request::Check { id } => self.check(id, replies),
+            Request::Time { id, sampling } => {
+                let mut buffers = self.timing_buffers()?;
+                let reply = self.time(id, &sampling, &mut buffers, replies);
+                self.timing = Some(buffers);
+                reply
+            }
+            Request::Compare { ids, rounds, batch_ns } => {
+                let mut buffers = self.timing_buffers()?;
+                let reply = self.compare(&ids, rounds, batch_ns, &mut buffers, replies);
+                self.timing = Some(buffers);
+                reply
+            }
+            Request::Drop { id } => {
+                self.kernels.remove(&id);
+                Ok(Reply::Ready)
+            }
+        }
+    }
+
+    fn compile(&mut self, id: u64, source: &Source) -> Reply {
+        let start = Instant::now();
+        let target = &self.setup.target;
+        let compiled = match source {
+            Source::Ir { text, entry, workspace_bytes } => {
+                let options = CodeOptions {
+                    entry,
+                    triple: &target.triple,
+                    cpu: &target.cpu,
+                    features: &target.features,
+                    passes: "",
+                };
+                Code::compile(text, &options).map(|code| Kernel {
+                    entry: code.entry(),
+                    workspace_bytes: *workspace_bytes,
+                    _code: Loaded::Ir(code),
+                })
+            }
+            Source::Nest { nest, numerics, threads } => {
+                let options = CompileOptions {
+                    target: target.clone(),
+                    numerics: *numerics,
+                    threads: *threads,
+                    function: "candidate".to_owned(),
+                };
+                CompiledNest::load(nest, &options).map_err(|error| error.to_string()).map(|code| Kernel {
+                    entry: code.raw(),
+                    workspace_bytes: code.workspace_plan().bytes,
+                    _code: Loaded::Nest(Box::new(code)),
+                })
+            }
+        };
+        match compiled {
+            Ok(kernel) => {
+                let workspace_bytes = kernel.workspace_bytes;
+                self.kernels.insert(id, kernel);
+                Reply::Compiled { compile_ns: nanoseconds(start), workspace_bytes }
+            }
+            Err(message) => Reply::Refused { message },
+        }
+    }
+
+    fn check(&self, id: u64, replies: &mut impl Write) -> Result<Reply, Fault> {
+        let kernel = self.kernel(id)?;
+        let mut worst = 0.0_f64;
+        let mut call_ns = f64::INFINITY;
+        for set in 0..self.setup.sets.len() {
+            let buffers = self.buffers(set, true)?;
+            let call = self.call(id, kernel, &buffers, Align::End(WORKSPACE_ALIGN))?;
+            send(replies, &Reply::Calling { expected_ns: 0.0 })?;
+            call_ns = call_ns.min(run(&call, 1)?);
+            send(replies, &Reply::Called)?;
+            worst = worst.max(self.compare_outputs(id, set, &buffers)?);
+            let named = self.setup.arguments.iter().map(|argument| argument.name.as_str()).chain(["workspace"]);
+            for (name, buffer) in named.zip(buffers.iter().chain([&call.workspace])) {
+                if !buffer.slack_is_intact() {
+                    return Err(Wrong::Stray { id, buffer: name.to_owned(), set }.into());
+                }
+            }
+        }
+        Ok(Reply::Correct { error_fraction: worst, call_ns })
+    }
+
+    fn time(
+        &self,
+        id: u64,
+        sampling: &Sampling,
+        buffers: &mut [Guarded],
+        replies: &mut impl Write,
+    ) -> Result<Reply, Fault> {
+        let call = self.call(id, self.kernel(id)?, buffers, Align::Start)?;
+        let estimate = self.warm_up(&call, buffers, sampling.batch_ns, replies)?;
+        let calls = batch(estimate, sampling.batch_ns);
+        let mut samples = Vec::new();
+        let mut spent = 0.0;
+        while samples.len() < sampling.max_samples
+            && (samples.len() < sampling.min_samples || spent < sampling.budget_ns)
+        {
+            send(replies, &Reply::Calling { expected_ns: estimate * f64::from(calls) })?;
+            let sample = run(&call, calls)?;
+            samples.push(sample);
+            spent += sample * f64::from(calls);
+            let hopeless = sampling.hopeless_ns.is_some_and(|limit| samples.iter().all(|&sample| sample > limit));
+            if hopeless && samples.len() >= 3 {
+                break;
+            }
+        }
+        send(replies, &Reply::Called)?;
+        Ok(Reply::Samples(samples))
+    }
+
+    /// Calls until caches and predictors have settled, checks what was computed into poisoned outputs, and estimates
+    /// one call's time.
+    fn warm_up(
+        &self,
+        call: &Call<'_>,
+        buffers: &mut [Guarded],
+        batch_ns: f64,
+        replies: &mut impl Write,
+    ) -> Result<f64, Fault> {
+        for (argument, buffer) in self.setup.arguments.iter().zip(buffers.iter_mut()) {
+            if argument.output {
+                buffer.bytes_mut().fill(POISON[0]);
+            }
+        }
+        let mut estimate = f64::INFINITY;
+        let mut spent = 0.0;
+        let mut calls = 0;
+        while calls < 2 || (spent < batch_ns && calls < 1000) {
+            let expected_ns = if estimate.is_finite() { estimate } else { 0.0 };
+            send(replies, &Reply::Calling { expected_ns })?;
+            let sample = run(call, 1)?;
+            estimate = estimate.min(sample);
+            spent += sample;
+            calls += 1;
+        }
+        send(replies, &Reply::Called)?;
+        self.compare_outputs(call.id, 0, buffers)?;
+        Ok(estimate)
+    }
+
+    fn compare(
+        &self,
+        ids: &[u64],
+        rounds: usize,
+        batch_ns: f64,
+        buffers: &mut [Guarded],
+        replies: &mut impl Write,
+    ) -> Result<Reply, Fault> {
+        let mut entries = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let call = self.call(id, self.kernel(id)?, buffers, Align::Start)?;
+            let estimate = self.warm_up(&call, buffers, batch_ns, replies)?;
+            entries.push((call, estimate));
+        }
+        let mut samples = vec![Vec::with_capacity(rounds); ids.len()];
+        for round in 0..rounds {
+            for turn in 0..entries.len() {
+                let at = (round + turn) % entries.len();
+                let (call, estimate) = &entries[at];
+                let calls = batch(*estimate, batch_ns);
+                send(replies, &Reply::Calling { expected_ns: estimate * f64::from(calls + 1) })?;
+                // The predecessor left its own data in the caches: one call is not counted.
+                run(call, 1)?;
+                samples[at].push(run(call, calls)?);
+            }
+        }
+        send(replies, &Reply::Called)?;
+        Ok(Reply::Rounds(samples))
+    }
+
+    /// A kernel on these buffers, with a fresh poisoned workspace.
+    fn call<'k>(&self, id: u64, kernel: &'k Kernel, buffers: &[Guarded], align: Align) -> io::Result<Call<'k>> {
+        let mut workspace = Guarded::new(kernel.workspace_bytes, align)?;
+        workspace.bytes_mut().fill(POISON[0]);
+        let pointers = |output: bool| {
+            let arguments = self.setup.arguments.iter().zip(buffers);
+            arguments.filter(move |(argument, _)| argument.output == output).map(|(_, buffer)| buffer.pointer())
+        };
+        Ok(Call {
+            id,
+            kernel,
+            inputs: pointers(false).map(|pointer| pointer.cast_const().cast()).collect(),
+            outputs: pointers(true).map(<*mut u8>::cast).collect(),
+            workspace,
+        })
+    }
+
+    fn kernel(&self, id: u64) -> io::Result<&Kernel> {
+        self.kernels.get(&id).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no kernel {id}")))
+    }
+
+    fn timing_buffers(&mut self) -> io::Result<Vec<Guarded>> {
+        match self.timing.take() {
+            Some(buffers) => Ok(buffers),
+            None => self.buffers(0, false),
+        }
+    }
+
+    /// Fresh buffers with the inputs of a set; outputs poisoned, differently in each set.
+    fn buffers(&self, set: usize, checked: bool) -> io::Result<Vec<Guarded>> {
+        let poison = POISON[set % POISON.len()];
+        let mut buffers = Vec::with_capacity(self.setup.arguments.len());
+        for (argument, place) in self.setup.arguments.iter().zip(&self.setup.sets[set]) {
+            let align = if checked { Align::End(argument.dtype.bytes()) } else { Align::Start };
+            let mut buffer = Guarded::new(argument.bytes(), align)?;
+            match *place {
+                Place::Input(offset) => {
+                    self.data.read_exact_at(buffer.bytes_mut(), offset)?;
+                    buffer.make_read_only()?;
+                }
+                Place::Reference { .. } => buffer.bytes_mut().fill(poison),
+            }
+            buffers.push(buffer);
+        }
+        Ok(buffers)
+    }
+
+    /// The largest error of an element as a fraction of its bound.
+    fn compare_outputs(&self, id: u64, set: usize, buffers: &[Guarded]) -> Result<f64, Fault> {
+        let mut worst = 0.0_f64;
+        for (index, (argument, buffer)) in self.setup.arguments.iter().zip(buffers).enumerate() {
+            let Some(reference) = self.references.get(&(set, index)) else { continue };
+            let fraction = reference.check(&tensor(argument, buffer.bytes())?).map_err(|mismatch| Wrong::Element {
+                id,
+                output: argument.name.clone(),
+                set,
+                mismatch: mismatch.to_string(),
+            })?;
+            worst = worst.max(fraction);
+        }
+        Ok(worst)
+    }
+}
+
+fn tensor(argument: &Argument, bytes: &[u8]) -> io::Result<Tensor> {
+    npz::from_bytes(argument.dtype, &argument.shape, bytes)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an array of the wrong size"))
+}
+
+/// Why a request about a kernel has no result.
+enum Fault {
+    Wrong(Wrong),
+    Io(io::Error),
+}
+
+impl From<Wrong> for Fault {
+    fn from(wrong: Wrong) -> Fault {
+        Fault::Wrong(wrong)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Io(error)
+    }
+}
+
+/// Calls so often that a sample takes `batch_ns`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1 ..= 1e6")]
+fn batch(estimate_ns: f64, batch_ns: f64) -> u32 {
+    (batch_ns / estimate_ns.max(1.0)).ceil().clamp(1.0, 1e6) as u32
+}
+
+/// Calls a kernel `calls` times; the mean time of one, in nanoseconds.
+fn run(call: &Call<'_>, calls: u32) -> Result<f64, Wrong> {
+    let entry = call.kernel.entry;
+    let (inputs, outputs, workspace) = (call.inputs.as_ptr(), call.outputs.as_ptr(), call.workspace.pointer());
+    let mut status = 0;
+    let start = Instant::now();
+    for _ in 0..calls {
+        // SAFETY: the pointers are those of buffers of the sizes that the kernel was made for. Whether it keeps to
+        // them is what this process, which may die of it, finds out.
+        status |= unsafe { entry(inputs, outputs, workspace.cast()) };
+    }
+    let elapsed = nanoseconds(start);
+    if status == 0 { Ok(elapsed / f64::from(calls)) } else { Err(Wrong::Status { id: call.id, status }) }
+}
+
+/// A kernel with the addresses that it is called on.
+struct Call<'k> {
+    id: u64,
+    kernel: &'k Kernel,
+    inputs: Vec<*const c_void>,
+    outputs: Vec<*mut c_void>,
+    workspace: Guarded,
+}
+
+fn nanoseconds(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e9
+}
+
+fn read_bytes(data: &File, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    data.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
+fn read_floats(data: &File, len: usize, offset: u64) -> io::Result<Vec<f64>> {
+    let bytes = read_bytes(data, len * 8, offset)?;
+    Ok(bytes.as_chunks::<8>().0.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect())
+}
