@@ -6,8 +6,8 @@ use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::target::Target;
 use moat_optimizer::schedule::Schedule;
+use moat_optimizer::target::Target;
 
 /// The search cannot begin.
 #[derive(Debug, thiserror::Error)]

@@ -354,7 +354,8 @@ fn template(
 ) -> Row {
     let target = &config.target;
     let (major, minor, patch) = inkwell::support::get_llvm_version();
-    let lets: BTreeMap<&str, String> = config.lets.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
+    let lets: BTreeMap<&str, String> =
+        config.lets.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
     Row {
         run_id: recording.run_id().to_owned(),
         moat_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -636,9 +637,8 @@ fn write_kernel(
     };
     let interface = Interface::new(&workload.program, &form.normal_form);
     let compiled = artifact::compile(&winner.nest, &interface, &options)?;
-    let time = |figure: &Figure| {
-        json!({ "median_ns": figure.median_ns, "iqr_ns": figure.iqr_ns, "samples": figure.samples })
-    };
+    let time =
+        |figure: &Figure| json!({ "median_ns": figure.median_ns, "iqr_ns": figure.iqr_ns, "samples": figure.samples });
     let metadata = json!({
         "function": workload.program.name,
         "workload": config.stem,
