@@ -5,11 +5,17 @@
 //! clock or a random source, and nothing prints.
 
 pub mod affine;
+<<<<<<< HEAD
 pub mod apply;
+=======
+pub mod dependence;
+pub mod draft;
+>>>>>>> space
 pub mod dtype;
 pub mod evaluate_form;
 pub mod evaluate_nest;
 pub mod expr;
+<<<<<<< HEAD
 pub mod expr_verify;
 pub mod frontend;
 pub mod index_map;
@@ -17,6 +23,10 @@ pub mod inline;
 pub mod inputs;
 pub mod interpret;
 pub mod lower;
+=======
+pub mod footprint;
+pub mod legality;
+>>>>>>> space
 pub mod nest;
 pub mod nest_verify;
 pub mod normal_form;
@@ -29,6 +39,7 @@ pub mod region;
 pub mod scalar;
 pub mod scalar_eval;
 pub mod schedule;
+pub mod space;
 pub mod target;
 pub mod tensor;
 pub mod work;

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Everything around the compiler: the command line, the machine, the worker that measures, the cost database, and the
 //! loop that tunes.
 //!
@@ -18,3 +19,7 @@ pub mod roof;
 pub mod row;
 pub mod tune;
 pub mod worker;
+=======
+
+pub mod search;
+>>>>>>> space
