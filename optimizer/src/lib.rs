@@ -5,28 +5,22 @@
 //! clock or a random source, and nothing prints.
 
 pub mod affine;
-<<<<<<< HEAD
 pub mod apply;
-=======
 pub mod dependence;
 pub mod draft;
->>>>>>> space
 pub mod dtype;
 pub mod evaluate_form;
 pub mod evaluate_nest;
 pub mod expr;
-<<<<<<< HEAD
 pub mod expr_verify;
+pub mod footprint;
 pub mod frontend;
 pub mod index_map;
 pub mod inline;
 pub mod inputs;
 pub mod interpret;
-pub mod lower;
-=======
-pub mod footprint;
 pub mod legality;
->>>>>>> space
+pub mod lower;
 pub mod nest;
 pub mod nest_verify;
 pub mod normal_form;

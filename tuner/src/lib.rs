@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Everything around the compiler: the command line, the machine, the worker that measures, the cost database, and the
 //! loop that tunes.
 //!
@@ -17,9 +16,6 @@ pub mod outcome;
 pub mod promotion;
 pub mod roof;
 pub mod row;
+pub mod search;
 pub mod tune;
 pub mod worker;
-=======
-
-pub mod search;
->>>>>>> space
