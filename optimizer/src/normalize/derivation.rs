@@ -183,11 +183,8 @@ fn derives(
         program.roots.iter().map(|&root| encode::name(root)).zip(derivation.results.iter().cloned()).collect();
     let mut rulesets: Vec<String> = SOURCE_RULESETS.map(str::to_owned).to_vec();
     rulesets.extend(session.algebra());
-    let limits = Limits {
-        matches: config.match_limit / REPLAY_SHARE,
-        tuples: config.tuple_limit,
-        deadline: config.deadline,
-    };
+    let limits =
+        Limits { matches: config.match_limit / REPLAY_SHARE, tuples: config.tuple_limit, deadline: config.deadline };
     session.saturate_until(&rulesets, &limits, |session| {
         for (source, result) in &pairs {
             if value(session, source)? != value(session, result)? {
@@ -236,11 +233,7 @@ fn value(session: &mut Session, name: &str) -> Result<Value, NormalizeError> {
 }
 
 /// The chosen terms as `let`s, arguments first, and the names of the roots.
-fn write_term(
-    snapshot: &Snapshot,
-    roots: &[Class],
-    choice: &Choice,
-) -> Result<(String, Vec<String>), NormalizeError> {
+fn write_term(snapshot: &Snapshot, roots: &[Class], choice: &Choice) -> Result<(String, Vec<String>), NormalizeError> {
     let mut text = String::new();
     let mut names: BTreeMap<Class, String> = BTreeMap::new();
     let mut stack: Vec<Class> = roots.iter().rev().copied().collect();

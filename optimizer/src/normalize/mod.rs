@@ -21,8 +21,8 @@ mod run;
 mod scalars;
 mod term;
 
-pub use derivation::{Derivation, replay};
 pub use cost::{ExtractionCost, Roofline, bytes_moved, flops};
+pub use derivation::{Derivation, replay};
 
 use crate::expr::Program;
 use crate::normal_form::NormalForm;
@@ -179,10 +179,15 @@ pub fn normalize(
     rules: &RuleBase,
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
+<<<<<<< HEAD
     let base = Session::load(rules, rule_numerics(config.numerics))?;
     let mut session = base.clone();
     let limits =
         Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
+=======
+    let mut session = Session::load(rules, rule_numerics(config.numerics))?;
+    let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
+>>>>>>> space
     session
         .egraph
         .parse_and_run_program(Some("program".to_owned()), &encode::encode(program)?)
@@ -243,10 +248,9 @@ fn read(program: &Program, session: &mut Session) -> Result<(Snapshot, Vec<usize
         .map(|&root| {
             let name = Expr::Var(span!(), encode::name(root));
             let value = session.egraph.eval_expr(&name);
-            value.map(|(_, value)| value).map_err(|e| NormalizeError::Rules {
-                file: "program".to_owned(),
-                message: e.to_string(),
-            })
+            value
+                .map(|(_, value)| value)
+                .map_err(|e| NormalizeError::Rules { file: "program".to_owned(), message: e.to_string() })
         })
         .collect::<Result<Vec<_>, _>>()?;
     let snapshot = Snapshot::read(&session.egraph)?;

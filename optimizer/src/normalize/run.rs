@@ -46,8 +46,7 @@ impl Session {
         primitives::install_sorts(&mut egraph).map_err(|e| setup(e.to_string()))?;
         primitives::install(&mut egraph, &budget, false).map_err(|e| setup(e.to_string()))?;
         for (at, file) in rules.files_at(numerics).enumerate() {
-            let broken =
-                |e: egglog::Error| NormalizeError::Rules { file: file.name.clone(), message: e.to_string() };
+            let broken = |e: egglog::Error| NormalizeError::Rules { file: file.name.clone(), message: e.to_string() };
             let text = expand_names(&file.text);
             let mut commands = egraph.parse_program(Some(file.name.clone()), &text).map_err(broken)?;
             let mut own = Vec::new();
