@@ -65,11 +65,6 @@ pub fn default_schedule(
     Ok(space(form, target, numerics, threads)?.default())
 }
 
-fn space(
-    form: &NormalForm,
-    target: &Target,
-    numerics: Numerics,
-    threads: usize,
-) -> Result<ScheduleSpace, SpaceError> {
+fn space(form: &NormalForm, target: &Target, numerics: Numerics, threads: usize) -> Result<ScheduleSpace, SpaceError> {
     ScheduleSpace::new(form, target, &ScheduleRules::standard(), numerics, threads)
 }
