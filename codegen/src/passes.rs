@@ -17,11 +17,8 @@ pub fn target_machine(target: &Target) -> Result<TargetMachine, CodegenError> {
     LlvmTarget::initialize_x86(&InitializationConfig::default());
     LlvmTarget::initialize_aarch64(&InitializationConfig::default());
     let triple = TargetTriple::create(&target.triple);
-    let failure = |reason: String| CodegenError::Target {
-        triple: target.triple.clone(),
-        cpu: target.cpu.clone(),
-        reason,
-    };
+    let failure =
+        |reason: String| CodegenError::Target { triple: target.triple.clone(), cpu: target.cpu.clone(), reason };
     LlvmTarget::from_triple(&triple)
         .map_err(|reason| failure(reason.to_string()))?
         .create_target_machine(

@@ -141,10 +141,8 @@ fn reversed_strided_and_transposed_accesses() {
                 let (v, i2) = (b2.var("v"), b2.var("i"));
                 let shift = |form: &Affine| form.substitute(|_| Affine::variable(i2));
                 let range = Range { lo: vec![Affine::variable(v)], hi: vec![Affine::constant(n as i64)] };
-                let value = vec![
-                    load(x, shift(&if read { form(0) } else { var(0) })),
-                    binary(BinaryOp::Add, 0, 0, DType::F32),
-                ];
+                let value =
+                    vec![load(x, shift(&if read { form(0) } else { var(0) })), binary(BinaryOp::Add, 0, 0, DType::F32)];
                 let to = shift(&if write { form(0) } else { var(0) });
                 let tile = map_tile(vec![axis_in(i2, range, 1, lanes)], value, z, to);
                 b2.nest.body.push(loop_node(v, 0, n, 5, LoopKind::Serial, vec![tile]));
@@ -202,24 +200,16 @@ fn contractions_with_tails_and_blocks() {
 #[test]
 fn exact_numerics_refuse_partial_sums() {
     let nest = matmul(4, 4, 4, [(1, 1), (1, 1), (2, 1)], 4, DType::F32);
-    let options = CompileOptions {
-        target: host_target(),
-        numerics: Numerics::Exact,
-        threads: 1,
-        function: "kernel".to_string(),
-    };
+    let options =
+        CompileOptions { target: host_target(), numerics: Numerics::Exact, threads: 1, function: "kernel".to_string() };
     assert!(matches!(CompiledNest::load(&nest, &options), Err(CodegenError::NotReorderable { .. })));
 }
 
 #[test]
 fn a_tile_that_unrolls_too_far_is_an_error() {
     let nest = matmul(4, 4, 4, [(300, 1), (300, 1), (1, 1)], 4, DType::F32);
-    let options = CompileOptions {
-        target: host_target(),
-        numerics: Numerics::Exact,
-        threads: 1,
-        function: "kernel".to_string(),
-    };
+    let options =
+        CompileOptions { target: host_target(), numerics: Numerics::Exact, threads: 1, function: "kernel".to_string() };
     assert!(matches!(CompiledNest::load(&nest, &options), Err(CodegenError::TooLarge { .. })));
 }
 
@@ -487,18 +477,13 @@ fn parallel_loops_divide_rows() {
 
 #[test]
 fn a_malformed_nest_is_an_error() {
-    let options = CompileOptions {
-        target: host_target(),
-        numerics: Numerics::Exact,
-        threads: 1,
-        function: "kernel".to_string(),
-    };
+    let options =
+        CompileOptions { target: host_target(), numerics: Numerics::Exact, threads: 1, function: "kernel".to_string() };
     let mut b = NestBuilder::new();
     let x = b.param("x", DType::F32, 8);
     let z = b.output("z", DType::F32, 8);
     let (i, free) = (b.var("i"), b.var("free"));
-    for (offset, buffer, value_dtype) in
-        [(var(free), x, DType::F32), (var(i), 9, DType::F32), (var(i), x, DType::F64)]
+    for (offset, buffer, value_dtype) in [(var(free), x, DType::F32), (var(i), 9, DType::F32), (var(i), x, DType::F64)]
     {
         let mut nest = b.nest.clone();
         let value = vec![load(buffer, offset), compute(ScalarOp::Cast(0), value_dtype)];
@@ -509,21 +494,14 @@ fn a_malformed_nest_is_an_error() {
 
 #[test]
 fn a_call_with_wrong_arguments_is_an_error() {
-    let options = CompileOptions {
-        target: host_target(),
-        numerics: Numerics::Exact,
-        threads: 1,
-        function: "kernel".to_string(),
-    };
+    let options =
+        CompileOptions { target: host_target(), numerics: Numerics::Exact, threads: 1, function: "kernel".to_string() };
     let kernel = CompiledNest::load(&rows(2, 8, LoopKind::Serial, 8), &options).unwrap();
     let (short, mut out) = (Aligned::new(&[0; 60]), Aligned::new(&[0; 64]));
     let mut outputs = [out.bytes_mut()];
     let refused = kernel.call_bytes(&[short.bytes()], &mut outputs, &mut Workspace::new());
     assert!(matches!(refused, Err(CodegenError::Argument { index: 0, .. })));
-    assert!(matches!(
-        kernel.call_bytes(&[], &mut [], &mut Workspace::new()),
-        Err(CodegenError::Argument { .. })
-    ));
+    assert!(matches!(kernel.call_bytes(&[], &mut [], &mut Workspace::new()), Err(CodegenError::Argument { .. })));
 }
 
 #[test]

@@ -192,7 +192,13 @@ impl<'c> Cx<'c, '_> {
     }
 
     /// A float operation, which may be contracted into an FMA where numerics permit it.
-    pub(crate) fn float_binary(&self, op: InstructionOpcode, a: Value<'c>, b: Value<'c>, name: &str) -> Emit<Value<'c>> {
+    pub(crate) fn float_binary(
+        &self,
+        op: InstructionOpcode,
+        a: Value<'c>,
+        b: Value<'c>,
+        name: &str,
+    ) -> Emit<Value<'c>> {
         let value = self.binary(op, a, b, name)?;
         if self.relaxed
             && let Some(instruction) = value.as_instruction_value()

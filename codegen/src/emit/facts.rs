@@ -148,10 +148,8 @@ mod tests {
         let v = Bounds::new(&outer, &none).unwrap().variable(504, &none).unwrap();
         assert_eq!(v, Facts { min: 0, max: 504, modulus: 504, residue: 0 });
         let vars = move |var| (var == 0).then_some(v);
-        let range = Range {
-            lo: vec![Affine::variable(0)],
-            hi: vec![Affine::variable(0).offset(504), Affine::constant(1000)],
-        };
+        let range =
+            Range { lo: vec![Affine::variable(0)], hi: vec![Affine::variable(0).offset(504), Affine::constant(1000)] };
         let bounds = Bounds::new(&range, &vars).unwrap();
         assert_eq!(bounds.remainders(14, &vars), Some(vec![0, 6]));
         assert_eq!(bounds.extent, (496, 504));
@@ -162,10 +160,8 @@ mod tests {
         let none = |_| None;
         let v = Bounds::new(&Range::constant(0, 512), &none).unwrap().variable(64, &none).unwrap();
         let vars = move |var| (var == 0).then_some(v);
-        let range = Range {
-            lo: vec![Affine::variable(0)],
-            hi: vec![Affine::variable(0).offset(64), Affine::constant(512)],
-        };
+        let range =
+            Range { lo: vec![Affine::variable(0)], hi: vec![Affine::variable(0).offset(64), Affine::constant(512)] };
         let bounds = Bounds::new(&range, &vars).unwrap();
         assert_eq!(bounds.his, vec![Affine::variable(0).offset(64)]);
         assert_eq!(bounds.extent, (64, 64));

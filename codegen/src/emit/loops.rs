@@ -220,9 +220,10 @@ impl<'c> Cx<'c, '_> {
     }
 
     fn openmp_number(&self, function: &str) -> Emit<IntValue<'c>> {
-        let declared = self.module.get_function(function).unwrap_or_else(|| {
-            self.module.add_function(function, self.context.i32_type().fn_type(&[], false), None)
-        });
+        let declared = self
+            .module
+            .get_function(function)
+            .unwrap_or_else(|| self.module.add_function(function, self.context.i32_type().fn_type(&[], false), None));
         let call = self.builder.build_call(declared, &[], "number")?;
         let value = call.try_as_basic_value().basic().ok_or_else(|| self.malformed(function, "no value"))?;
         self.scalar_int(self.builder.build_cast(InstructionOpcode::SExt, value, self.context.i64_type(), "number")?)

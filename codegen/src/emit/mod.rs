@@ -65,11 +65,7 @@ pub struct Emitted<'c> {
 }
 
 /// Emits `nest` as IR in `context`.
-pub fn emit<'c>(
-    context: &'c Context,
-    nest: &LoopNest,
-    options: &CompileOptions,
-) -> Result<Emitted<'c>, CodegenError> {
+pub fn emit<'c>(context: &'c Context, nest: &LoopNest, options: &CompileOptions) -> Result<Emitted<'c>, CodegenError> {
     let machine = passes::target_machine(&options.target)?;
     let module = context.create_module(&options.function);
     module.set_triple(&machine.get_triple());
@@ -117,9 +113,8 @@ impl<'c> Cx<'c, '_> {
     pub(crate) fn new_function(&self, name: &str, ty: FunctionType<'c>, buffers: &[usize]) -> FunctionValue<'c> {
         let function = self.module.add_function(name, ty, Some(Linkage::Internal));
         self.attribute(function);
-        let named = |kind: &str, value: u64| {
-            self.context.create_enum_attribute(Attribute::get_named_enum_kind_id(kind), value)
-        };
+        let named =
+            |kind: &str, value: u64| self.context.create_enum_attribute(Attribute::get_named_enum_kind_id(kind), value);
         function.add_attribute(AttributeLoc::Function, named("noinline", 0));
         for (at, &buffer) in (0u32..).zip(buffers) {
             let Buffer { name, dtype, len, role } = &self.nest.buffers[buffer];

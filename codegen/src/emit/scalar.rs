@@ -307,7 +307,8 @@ impl<'c> Cx<'c, '_> {
     fn float_to_int(&self, from: DType, to: DType, x: Value<'c>) -> Emit<Value<'c>> {
         let lanes = lanes_of(x);
         let bits = i32::try_from(to.bytes() * 8).unwrap_or(64);
-        let (low, high) = if signed(to) { (-(2f64.powi(bits - 1)), 2f64.powi(bits - 1)) } else { (0.0, 2f64.powi(bits)) };
+        let (low, high) =
+            if signed(to) { (-(2f64.powi(bits - 1)), 2f64.powi(bits - 1)) } else { (0.0, 2f64.powi(bits)) };
         let zero = self.int(0, from, lanes);
         let above = if signed(to) {
             self.fcmp(FloatPredicate::OGE, x, self.float(low, from, lanes))?

@@ -356,9 +356,8 @@ impl<'c, 'n> Cx<'c, 'n> {
             return regs;
         }
         if self.options.target.masks && (axis.fold || !left.is_power_of_two()) {
-            let bits: Vec<IntValue<'c>> = (0..axis.lanes)
-                .map(|lane| self.context.bool_type().const_int(u64::from(lane < left), false))
-                .collect();
+            let bits: Vec<IntValue<'c>> =
+                (0..axis.lanes).map(|lane| self.context.bool_type().const_int(u64::from(lane < left), false)).collect();
             let mask = Mask { lanes: VectorType::const_vector(&bits), count: Count::Static(left) };
             regs.push(Reg { offset, width: axis.lanes, mask: Some(mask), partial: whole });
             return regs;
@@ -515,7 +514,8 @@ impl<'c, 'n> Cx<'c, 'n> {
         for term in &terms {
             let partial: Vec<usize> =
                 term.iter().zip(&chosen[plan.points..]).map(|(&register, regs)| regs[register].partial).collect();
-            let mask = term.iter().zip(&chosen[plan.points..]).find_map(|(&register, regs)| regs[register].mask.clone());
+            let mask =
+                term.iter().zip(&chosen[plan.points..]).find_map(|(&register, regs)| regs[register].mask.clone());
             for (point, combo) in folding.combos.iter().enumerate() {
                 let combo = [combo.as_slice(), term].concat();
                 evaluator.evaluate(&combo)?;

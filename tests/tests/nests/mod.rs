@@ -3,9 +3,7 @@
 
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::{DType, Literal};
-use moat_optimizer::nest::{
-    Buffer, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar,
-};
+use moat_optimizer::nest::{Buffer, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar};
 use moat_optimizer::normal_form::{Range, ScalarNode, ScalarOp};
 use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::target::Target;
