@@ -1,9 +1,13 @@
 //! From a loop nest to machine code, through LLVM.
 //!
-//! [`emit`] writes LLVM IR for a `LoopNest`, [`passes`] optimises it and turns it into objects or
-//! text, [`workspace`] lays out its scratch memory, [`jit`] loads it into this process. Nothing
-//! here decides what is fast: every tile, loop and copy is in the nest that comes in.
+//! [`emit`] writes LLVM IR for a `LoopNest`, with the functions of [`vector_math`]; [`passes`]
+//! optimises it and turns it into objects or text, [`workspace`] lays out its scratch memory,
+//! [`jit`] loads it into this process. [`abi`] adds the checked entry for other languages, and
+//! [`artifact`] writes a kernel's files. Nothing here decides what is fast: every tile, loop and
+//! copy is in the nest that comes in.
 
+pub mod abi;
+pub mod artifact;
 pub mod emit;
 pub mod error;
 pub mod jit;

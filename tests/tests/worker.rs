@@ -1,8 +1,10 @@
 //! The worker: whatever a candidate does, it becomes an outcome, and the next candidate is measured.
 
 use moat_optimizer::dtype::DType;
+use moat_optimizer::interpret::Reference;
+use moat_optimizer::tensor::{Data, Tensor};
 use moat_tuner::machine;
-use moat_tuner::measure::{Bench, BenchConfig, Expectation, InputSet, Limits, Trial};
+use moat_tuner::measure::{Bench, BenchConfig, InputSet, Limits, Trial};
 use moat_tuner::outcome::Outcome;
 use moat_tuner::worker::protocol::{Argument, Sampling, Source};
 use std::path::PathBuf;
@@ -11,22 +13,17 @@ use std::time::{Duration, Instant};
 
 const LEN: usize = 8;
 
-fn bytes(values: &[f64]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
 /// A bench for `y = 2x` on eight f64, its reference exact for one input set and bounded for the other.
 fn bench(command: Vec<PathBuf>) -> Bench {
-    let argument = |name: &str, output| Argument { name: name.to_owned(), dtype: DType::F64, len: LEN, output };
-    let xs: Vec<Vec<f64>> = (0..2).map(|set| (0..LEN).map(|i| (i + set) as f64 + 0.5).collect()).collect();
-    let doubled = |set: usize| xs[set].iter().map(|x| 2.0 * x).collect::<Vec<f64>>();
-    let sets = [
-        InputSet { inputs: vec![bytes(&xs[0])], expected: vec![Expectation::Exact(bytes(&doubled(0)))] },
-        InputSet {
-            inputs: vec![bytes(&xs[1])],
-            expected: vec![Expectation::Bounded { values: doubled(1), bounds: vec![1e-12; LEN] }],
-        },
-    ];
+    let argument = |name: &str, output| Argument { name: name.to_owned(), dtype: DType::F64, shape: vec![LEN], output };
+    let sets = [0.0, 1e-12].map(|bound| {
+        let x: Vec<f64> = (0..LEN).map(|i| i as f64 + 0.5 + bound).collect();
+        let doubled: Vec<f64> = x.iter().map(|x| 2.0 * x).collect();
+        let tensor = |values: &[f64]| Tensor::new(&[LEN], Data::F64(values.to_vec())).unwrap();
+        let bounds = if bound > 0.0 { vec![bound; LEN] } else { Vec::new() };
+        let reference = Reference { value: tensor(&doubled), wide: doubled, bound: bounds };
+        InputSet { inputs: vec![tensor(&x)], references: vec![reference] }
+    });
     let limits = Limits { compile: Duration::from_secs(60), ..Limits::default() };
     let config = BenchConfig { command, cores: Vec::new(), memory_bytes: None, target: machine::detect(), limits };
     Bench::new(config, vec![argument("x", false), argument("y", true)], &sets).unwrap()

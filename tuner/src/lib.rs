@@ -5,12 +5,17 @@
 //! [`worker`] process, [`promotion`] decides what ships, [`cost_db`] keeps every [`row`] there ever was. [`machine`]
 //! finds out what this machine is and can do.
 
+pub mod candidates;
 pub mod cli;
 pub mod cost_db;
 pub mod journal;
 pub mod machine;
 pub mod measure;
+pub mod npz;
 pub mod outcome;
 pub mod promotion;
+pub mod roof;
 pub mod row;
+pub mod search;
+pub mod tune;
 pub mod worker;

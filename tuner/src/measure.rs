@@ -6,7 +6,9 @@
 
 use crate::outcome::Outcome;
 use crate::worker::protocol::{Argument, Place, Reply, Request, Sampling, Setup, Source, Wrong, frame_length, send};
+use moat_optimizer::interpret::Reference;
 use moat_optimizer::target::Target;
+use moat_optimizer::tensor::Tensor;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -59,27 +61,13 @@ pub struct BenchConfig {
     pub limits: Limits,
 }
 
-/// An output's reference.
-#[derive(Clone, Debug)]
-pub enum Expectation {
-    /// These bytes.
-    Exact(Vec<u8>),
-    /// These values, each to within its bound.
-    Bounded {
-        /// The values.
-        values: Vec<f64>,
-        /// The bounds.
-        bounds: Vec<f64>,
-    },
-}
-
 /// One set of inputs with what comes of it.
 #[derive(Clone, Debug)]
 pub struct InputSet {
-    /// Each parameter's elements, native byte order.
-    pub inputs: Vec<Vec<u8>>,
-    /// Each output's reference.
-    pub expected: Vec<Expectation>,
+    /// One for each parameter.
+    pub inputs: Vec<Tensor>,
+    /// One for each output.
+    pub references: Vec<Reference>,
 }
 
 /// What became of one candidate.
@@ -354,11 +342,9 @@ fn unexpected(reply: Reply) -> Ending {
 
 fn describe(wrong: &Wrong) -> String {
     match wrong {
-        Wrong::Element { output, set, index, got, expected, bound, .. } => {
-            format!("{output}[{index}] (flat) is {got}, expected {expected} within {bound} (input set {set})")
-        }
+        Wrong::Element { output, set, mismatch, .. } => format!("`{output}`, input set {set}: {mismatch}"),
         Wrong::Status { status, .. } => format!("the kernel returned status {status}"),
-        Wrong::Stray { buffer, set, .. } => format!("memory around `{buffer}` was written (input set {set})"),
+        Wrong::Stray { buffer, set, .. } => format!("memory around `{buffer}` was written, input set {set}"),
     }
 }
 
@@ -504,6 +490,14 @@ fn describe_exit(status: ExitStatus) -> String {
     }
 }
 
+/// Appends and answers where.
+fn append(out: &mut impl Write, at: &mut u64, bytes: &[u8]) -> io::Result<u64> {
+    let begin = *at;
+    out.write_all(bytes)?;
+    *at += bytes.len() as u64;
+    Ok(begin)
+}
+
 /// The inputs and references, readable by the workers under a path, gone with this process.
 #[derive(Debug)]
 struct DataFile {
@@ -518,33 +512,21 @@ impl DataFile {
         let mut out = BufWriter::with_capacity(1 << 20, &data._file);
         let mut at = 0_u64;
         let mut places = Vec::with_capacity(sets.len());
-        let floats = |out: &mut BufWriter<&File>, values: &[f64]| -> io::Result<u64> {
-            for value in values {
-                out.write_all(&value.to_le_bytes())?;
-            }
-            Ok(8 * values.len() as u64)
-        };
         for set in sets {
             let mut row = Vec::new();
-            for bytes in &set.inputs {
-                row.push(Place::Input(at));
-                out.write_all(bytes)?;
-                at += bytes.len() as u64;
+            for tensor in &set.inputs {
+                row.push(Place::Input(append(&mut out, &mut at, &tensor.to_bytes())?));
             }
-            for expectation in &set.expected {
-                match expectation {
-                    Expectation::Exact(bytes) => {
-                        row.push(Place::Exact(at));
-                        out.write_all(bytes)?;
-                        at += bytes.len() as u64;
+            for Reference { value, wide, bound } in &set.references {
+                let mut floats = |values: &[f64]| -> io::Result<Option<u64>> {
+                    if values.is_empty() {
+                        return Ok(None);
                     }
-                    Expectation::Bounded { values, bounds } => {
-                        let first = at;
-                        at += floats(&mut out, values)?;
-                        row.push(Place::Bounded { values: first, bounds: at });
-                        at += floats(&mut out, bounds)?;
-                    }
-                }
+                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    append(&mut out, &mut at, &bytes).map(Some)
+                };
+                let (wide, bound) = (floats(wide)?, floats(bound)?);
+                row.push(Place::Reference { value: append(&mut out, &mut at, &value.to_bytes())?, wide, bound });
             }
             places.push(row);
         }

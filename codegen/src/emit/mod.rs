@@ -95,7 +95,6 @@ pub fn target_attributes(context: &Context, target: &Target) -> Vec<Attribute> {
         context.create_string_attribute("target-cpu", &target.cpu),
         context.create_string_attribute("target-features", &target.features),
         context.create_string_attribute("prefer-vector-width", &width),
-        context.create_string_attribute("min-legal-vector-width", &width),
         context.create_string_attribute("no-trapping-math", "true"),
         context.create_enum_attribute(Attribute::get_named_enum_kind_id("nounwind"), 0),
     ]

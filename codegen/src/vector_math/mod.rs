@@ -8,11 +8,9 @@
 //! change the results.
 //!
 //! The target's features are read from the `target-features` attribute of the function under
-//! construction (as it stands in `Target::features`): with AVX-512 the exponentials use `vscalef`.
+//! construction (as it stands in `Target::features`): with AVX-512 the exponentials use `vscalef` and
+//! the erf of f32 looks its coefficients up in registers.
 //! A target without fused multiply-add gets the same results from slow code.
-//!
-//! Every lane must hold a number: sin and cos branch on all of them, so a masked load gives its
-//! masked-off lanes zeros, not poison.
 //!
 //! # Error bounds
 //!

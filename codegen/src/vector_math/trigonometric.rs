@@ -63,6 +63,8 @@ pub(super) fn circular<'c>(
 ) -> Emit<Vector<'c>> {
     let context = m.context();
     let builder = m.builder();
+    // A masked-off lane may hold poison, and the branch below depends on every lane.
+    let x = m.freeze(x, into)?;
     let reduced = reduced_circular(m, which, x)?;
 
     let sign = m.width.sign_bit();

@@ -97,7 +97,7 @@ pub fn result_type(op: &Op, args: &[ArrayType], declared: &ArrayType) -> Result<
                 Err(format!("{axes:?} is no permutation of {rank} axes"))
             }
         }
-        Op::Reshape if shape.iter().product::<usize>() == declared.0.iter().product() => {
+        Op::Reshape if shape.iter().product::<usize>() == declared.0.iter().product::<usize>() => {
             Ok((declared.0.clone(), dtype))
         }
         Op::Reshape => Err(format!("{shape:?} cannot be reshaped to {:?}", declared.0)),

@@ -2,24 +2,155 @@
 
 use crate::cost_db::CostDbError;
 use crate::machine::MachineError;
+use crate::npz::NpzError;
+use crate::tune::TuneError;
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use moat_codegen::CodegenError;
+use moat_optimizer::apply::ApplyError;
+use moat_optimizer::frontend::{FrontendError, FrontendErrors};
+use moat_optimizer::inputs::InputError;
+use moat_optimizer::interpret::InterpretError;
+use moat_optimizer::normalize::NormalizeError;
+use moat_optimizer::space::SpaceError;
+use moat_rules::RuleError;
+use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 /// Any of them; miette renders it with its labels and help.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 pub(super) enum CliError {
     /// stdout.
-    #[error("cannot write the result: {0}")]
+    #[error("cannot write the result")]
     Output(#[from] io::Error),
+    /// The workload's file.
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help("a workload is a Python file: moat tune FILE[:FUNCTION]"))]
+    Workload {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Its text.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Source(SourceError),
+    /// Arrays.
+    #[error(transparent)]
+    #[diagnostic(help("arrays are taken by parameter name, or as arr_0, arr_1, … in the parameters' order"))]
+    Npz(#[from] NpzError),
     /// The cost database.
     #[error(transparent)]
     CostDb(#[from] CostDbError),
     /// This machine.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// Tuning.
+    #[error(transparent)]
+    Tune(TuneError),
+    /// The rule base.
+    #[error(transparent)]
+    Rules(#[from] RuleError),
+    /// Normalizing.
+    #[error(transparent)]
+    Normalize(#[from] NormalizeError),
+    /// The schedule space.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// Applying a schedule.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Generating code.
+    #[error(transparent)]
+    Codegen(#[from] CodegenError),
+    /// Random inputs.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The reference.
+    #[error(transparent)]
+    Interpret(#[from] InterpretError),
+    /// A tuned kernel's records.
+    #[error("{}: not a kernel's records: {reason}", path.display())]
+    Kernel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The hidden command's streams.
-    #[error("the worker's streams: {source}")]
+    #[error("the worker's streams broke")]
     Worker {
         /// What is wrong with them.
         source: io::Error,
     },
+    /// This program's own file, which workers are made of.
+    #[error("cannot find this program's own file")]
+    Program {
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Everything that is wrong with a workload's text: one diagnostic each.
+#[derive(Debug)]
+pub(super) struct SourceError {
+    file: String,
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    error: FrontendError,
+    source: NamedSource<String>,
+}
+
+impl SourceError {
+    pub(super) fn new(errors: FrontendErrors) -> SourceError {
+        let source = NamedSource::new(&errors.file, errors.source_text).with_language("Python");
+        let places = errors.errors.into_iter().map(|error| Place { error, source: source.clone() }).collect();
+        SourceError { file: errors.file, places }
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.places.len() {
+            1 => write!(f, "{} has an error", self.file),
+            count => write!(f, "{} has {count} errors", self.file),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+impl Diagnostic for SourceError {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.places.iter().map(|place| place as &dyn Diagnostic)))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.error.line, self.error.column, self.error.message)
+    }
+}
+
+impl std::error::Error for Place {}
+
+impl Diagnostic for Place {
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = self.error.span;
+        let length = span.end.saturating_sub(span.start);
+        let label = Some(self.error.label.clone()).filter(|label| !label.is_empty());
+        Some(Box::new(std::iter::once(LabeledSpan::new(label, span.start, length))))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.error.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
 }

@@ -6,7 +6,13 @@
 mod args;
 mod db;
 mod error;
+mod explain;
+mod progress;
+mod run;
 mod target;
+mod text;
+mod tune;
+mod workload;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -48,6 +54,9 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<Goal, CliError> {
     let mut out = io::stdout().lock();
     match command {
+        Command::Tune(args) => tune::run(&args, &mut out),
+        Command::Run(args) => run::run(&args, &mut out),
+        Command::Explain(args) => explain::run(&args, &mut out),
         Command::Target(args) => target::run(&args, &mut out),
         Command::Db(args) => db::run(&args, &mut out),
         Command::Worker => {

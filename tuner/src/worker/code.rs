@@ -13,7 +13,7 @@ use inkwell::memory_buffer::MemoryBuffer;
 use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, InitializationConfig, RelocMode, Target, TargetTriple};
-use std::ffi::c_void;
+use moat_codegen::jit::RawEntry;
 
 /// How a module is compiled.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +29,6 @@ pub struct CodeOptions<'a> {
     /// A pass pipeline as `opt -passes` takes it; empty: none.
     pub passes: &'a str,
 }
-
-/// A kernel's raw entry: the parameters' addresses in order, the outputs', the workspace; 0 is success.
-pub type RawEntry = unsafe extern "C" fn(*const *const c_void, *const *mut c_void, *mut c_void) -> i32;
 
 /// Compiled code, alive as long as this.
 #[derive(Debug)]

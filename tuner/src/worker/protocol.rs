@@ -3,6 +3,8 @@
 //! One request is answered by any number of [`Reply::Calling`] and one other reply. Nothing here touches a process.
 
 use moat_optimizer::dtype::DType;
+use moat_optimizer::nest::LoopNest;
+use moat_optimizer::numerics::Numerics;
 use moat_optimizer::target::Target;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,16 +21,26 @@ pub struct Argument {
     pub name: String,
     /// Element type.
     pub dtype: DType,
-    /// Number of elements.
-    pub len: usize,
+    /// Extents.
+    pub shape: Vec<usize>,
     /// Written by the kernel (and compared), not read.
     pub output: bool,
 }
 
 impl Argument {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Size in bytes.
     pub fn bytes(&self) -> usize {
-        self.len * self.dtype.bytes()
+        self.len() * self.dtype.bytes()
     }
 }
 
@@ -37,14 +49,14 @@ impl Argument {
 pub enum Place {
     /// A parameter's elements.
     Input(u64),
-    /// An output's expected elements, to be met exactly.
-    Exact(u64),
-    /// An output's expected elements and how far each may be off, both as f64.
-    Bounded {
-        /// The values.
-        values: u64,
-        /// The bounds.
-        bounds: u64,
+    /// An output's reference, as `moat_optimizer::interpret::Reference` holds it.
+    Reference {
+        /// The elements at the output's dtype.
+        value: u64,
+        /// The elements as f64, if there are any.
+        wide: Option<u64>,
+        /// The bounds as f64, if there are any.
+        bound: Option<u64>,
     },
 }
 
@@ -68,6 +80,15 @@ pub struct Setup {
 /// What a worker is asked to run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Source {
+    /// A loop nest, compiled by the code generator.
+    Nest {
+        /// What.
+        nest: Box<LoopNest>,
+        /// How far floating-point results may differ.
+        numerics: Numerics,
+        /// Threads of its parallel loops.
+        threads: usize,
+    },
     /// A module in LLVM's textual IR with a function `entry` of type `i32 (ptr, ptr, ptr)`: an array of the parameters'
     /// addresses, one of the outputs', the workspace; it returns 0.
     Ir {
@@ -152,14 +173,8 @@ pub enum Wrong {
         output: String,
         /// Which input set.
         set: usize,
-        /// Flat index of the element that is off most.
-        index: usize,
-        /// What the kernel wrote, in decimal (JSON has no NaN).
-        got: String,
-        /// The reference.
-        expected: String,
-        /// How far it might be off.
-        bound: String,
+        /// What differs, for people.
+        mismatch: String,
     },
     /// The kernel returned another status than 0.
     Status {

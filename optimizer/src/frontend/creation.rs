@@ -1,0 +1,324 @@
+//! Arrays from nothing: literals, `arange`, constants, `eye`.
+
+use super::elementwise::Operand;
+use super::evaluate::{Eval, Evaluator, Poisoned};
+use super::functions::Call;
+use super::number::Number;
+use super::promote::{self, Kind};
+use super::value::{Arg, Value};
+use crate::dtype::{DType, Literal};
+use crate::expr::{NodeId, Op, Span};
+
+/// `np.array`: literals, or elements that are arrays, stacked; always a copy.
+pub(super) fn array(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let dtype = evaluator.dtype_argument(call)?;
+    let object = call.required("object")?;
+    let node = match &object.value {
+        Value::Array(array) => match dtype {
+            Some(dtype) => evaluator.cast(array.node, dtype, call.span)?,
+            None => array.node,
+        },
+        _ => from_literals(evaluator, object, dtype)?,
+    };
+    Ok(Value::Array(evaluator.fresh_array(node)))
+}
+
+/// `np.asarray`: the array itself where nothing changes.
+pub(super) fn asarray(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let dtype = evaluator.dtype_argument(call)?;
+    match &call.required("object")?.value {
+        Value::Array(array) if dtype.is_none_or(|dtype| dtype == evaluator.dtype(array.node)) => {
+            Ok(Value::Array(array.clone()))
+        }
+        _ => array(evaluator, call),
+    }
+}
+
+/// `np.ascontiguousarray`: [`asarray`], of rank 1 at least.
+pub(super) fn ascontiguousarray(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    match asarray(evaluator, call)? {
+        Value::Array(array) if evaluator.shape(array.node).is_empty() => {
+            let node = evaluator.reshape(array.node, vec![1], call.span)?;
+            Ok(evaluator.view(node, &array))
+        }
+        value => Ok(value),
+    }
+}
+
+/// The node of nested lists of numbers, or of arrays.
+pub(super) fn from_literals(evaluator: &mut Evaluator<'_>, arg: &Arg, dtype: Option<DType>) -> Eval<NodeId> {
+    let mut leaves = Vec::new();
+    let mut shape = Vec::new();
+    flatten(evaluator, &arg.value, 0, &mut shape, &mut leaves, arg.span)?;
+    let mut kinds = Vec::with_capacity(leaves.len());
+    for leaf in &leaves {
+        kinds.push(match leaf {
+            // Lists promote their elements as arrays of the default types.
+            Operand::Scalar(number) => Kind::Strong(promote::common([Kind::from(*number)])),
+            Operand::Node(node) => Kind::Strong(evaluator.dtype(*node)),
+        });
+    }
+    let dtype = dtype.unwrap_or_else(|| promote::common(kinds));
+    let mut nodes = Vec::with_capacity(leaves.len());
+    let mut literals = Vec::with_capacity(leaves.len());
+    for leaf in &leaves {
+        if let Operand::Scalar(number) = leaf {
+            match promote::literal(*number, dtype) {
+                Ok(literal) => literals.push(literal),
+                Err(message) => return Err(evaluator.error(arg.span, message, None)),
+            }
+        } else {
+            let node = evaluator.at_dtype(leaf, dtype, arg.span)?;
+            match evaluator.known_literal(node) {
+                Some(literal) => literals.push(literal),
+                None => nodes.push(node),
+            }
+        }
+    }
+    if nodes.is_empty() {
+        return evaluator.literals(literals, shape, dtype, arg.span);
+    }
+    // Elements that are computed: each a row of a concatenation.
+    let inner = evaluator.shape(nodes[0]).to_vec();
+    let mut rows = Vec::with_capacity(leaves.len());
+    for leaf in &leaves {
+        let node = evaluator.at_dtype(leaf, dtype, arg.span)?;
+        if evaluator.shape(node) != inner {
+            return Err(evaluator.error(arg.span, "the elements of the list differ in shape", None));
+        }
+        let row = [vec![1], inner.clone()].concat();
+        rows.push(evaluator.reshape(node, row, arg.span)?);
+    }
+    let stacked = [vec![rows.len()], inner.clone()].concat();
+    let node = evaluator.emit(Op::Concat { axis: 0 }, rows, stacked, dtype, arg.span)?;
+    evaluator.reshape(node, [shape, inner].concat(), arg.span)
+}
+
+/// Collects the leaves of nested sequences, and the shape, which must be regular.
+fn flatten(
+    evaluator: &mut Evaluator<'_>,
+    value: &Value,
+    depth: usize,
+    shape: &mut Vec<usize>,
+    leaves: &mut Vec<Operand>,
+    span: Span,
+) -> Eval<()> {
+    match value {
+        Value::Poison => Err(Poisoned),
+        Value::List(items) | Value::Tuple(items) => {
+            if shape.len() == depth && leaves.is_empty() {
+                shape.push(items.len());
+            }
+            if shape.get(depth) != Some(&items.len()) {
+                return Err(evaluator.error(span, "the nested lists differ in length", None));
+            }
+            for item in items {
+                flatten(evaluator, item, depth + 1, shape, leaves, span)?;
+            }
+            Ok(())
+        }
+        Value::Number(_) | Value::Array(_) => {
+            if shape.len() != depth {
+                return Err(evaluator.error(span, "the nested lists differ in depth", None));
+            }
+            leaves.push(match value {
+                Value::Array(array) => Operand::Node(array.node),
+                Value::Number(number) => Operand::Scalar(*number),
+                _ => return Err(Poisoned),
+            });
+            Ok(())
+        }
+        other => {
+            let message = format!("an array cannot hold {}", other.describe());
+            Err(evaluator.error(span, message, Some("supported: nested lists and tuples of numbers")))
+        }
+    }
+}
+
+/// `np.arange`.
+pub(super) fn arange(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let first = known_number(evaluator, call.required("start")?)?;
+    let (start, stop) = match call.optional("stop") {
+        Some(stop) => (first, known_number(evaluator, stop)?),
+        None => (Number::Int(0), first),
+    };
+    let step = match call.optional("step") {
+        Some(step) => known_number(evaluator, step)?,
+        None => Number::Int(1),
+    };
+    let dtype = match evaluator.dtype_argument(call)? {
+        Some(DType::Bool) => {
+            return Err(evaluator.unsupported(call.span, "np.arange of bools", "compare an integer arange"));
+        }
+        Some(dtype) => dtype,
+        None => promote::common([Kind::from(start), Kind::from(stop), Kind::from(step)].map(|kind| match kind {
+            Kind::Strong(_) => Kind::WeakInt,
+            Kind::WeakInt | Kind::WeakFloat => kind,
+        })),
+    };
+    if step.as_f64() == 0.0 {
+        return Err(evaluator.error(call.span, "the step of arange is zero", None));
+    }
+    let length = arange_length(start, stop, step);
+    let Some(length) = length else {
+        return Err(evaluator.error(call.span, "the extent of arange is not representable", None));
+    };
+    let (first, step) = arange_literals(evaluator, start, step, dtype, call.span)?;
+    let op = Op::Arange { start: first, step };
+    let node = evaluator.emit(op, Vec::new(), vec![length], dtype, call.span)?;
+    Ok(Value::Array(evaluator.fresh(node)))
+}
+
+/// First element and increment as NumPy's fill computes them: the increment is the difference of the first two
+/// elements, both already at `dtype`.
+fn arange_literals(
+    evaluator: &mut Evaluator<'_>,
+    start: Number,
+    step: Number,
+    dtype: DType,
+    span: Span,
+) -> Eval<(Literal, Literal)> {
+    let second = match (start.as_int(), step.as_int()) {
+        (Some(a), Some(b)) => Number::Int(a.saturating_add(b)),
+        (None, _) | (_, None) => Number::Float(start.as_f64() + step.as_f64()),
+    };
+    let mut at = |number| promote::literal(number, dtype).map_err(|message| evaluator.error(span, message, None));
+    let (first, second) = (at(start)?, at(second)?);
+    let step = match (first.as_i64(), second.as_i64()) {
+        (Some(a), Some(b)) => Literal::Int(b.wrapping_sub(a)),
+        (None, _) | (_, None) => Literal::float(second.as_f64() - first.as_f64()).at(dtype),
+    };
+    Ok((first, step))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+fn arange_length(start: Number, stop: Number, step: Number) -> Option<usize> {
+    if let (Some(start), Some(stop), Some(step)) = (start.as_int(), stop.as_int(), step.as_int()) {
+        let distance = stop.checked_sub(start)?;
+        let length =
+            if (distance > 0) == (step > 0) { distance.unsigned_abs().div_ceil(step.unsigned_abs()) } else { 0 };
+        return usize::try_from(length).ok();
+    }
+    let length = ((stop.as_f64() - start.as_f64()) / step.as_f64()).ceil();
+    if length.is_nan() || length > 1e15 { None } else { Some(length.max(0.0) as usize) }
+}
+
+fn known_number(evaluator: &mut Evaluator<'_>, arg: &Arg) -> Eval<Number> {
+    match &arg.value {
+        Value::Poison => Err(Poisoned),
+        Value::Number(number) => Ok(*number),
+        Value::Array(array) => match evaluator.known_literal(array.node) {
+            Some(Literal::Bool(value)) => Ok(Number::Bool(value)),
+            Some(Literal::Int(value)) => Ok(Number::Int(i128::from(value))),
+            Some(Literal::Float(bits)) => Ok(Number::Float(f64::from_bits(bits))),
+            None => Err(evaluator.error(arg.span, "a compile-time number is needed, not an array", None)),
+        },
+        other => {
+            let message = format!("a compile-time number is needed, not {}", other.describe());
+            Err(evaluator.error(arg.span, message, None))
+        }
+    }
+}
+
+/// A new array, every element `value`.
+fn filled(evaluator: &mut Evaluator<'_>, value: NodeId, shape: &[usize], span: Span) -> Eval {
+    let result = evaluator.broadcast_shapes(&[value], "full", span)?;
+    let fits = result.len() <= shape.len()
+        && result.iter().rev().zip(shape.iter().rev()).all(|(&own, &target)| own == 1 || own == target);
+    if !fits {
+        let message = format!(
+            "a value of shape {} cannot fill an array of shape {}",
+            super::emit::show(&result),
+            super::emit::show(shape)
+        );
+        return Err(evaluator.error(span, message, None));
+    }
+    let node = evaluator.broadcast(value, shape, span)?;
+    Ok(Value::Array(evaluator.fresh_array(node)))
+}
+
+fn constant_filled(evaluator: &mut Evaluator<'_>, call: &Call, value: i64) -> Eval {
+    let shape = evaluator.shape_argument(call.required("shape")?)?;
+    let dtype = evaluator.dtype_argument(call)?.unwrap_or(DType::F64);
+    let value = evaluator.constant(Literal::Int(value).at(dtype), dtype, call.span)?;
+    filled(evaluator, value, &shape, call.span)
+}
+
+fn constant_like(evaluator: &mut Evaluator<'_>, call: &Call, value: i64) -> Eval {
+    let (shape, dtype) = like(evaluator, call)?;
+    let value = evaluator.constant(Literal::Int(value).at(dtype), dtype, call.span)?;
+    filled(evaluator, value, &shape, call.span)
+}
+
+fn like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval<(Vec<usize>, DType)> {
+    let node = evaluator.array(call.required("a")?, call.function.name)?.node;
+    let dtype = evaluator.dtype_argument(call)?.unwrap_or(evaluator.dtype(node));
+    let shape = match call.optional("shape") {
+        Some(arg) => evaluator.shape_argument(arg)?,
+        None => evaluator.shape(node).to_vec(),
+    };
+    Ok((shape, dtype))
+}
+
+/// `np.zeros`.
+pub(super) fn zeros(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    constant_filled(evaluator, call, 0)
+}
+
+/// `np.ones`.
+pub(super) fn ones(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    constant_filled(evaluator, call, 1)
+}
+
+/// `np.zeros_like`.
+pub(super) fn zeros_like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    constant_like(evaluator, call, 0)
+}
+
+/// `np.ones_like`.
+pub(super) fn ones_like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    constant_like(evaluator, call, 1)
+}
+
+/// `np.full`.
+pub(super) fn full(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let shape = evaluator.shape_argument(call.required("shape")?)?;
+    let value = evaluator.operand(call.required("fill_value")?, "full")?;
+    let dtype = evaluator.dtype_argument(call)?.unwrap_or(promote::common([evaluator.kind(&value)]));
+    let value = evaluator.at_dtype(&value, dtype, call.span)?;
+    filled(evaluator, value, &shape, call.span)
+}
+
+/// `np.full_like`.
+pub(super) fn full_like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let (shape, dtype) = like(evaluator, call)?;
+    let value = evaluator.operand(call.required("fill_value")?, "full_like")?;
+    let value = evaluator.at_dtype(&value, dtype, call.span)?;
+    filled(evaluator, value, &shape, call.span)
+}
+
+/// `np.eye` and `np.identity`.
+pub(super) fn eye(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let (rows, columns, k, dtype) = matrix_arguments(evaluator, call)?;
+    let node = evaluator.emit(Op::Eye { k }, Vec::new(), vec![rows, columns], dtype, call.span)?;
+    Ok(Value::Array(evaluator.fresh(node)))
+}
+
+/// `np.tri`: ones on and below a diagonal.
+pub(super) fn tri(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let (rows, columns, k, dtype) = matrix_arguments(evaluator, call)?;
+    let one = evaluator.constant(Literal::Int(1).at(dtype), dtype, call.span)?;
+    let ones = evaluator.broadcast(one, &[rows, columns], call.span)?;
+    let node = evaluator.emit(Op::Tril { k }, vec![ones], vec![rows, columns], dtype, call.span)?;
+    Ok(Value::Array(evaluator.fresh(node)))
+}
+
+fn matrix_arguments(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval<(usize, usize, i64, DType)> {
+    let rows = evaluator.extent(call.required("N")?, "N")?;
+    let columns = match call.optional("M") {
+        Some(arg) => evaluator.extent(arg, "M")?,
+        None => rows,
+    };
+    let k = evaluator.integer_or(call, "k", 0)?;
+    Ok((rows, columns, k, evaluator.dtype_argument(call)?.unwrap_or(DType::F64)))
+}

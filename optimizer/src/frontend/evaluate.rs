@@ -1,0 +1,234 @@
+//! The abstract interpreter: runs a function's body on nodes instead of arrays.
+//!
+//! Input: the syntax tree. Output: nodes, and errors. A value in error becomes [`Value::Poison`], which later
+//! operations pass on in silence, so that each error reported is one of its own.
+
+use super::error::{FrontendError, line_column};
+use super::number::Number;
+use super::value::{Array, Storage, Value};
+use crate::dtype::{DType, Literal};
+use crate::expr::{Node, NodeId, Op, Span};
+use rustpython_ruff_python_ast::{Expr, Parameters, Stmt};
+use rustpython_ruff_text_size::{Ranged, TextRange};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The mark of a failure that is already reported, or of an argument in error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Poisoned;
+
+/// A result whose error is already reported.
+pub(super) type Eval<T = Value> = Result<T, Poisoned>;
+
+/// Index of a frame.
+pub(super) type FrameId = usize;
+
+/// The names of one call.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    /// The frame in which the function was defined.
+    pub(super) parent: Option<FrameId>,
+    /// Names that the function's body assigns somewhere.
+    pub(super) locals: BTreeSet<String>,
+    /// The values of those assigned so far.
+    pub(super) names: BTreeMap<String, Value>,
+}
+
+/// The code of a function or lambda, and where it was defined.
+#[derive(Clone, Debug)]
+pub(super) struct Closure<'s> {
+    pub(super) name: &'s str,
+    pub(super) parameters: Option<&'s Parameters>,
+    pub(super) body: Body<'s>,
+    pub(super) frame: FrameId,
+    /// Values of the parameters' defaults, by name.
+    pub(super) defaults: BTreeMap<&'s str, Value>,
+}
+
+/// What a call runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body<'s> {
+    /// A `def`'s statements.
+    Statements(&'s [Stmt]),
+    /// A lambda's expression.
+    Expression(&'s Expr),
+}
+
+/// Identity of a node, for sharing.
+type NodeKey = (Op, Vec<NodeId>, Vec<usize>, DType);
+
+/// The state of one reading.
+pub(super) struct Evaluator<'s> {
+    pub(super) source: &'s str,
+    pub(super) nodes: Vec<Node>,
+    pub(super) known: HashMap<NodeKey, NodeId>,
+    pub(super) errors: Vec<FrontendError>,
+    pub(super) frames: Vec<Frame>,
+    pub(super) frame: FrameId,
+    pub(super) closures: Vec<Closure<'s>>,
+    /// The calls being inlined: closure and place of the call.
+    pub(super) calls: Vec<(usize, Span)>,
+    pub(super) storages: Storage,
+    /// Memory that belongs to the caller of the workload.
+    pub(super) parameters: BTreeSet<Storage>,
+    /// How deep the expression being evaluated is nested.
+    pub(super) depth: usize,
+    /// How many calls have been inlined.
+    pub(super) inlined: usize,
+}
+
+impl<'s> Evaluator<'s> {
+    pub(super) fn new(source: &'s str) -> Evaluator<'s> {
+        Evaluator {
+            source,
+            nodes: Vec::new(),
+            known: HashMap::new(),
+            errors: Vec::new(),
+            frames: vec![Frame::default()],
+            frame: 0,
+            closures: Vec::new(),
+            calls: Vec::new(),
+            storages: 0,
+            parameters: BTreeSet::new(),
+            depth: 0,
+            inlined: 0,
+        }
+    }
+
+    /// Records an error, once for each place and message.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) -> Poisoned {
+        let message = message.into();
+        if self.errors.iter().any(|error| error.span == span && error.message == message) {
+            return Poisoned;
+        }
+        let (line, column) = line_column(self.source, span.start);
+        let mut help = help.map(str::to_owned);
+        if let Some(&(closure, call)) = self.calls.get(1..).and_then(<[_]>::last) {
+            let (call_line, _) = line_column(self.source, call.start);
+            let note = format!("{} was called from line {call_line}", self.closures[closure].name);
+            help = Some(help.map_or(note.clone(), |help| format!("{help}; {note}")));
+        }
+        let label = if message.ends_with("supported") { "not supported" } else { "here" }.to_owned();
+        self.errors.push(FrontendError { message, help, label, span, line, column });
+        Poisoned
+    }
+
+    /// Records that a construct is outside the language.
+    pub(super) fn unsupported(&mut self, span: Span, construct: &str, supported: &str) -> Poisoned {
+        self.error(span, format!("{construct} is not supported"), Some(supported))
+    }
+
+    /// The value of a name: local, enclosing, global, or Python's own.
+    pub(super) fn lookup(&mut self, name: &str, span: Span) -> Eval {
+        let mut frame = Some(self.frame);
+        while let Some(id) = frame {
+            if let Some(value) = self.frames[id].names.get(name) {
+                return if let Value::Poison = value { Err(Poisoned) } else { Ok(value.clone()) };
+            }
+            if id != 0 && self.frames[id].locals.contains(name) {
+                let message = format!("the local name '{name}' is used before it is assigned");
+                return Err(self.error(span, message, None));
+            }
+            frame = self.frames[id].parent;
+        }
+        if let Some(builtin) = super::value::Builtin::from_name(name) {
+            return Ok(Value::Builtin(builtin));
+        }
+        let help = match name {
+            "range" | "enumerate" | "zip" | "map" | "filter" => {
+                "loops are not supported yet; write whole-array operations".to_owned()
+            }
+            "print" => "a workload has no side effects".to_owned(),
+            "sum" | "any" | "all" | "round" => format!("write np.{name} or an array method"),
+            "np" => "add 'import numpy as np'".to_owned(),
+            _ => {
+                let mut names: BTreeSet<&str> = BTreeSet::new();
+                let mut frame = Some(self.frame);
+                while let Some(id) = frame {
+                    names.extend(self.frames[id].names.keys().map(String::as_str));
+                    frame = self.frames[id].parent;
+                }
+                format!("names here: {}", names.into_iter().collect::<Vec<_>>().join(", "))
+            }
+        };
+        Err(self.error(span, format!("the name '{name}' is not defined"), Some(&help)))
+    }
+
+    pub(super) fn bind(&mut self, name: &str, value: Value) {
+        let frame = self.frame;
+        self.frames[frame].names.insert(name.to_owned(), value);
+    }
+
+    /// How many names hold memory that `array` shares.
+    pub(super) fn holders(&self, array: &Array) -> usize {
+        let holds = |value: &&Value| {
+            let mut found = false;
+            value.arrays(&mut |held| found |= held.storage.is_some() && held.storage == array.storage);
+            found
+        };
+        let names = self.frames.iter().flat_map(|frame| frame.names.values());
+        let defaults = self.closures.iter().flat_map(|closure| closure.defaults.values());
+        names.chain(defaults).filter(holds).count()
+    }
+
+    /// The integer that a value is at compile time.
+    pub(super) fn known_int(&self, value: &Value) -> Option<i128> {
+        match value {
+            Value::Number(number) => number.as_int(),
+            Value::Array(array) if self.dtype(array.node).is_int() => {
+                self.known_literal(array.node).and_then(Literal::as_i64).map(i128::from)
+            }
+            _ => None,
+        }
+    }
+
+    /// The Python truth of a compile-time value.
+    pub(super) fn truth(&mut self, value: &Value, span: Span) -> Eval<bool> {
+        match value {
+            Value::Poison => Err(Poisoned),
+            Value::None => Ok(false),
+            Value::Number(number) => Ok(number.truth()),
+            Value::Str(text) => Ok(!text.is_empty()),
+            Value::Tuple(items) | Value::List(items) => Ok(!items.is_empty()),
+            Value::Array(array) => match self.known_literal(array.node) {
+                Some(literal) => Ok(literal.as_f64() != 0.0),
+                None => {
+                    let help = "select elements with np.where, combine conditions with & | ~, reduce with np.all or \
+                                np.any; only compile-time values can steer control flow";
+                    let shape = super::emit::show(self.shape(array.node));
+                    let message = format!("the truth of an array of shape {shape} is not known at compile time");
+                    Err(self.error(span, message, Some(help)))
+                }
+            },
+            Value::Ellipsis
+            | Value::DType(_)
+            | Value::Module(_)
+            | Value::Function(_)
+            | Value::Outer(_)
+            | Value::Method(..)
+            | Value::Closure(_)
+            | Value::Builtin(_)
+            | Value::Annotation => Ok(true),
+        }
+    }
+
+    /// `number` as a Python value's node with the dtype NumPy gives it by itself.
+    pub(super) fn number_node(&mut self, number: Number, dtype: DType, span: Span) -> Eval<NodeId> {
+        match super::promote::literal(number, dtype) {
+            Ok(literal) => self.constant(literal, dtype, span),
+            Err(message) => {
+                let help = "widen the array with astype, or choose a smaller constant";
+                Err(self.error(span, message, Some(help)))
+            }
+        }
+    }
+}
+
+/// The byte range of a piece of syntax.
+pub(super) fn span_of(node: &impl Ranged) -> Span {
+    span_of_range(node.range())
+}
+
+/// The byte range as a [`Span`].
+pub(super) fn span_of_range(range: TextRange) -> Span {
+    Span { start: range.start().to_usize(), end: range.end().to_usize() }
+}

@@ -1,0 +1,87 @@
+//! A program as text, one node a line: for snapshots and for people.
+
+use crate::expr::{InputHint, Op, Program, SliceAxis};
+use std::fmt::Write;
+
+/// The program as text: the parameters, then each node as `%id: dtype[shape] = operator(arguments)`, then the roots.
+pub fn listing(program: &Program) -> String {
+    let mut text = format!("{}(", program.name);
+    for (at, param) in program.params.iter().enumerate() {
+        let comma = if at > 0 { ", " } else { "" };
+        let hint = match param.hint {
+            InputHint::Any => String::new(),
+            InputHint::Range(low, high) => format!(" in {low:?}..{high:?}"),
+            InputHint::Spd => " SPD".to_owned(),
+            InputHint::Index(bound) => format!(" below {bound}"),
+        };
+        let _ = write!(text, "{comma}{}: {}{}{hint}", param.name, param.dtype, extents(&param.shape));
+    }
+    text.push_str(")\n");
+    for (id, node) in program.nodes.iter().enumerate() {
+        let args: Vec<String> = node.args.iter().map(|arg| format!("%{arg}")).collect();
+        let args = if args.is_empty() { String::new() } else { format!("({})", args.join(", ")) };
+        let _ = writeln!(text, "  %{id}: {}{} = {}{args}", node.dtype, extents(&node.shape), operator(&node.op));
+    }
+    let roots: Vec<String> = program.roots.iter().map(|root| format!("%{root}")).collect();
+    let tuple = if program.returns_tuple { "tuple " } else { "" };
+    let _ = writeln!(text, "  return {tuple}{}", roots.join(", "));
+    text
+}
+
+fn extents(shape: &[usize]) -> String {
+    if shape.is_empty() {
+        return String::new();
+    }
+    format!("[{}]", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
+}
+
+fn operator(op: &Op) -> String {
+    match op {
+        Op::Input(at) => format!("input {at}"),
+        Op::Const(value) => format!("const {value}"),
+        Op::Array(values) => format!("array {values:?}"),
+        Op::Arange { start, step } => format!("arange {start} step {step}"),
+        Op::Eye { k } => format!("eye k={k}"),
+        Op::Unary(op) => op.name().to_owned(),
+        Op::Binary(op) => op.name().to_owned(),
+        Op::Where => "where".to_owned(),
+        Op::Cast => "cast".to_owned(),
+        Op::Broadcast => "broadcast".to_owned(),
+        Op::Transpose(axes) => format!("transpose {axes:?}"),
+        Op::Reshape => "reshape".to_owned(),
+        Op::Slice(slices) => format!("slice [{}]", slices.iter().map(slice).collect::<Vec<_>>().join(", ")),
+        Op::Index { axis, at } => format!("index axis={axis} at={at}"),
+        Op::Diagonal { offset, axis1, axis2 } => format!("diagonal {offset} axes=({axis1}, {axis2})"),
+        Op::Flip(axes) => format!("flip {axes:?}"),
+        Op::Roll { shift, axis } => format!("roll {shift} axis={axis}"),
+        Op::Pad { widths, value } => format!("pad {widths:?} value={value}"),
+        Op::Concat { axis } => format!("concat axis={axis}"),
+        Op::Window { windows } => format!("window {windows:?}"),
+        Op::Tril { k } => format!("tril k={k}"),
+        Op::Triu { k } => format!("triu k={k}"),
+        Op::Trace { offset } => format!("trace {offset}"),
+        Op::MatMul => "matmul".to_owned(),
+        Op::Dot => "dot".to_owned(),
+        Op::Inner => "inner".to_owned(),
+        Op::Outer(op) => format!("outer {}", op.name()),
+        Op::Einsum { inputs, output } => {
+            let terms: Vec<String> = inputs.iter().map(|labels| letters(labels)).collect();
+            format!("einsum {}->{}", terms.join(","), letters(output))
+        }
+        Op::Reduce { op, axes } => format!("{} {axes:?}", op.name()),
+    }
+}
+
+/// `start:+len:step`.
+fn slice(slice: &SliceAxis) -> String {
+    if slice.step == 1 {
+        format!("{}:+{}", slice.start, slice.len)
+    } else {
+        format!("{}:+{}:{}", slice.start, slice.len, slice.step)
+    }
+}
+
+fn letters(labels: &[usize]) -> String {
+    let letter = |&label: &usize| u8::try_from(label).ok().filter(|&label| label < 26).map(|at| char::from(b'a' + at));
+    labels.iter().map(|label| letter(label).map_or_else(|| format!("<{label}>"), String::from)).collect()
+}

@@ -1,0 +1,428 @@
+//! A workload's file: imports, constants, the function to read and its annotations.
+
+use super::ParseOptions;
+use super::evaluate::{Body, Eval, Evaluator, Frame, Poisoned, span_of, span_of_range};
+use super::functions::dtype_name;
+use super::number::Number;
+use super::statement::Flow;
+use super::value::{Arg, Array, Value};
+use crate::dtype::{DType, Literal};
+use crate::expr::{InputHint, Op, Param, Program, Span};
+use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
+use std::collections::{BTreeMap, BTreeSet};
+
+const MODULES: [&str; 8] =
+    ["numpy", "numpy.lib", "numpy.lib.stride_tricks", "numpy.typing", "scipy", "scipy.special", "math", "typing"];
+
+const IMPORTS: &str = "supported: numpy, numpy.lib.stride_tricks, scipy.special, math, typing, __future__";
+
+impl<'s> Evaluator<'s> {
+    /// Runs a file's top level, then the function chosen.
+    pub(super) fn file(&mut self, body: &'s [Stmt], options: &ParseOptions) -> Eval<Program> {
+        let overridden = self.top_level(body, options);
+        for name in options.lets.keys().filter(|name| !overridden.contains(*name)) {
+            let constants: Vec<String> = self.constants().into_keys().collect();
+            let help = format!("the file's constants: {}", constants.join(", "));
+            self.error(Span::default(), format!("there is no module constant '{name}' to override"), Some(&help));
+        }
+        let def = self.choose(body, options)?;
+        self.workload(def)
+    }
+
+    /// The module's numbers by name.
+    pub(super) fn constants(&self) -> BTreeMap<String, Literal> {
+        let literal = |value: &Value| match value {
+            Value::Number(Number::Bool(value)) => Some(Literal::Bool(*value)),
+            Value::Number(Number::Int(value)) => i64::try_from(*value).ok().map(Literal::Int),
+            Value::Number(Number::Float(value)) => Some(Literal::float(*value)),
+            _ => None,
+        };
+        let names = self.frames[0].names.iter();
+        names.filter_map(|(name, value)| Some((name.clone(), literal(value)?))).collect()
+    }
+
+    /// Runs the module's statements; returns the constants that options replaced.
+    fn top_level(&mut self, body: &'s [Stmt], options: &ParseOptions) -> BTreeSet<String> {
+        let mut overridden = BTreeSet::new();
+        for statement in body {
+            if is_main_guard(statement) {
+                continue;
+            }
+            if let Flow::Return(_) = self.statement(statement) {
+                self.error(span_of(statement), "'return' outside a function", None);
+            }
+            let mut names = BTreeSet::new();
+            if matches!(statement, Stmt::Assign(_) | Stmt::AnnAssign(_)) {
+                super::statement::assigned(std::slice::from_ref(statement), &mut names);
+            }
+            for name in names {
+                if let Some(literal) = options.lets.get(&name) {
+                    let number = match literal {
+                        Literal::Bool(value) => Number::Bool(*value),
+                        Literal::Int(value) => Number::Int(i128::from(*value)),
+                        Literal::Float(bits) => Number::Float(f64::from_bits(*bits)),
+                    };
+                    self.bind(&name, Value::Number(number));
+                    overridden.insert(name);
+                }
+            }
+        }
+        overridden
+    }
+
+    /// The function that the options name, or the only one that is annotated.
+    fn choose(&mut self, body: &'s [Stmt], options: &ParseOptions) -> Eval<&'s ast::StmtFunctionDef> {
+        let defs: Vec<&'s ast::StmtFunctionDef> = body
+            .iter()
+            .filter_map(|statement| if let Stmt::FunctionDef(def) = statement { Some(def) } else { None })
+            .collect();
+        let names = |defs: &[&ast::StmtFunctionDef]| {
+            defs.iter().map(|def| def.name.as_str().to_owned()).collect::<Vec<_>>().join(", ")
+        };
+        if let Some(wanted) = &options.function {
+            return match defs.iter().rev().find(|def| def.name.as_str() == wanted) {
+                Some(def) => Ok(def),
+                None => {
+                    let help = format!("the file's functions: {}", names(&defs));
+                    Err(self.error(Span::default(), format!("there is no function '{wanted}'"), Some(&help)))
+                }
+            };
+        }
+        let annotated: Vec<&'s ast::StmtFunctionDef> = defs
+            .iter()
+            .copied()
+            .filter(|def| {
+                let mut parameters = def.parameters.iter_non_variadic_params().peekable();
+                parameters.peek().is_some() && parameters.all(|parameter| parameter.parameter.annotation.is_some())
+            })
+            .collect();
+        match annotated.as_slice() {
+            [def] => Ok(def),
+            [] => {
+                let help = "annotate every parameter of one function: def f(A: f32[N, K], x: f32[K])";
+                let place = defs.first().map_or(Span::default(), |def| span_of(&def.name));
+                Err(self.error(place, "the file has no function whose parameters are all annotated", Some(help)))
+            }
+            several => {
+                let help = format!("choose one as FILE:FUNCTION from: {}", names(several));
+                let place = span_of(&several[1].name);
+                Err(self.error(place, "the file has several annotated functions", Some(&help)))
+            }
+        }
+    }
+
+    /// Reads the chosen function as a program.
+    fn workload(&mut self, def: &'s ast::StmtFunctionDef) -> Eval<Program> {
+        let (params, names) = self.parameters(def)?;
+        let Some(closure) = self.closures.iter().position(|closure| match closure.body {
+            Body::Statements(body) => std::ptr::eq(body, def.body.as_slice()),
+            Body::Expression(_) => false,
+        }) else {
+            return Err(Poisoned);
+        };
+        let mut locals: BTreeSet<String> = names.keys().cloned().collect();
+        super::statement::assigned(&def.body, &mut locals);
+        self.frames.push(Frame { parent: Some(0), locals, names });
+        self.frame = self.frames.len() - 1;
+        self.calls.push((closure, span_of(&def.name)));
+        let flow = self.block(&def.body);
+        let Flow::Return(Arg { value: result, span: place }) = flow else {
+            let help = "end the function with 'return' and one array or a tuple of arrays";
+            return Err(self.error(span_of(&def.name), "the function returns nothing", Some(help)));
+        };
+        let (items, returns_tuple) = match result {
+            Value::Poison => return Err(Poisoned),
+            Value::Tuple(items) => (items, true),
+            value => (vec![value], false),
+        };
+        let mut roots = Vec::with_capacity(items.len());
+        for value in items {
+            match value {
+                Value::Array(_) | Value::Number(_) => {
+                    roots.push(self.array(&Arg { value, span: place }, "return")?.node);
+                }
+                Value::Poison => return Err(Poisoned),
+                other => {
+                    let message = format!("the function returns {}", other.describe());
+                    let help = "supported results: an array, a number, a tuple of arrays";
+                    return Err(self.error(place, message, Some(help)));
+                }
+            }
+        }
+        if roots.is_empty() {
+            return Err(self.error(place, "the function returns an empty tuple", None));
+        }
+        let name = def.name.as_str().to_owned();
+        let nodes = std::mem::take(&mut self.nodes);
+        Ok(prune(Program { name, params, nodes, roots, returns_tuple }))
+    }
+
+    /// The inputs that a function's annotations declare.
+    fn parameters(&mut self, def: &'s ast::StmtFunctionDef) -> Eval<(Vec<Param>, BTreeMap<String, Value>)> {
+        let parameters = &def.parameters;
+        let mut failed = false;
+        if let Some(variadic) = parameters.vararg.as_deref().or(parameters.kwarg.as_deref()) {
+            self.unsupported(span_of(variadic), "a '*' parameter", "write the parameters out");
+            failed = true;
+        }
+        let mut params = Vec::new();
+        let mut names = BTreeMap::new();
+        for parameter in parameters.iter_non_variadic_params() {
+            let name = parameter.parameter.name.as_str();
+            let span = span_of_range(parameter.parameter.range);
+            let Some(annotation) = parameter.parameter.annotation.as_deref() else {
+                let help = format!("write {name}: f32[N, K], or {name}: f32 for a scalar");
+                self.error(span, format!("the parameter '{name}' has no annotation"), Some(&help));
+                failed = true;
+                continue;
+            };
+            match self.annotation(annotation) {
+                Ok((dtype, shape, hint)) => {
+                    let node = self.emit(Op::Input(params.len()), Vec::new(), shape.clone(), dtype, span)?;
+                    let array: Array = self.fresh(node);
+                    self.parameters.extend(array.storage);
+                    names.insert(name.to_owned(), Value::Array(array));
+                    params.push(Param { name: name.to_owned(), dtype, shape, hint });
+                }
+                Err(Poisoned) => {
+                    // The body is still read, so that its own errors are reported too.
+                    names.insert(name.to_owned(), Value::Poison);
+                    failed = true;
+                }
+            }
+        }
+        if failed {
+            self.read_in_vain(def, names);
+            return Err(Poisoned);
+        }
+        Ok((params, names))
+    }
+
+    /// Reads a body whose parameters are partly in error, for the errors of its own.
+    fn read_in_vain(&mut self, def: &'s ast::StmtFunctionDef, names: BTreeMap<String, Value>) {
+        let mut locals: BTreeSet<String> = names.keys().cloned().collect();
+        for parameter in def.parameters.iter_non_variadic_params() {
+            locals.insert(parameter.parameter.name.as_str().to_owned());
+        }
+        let mut names = names;
+        for name in &locals {
+            names.entry(name.clone()).or_insert(Value::Poison);
+        }
+        super::statement::assigned(&def.body, &mut locals);
+        self.frames.push(Frame { parent: Some(0), locals, names });
+        let frame = std::mem::replace(&mut self.frame, self.frames.len() - 1);
+        self.block(&def.body);
+        self.frame = frame;
+    }
+
+    /// Dtype, shape and hint of `f32[N, K]` or `Annotated[f32[N], Range(0, 1)]`.
+    fn annotation(&mut self, annotation: &'s Expr) -> Eval<(DType, Vec<usize>, InputHint)> {
+        if let Expr::Subscript(subscript) = annotation
+            && last_name(&subscript.value) == Some("Annotated")
+        {
+            let (first, hints) = match &*subscript.slice {
+                Expr::Tuple(tuple) => match tuple.elts.split_first() {
+                    Some((first, hints)) => (first, hints),
+                    None => return Err(self.annotation_error(annotation)),
+                },
+                other => (other, &[][..]),
+            };
+            let array = self.array_annotation(first);
+            let mut hint = InputHint::Any;
+            let mut failed = false;
+            for (at, expr) in hints.iter().enumerate() {
+                if at > 0 {
+                    self.error(span_of(expr), "a parameter has one hint", None);
+                    failed = true;
+                } else {
+                    match self.hint(expr, array.as_ref().ok()) {
+                        Ok(found) => hint = found,
+                        Err(Poisoned) => failed = true,
+                    }
+                }
+            }
+            let (dtype, shape) = array?;
+            return if failed { Err(Poisoned) } else { Ok((dtype, shape, hint)) };
+        }
+        let (dtype, shape) = self.array_annotation(annotation)?;
+        Ok((dtype, shape, InputHint::Any))
+    }
+
+    fn annotation_error(&mut self, annotation: &Expr) -> Poisoned {
+        let text = self.source.get(span_of(annotation).start..span_of(annotation).end).unwrap_or("").to_owned();
+        let help = "supported: f32, f64, i32, i64, bool for scalars; f32[N, K] for arrays; \
+                    Annotated[f32[N], Range(0, 1)], Annotated[f64[N, N], SPD], Annotated[i32[N], Index(M)]";
+        self.error(span_of(annotation), format!("the annotation '{text}' is not a shape and dtype"), Some(help))
+    }
+
+    fn array_annotation(&mut self, annotation: &'s Expr) -> Eval<(DType, Vec<usize>)> {
+        let (element, extents): (&Expr, &'s [Expr]) = match annotation {
+            Expr::Subscript(subscript) => match &*subscript.slice {
+                Expr::Tuple(tuple) => (&subscript.value, &tuple.elts),
+                other => (&subscript.value, std::slice::from_ref(other)),
+            },
+            other => (other, &[]),
+        };
+        let Expr::Name(name) = element else { return Err(self.annotation_error(annotation)) };
+        let name = name.id.as_str();
+        let dtype = match DType::from_name(name) {
+            Some(dtype) if DType::SUPPORTED.contains(&dtype) => Ok(dtype),
+            Some(_) => {
+                let help = "supported: f32, f64, i32, i64, bool";
+                let message = format!("the dtype {name} is not supported yet");
+                Err(self.error(span_of(element), message, Some(help)))
+            }
+            None if matches!(dtype_name(name), Some(Err(_)))
+                || matches!(name, "u16" | "u32" | "u64" | "c64" | "c128") =>
+            {
+                let help = "supported: f32, f64, i32, i64, bool";
+                Err(self.error(span_of(element), format!("the dtype {name} is not supported"), Some(help)))
+            }
+            None => Err(self.annotation_error(annotation)),
+        };
+        let mut shape = Vec::with_capacity(extents.len());
+        let mut failed = false;
+        for extent in extents {
+            let arg = self.arg(extent);
+            match self.extent(&arg, "an extent") {
+                Ok(extent) => shape.push(extent),
+                Err(Poisoned) => failed = true,
+            }
+        }
+        let dtype = dtype?;
+        if failed {
+            return Err(Poisoned);
+        }
+        self.check_size(&shape, span_of(annotation))?;
+        Ok((dtype, shape))
+    }
+
+    /// `Range(low, high)`, `SPD`, `Index(n)`.
+    fn hint(&mut self, hint: &'s Expr, array: Option<&(DType, Vec<usize>)>) -> Eval<InputHint> {
+        let span = span_of(hint);
+        let (name, args): (Option<&str>, &'s [Expr]) = match hint {
+            Expr::Call(call) => (last_name(&call.func), &call.arguments.args),
+            other => (last_name(other), &[]),
+        };
+        let mut numbers = Vec::with_capacity(args.len());
+        for arg in args {
+            let arg = self.arg(arg);
+            match arg.value {
+                Value::Number(number) => numbers.push(number),
+                Value::Poison => return Err(Poisoned),
+                _ => return Err(self.error(arg.span, "a hint's arguments are compile-time numbers", None)),
+            }
+        }
+        match (name, numbers.as_slice()) {
+            (Some("Range"), [low, high]) if low.as_f64() < high.as_f64() => match array {
+                Some((DType::Bool, _)) => Err(self.error(span, "Range does not apply to bools", None)),
+                Some(_) | None => Ok(InputHint::Range(low.as_f64(), high.as_f64())),
+            },
+            (Some("Range"), [low, high]) => {
+                Err(self.error(span, format!("the range from {low} to {high} is empty"), None))
+            }
+            (Some("SPD"), []) => match array {
+                Some((dtype, shape)) if !dtype.is_float() || shape.len() != 2 || shape[0] != shape[1] => {
+                    let message = "SPD describes a square matrix of floats";
+                    Err(self.error(span, message, Some("write Annotated[f64[N, N], SPD]")))
+                }
+                Some(_) | None => Ok(InputHint::Spd),
+            },
+            (Some("Index"), [bound]) => match (bound.as_int().and_then(|bound| u64::try_from(bound).ok()), array) {
+                (_, Some((dtype, _))) if !dtype.is_int() => {
+                    Err(self.error(span, "Index describes integers", Some("write Annotated[i32[N], Index(M)]")))
+                }
+                (Some(bound), _) if bound > 0 => Ok(InputHint::Index(bound)),
+                (_, _) => Err(self.error(span, format!("Index({bound}) allows no integer"), None)),
+            },
+            _ => {
+                let help = "supported: Range(low, high), SPD, Index(n)";
+                Err(self.unsupported(span, "this hint", help))
+            }
+        }
+    }
+
+    /// `import a.b as c`.
+    pub(super) fn import(&mut self, import: &'s ast::StmtImport) {
+        for alias in &import.names {
+            let path = alias.name.as_str();
+            if !MODULES.contains(&path) {
+                self.unsupported(span_of(alias), &format!("the module '{path}'"), IMPORTS);
+                let bound = alias.asname.as_ref().map_or(path.split('.').next().unwrap_or(path), |name| name.as_str());
+                self.bind(bound, Value::Poison);
+                continue;
+            }
+            match &alias.asname {
+                Some(name) => self.bind(name.as_str(), Value::Module(path.to_owned())),
+                None => {
+                    let root = path.split('.').next().unwrap_or(path);
+                    self.bind(root, Value::Module(root.to_owned()));
+                }
+            }
+        }
+    }
+
+    /// `from a.b import c as d`.
+    pub(super) fn import_from(&mut self, import: &'s ast::StmtImportFrom) {
+        let path = import.module.as_ref().map_or("", |module| module.as_str());
+        if path == "__future__" {
+            return;
+        }
+        let known = import.level == 0 && MODULES.contains(&path);
+        if !known {
+            self.unsupported(span_of(import), &format!("the module '{path}'"), IMPORTS);
+        }
+        for alias in &import.names {
+            let name = alias.name.as_str();
+            if name == "*" {
+                self.unsupported(span_of(alias), "'import *'", "import the names, or 'import numpy as np'");
+                continue;
+            }
+            let bound = alias.asname.as_ref().map_or(name, |name| name.as_str());
+            let value = if known {
+                self.module_attribute(path, name, span_of(alias)).unwrap_or(Value::Poison)
+            } else {
+                Value::Poison
+            };
+            self.bind(bound, value);
+        }
+    }
+}
+
+/// True of `if __name__ == "__main__":`, which does not run in a workload.
+fn is_main_guard(statement: &Stmt) -> bool {
+    let Stmt::If(conditional) = statement else { return false };
+    let Expr::Compare(comparison) = &*conditional.test else { return false };
+    matches!(&*comparison.left, Expr::Name(name) if name.id.as_str() == "__name__")
+}
+
+/// The name, or the last attribute, of an expression such as `typing.Annotated`.
+fn last_name(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Name(name) => Some(name.id.as_str()),
+        Expr::Attribute(attribute) => Some(attribute.attr.as_str()),
+        _ => None,
+    }
+}
+
+/// The program without nodes that no root needs.
+fn prune(program: Program) -> Program {
+    let mut live = vec![false; program.nodes.len()];
+    let mut open = program.roots.clone();
+    while let Some(node) = open.pop() {
+        if !std::mem::replace(&mut live[node], true) {
+            open.extend(&program.nodes[node].args);
+        }
+    }
+    let mut renamed = vec![0; program.nodes.len()];
+    let mut nodes = Vec::new();
+    for (id, mut node) in program.nodes.into_iter().enumerate() {
+        if live[id] {
+            node.args.iter_mut().for_each(|arg| *arg = renamed[*arg]);
+            renamed[id] = nodes.len();
+            nodes.push(node);
+        }
+    }
+    let roots = program.roots.iter().map(|&root| renamed[root]).collect();
+    Program { nodes, roots, ..program }
+}

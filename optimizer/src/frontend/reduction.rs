@@ -1,0 +1,151 @@
+//! Reductions: sums, products, extremes, tests, means, variances, traces.
+
+use super::elementwise::Operand;
+use super::evaluate::{Eval, Evaluator};
+use super::functions::Call;
+use super::promote;
+use super::value::Value;
+use crate::dtype::DType;
+use crate::expr::{NodeId, Op};
+use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+
+/// `np.sum`, `prod`, `max`, `min`, `any`, `all`.
+pub(super) fn fold_call(evaluator: &mut Evaluator<'_>, op: FoldOp, call: &Call) -> Eval {
+    let node = evaluator.array(call.required("a")?, call.function.name)?.node;
+    let axes = evaluator.reduced_axes(call, node)?;
+    let dtype = evaluator.dtype(node);
+    let extreme = matches!(op, FoldOp::Max | FoldOp::Min);
+    let (op, computed) = match op {
+        FoldOp::Sum | FoldOp::Prod => (op, evaluator.dtype_argument(call)?.unwrap_or(promote::accumulator(dtype))),
+        FoldOp::All | FoldOp::Any => (op, DType::Bool),
+        FoldOp::Max if dtype == DType::Bool => (FoldOp::Any, dtype),
+        FoldOp::Min if dtype == DType::Bool => (FoldOp::All, dtype),
+        FoldOp::Max | FoldOp::Min => (op, dtype),
+    };
+    let op = match op {
+        FoldOp::Sum if computed == DType::Bool => FoldOp::Any,
+        FoldOp::Prod if computed == DType::Bool => FoldOp::All,
+        FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min | FoldOp::All | FoldOp::Any => op,
+    };
+    let empty = axes.iter().any(|&axis| evaluator.shape(node)[axis] == 0);
+    if empty && extreme {
+        let message = format!("{} of an empty axis has no value", call.function.name);
+        return Err(evaluator.error(call.span, message, None));
+    }
+    let cast = evaluator.cast(node, computed, call.span)?;
+    let folded = evaluator.fold(op, cast, axes.clone(), call.span)?;
+    evaluator.finish(folded, node, &axes, call)
+}
+
+/// `np.mean`: the sum in the dtype of the result, divided by the count.
+pub(super) fn mean(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let node = evaluator.array(call.required("a")?, "mean")?.node;
+    let axes = evaluator.reduced_axes(call, node)?;
+    let cast = evaluator.real_argument(node, call)?;
+    let mean = evaluator.mean_of(cast, &axes, 0, call)?;
+    evaluator.finish(mean, node, &axes, call)
+}
+
+/// `np.var`: the mean of squared distances from the mean.
+pub(super) fn var(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let (variance, node, axes) = variance(evaluator, call)?;
+    evaluator.finish(variance, node, &axes, call)
+}
+
+/// `np.std`: the root of `np.var`.
+pub(super) fn std(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let (variance, node, axes) = variance(evaluator, call)?;
+    let root = evaluator.unary(UnaryOp::Sqrt, variance, call.span)?;
+    evaluator.finish(root, node, &axes, call)
+}
+
+fn variance(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval<(NodeId, NodeId, Vec<usize>)> {
+    let node = evaluator.array(call.required("a")?, call.function.name)?.node;
+    let axes = evaluator.reduced_axes(call, node)?;
+    let ddof = match call.optional("ddof") {
+        Some(arg) => evaluator.integer(arg, "ddof")?,
+        None => 0,
+    };
+    let cast = evaluator.real_argument(node, call)?;
+    let mean = evaluator.mean_of(cast, &axes, 0, call)?;
+    let kept = keep(evaluator.shape(node), &axes);
+    let mean = evaluator.reshape(mean, kept, call.span)?;
+    let distance = evaluator.binary(BinaryOp::Sub, cast, mean, call.span)?;
+    let square = evaluator.binary(BinaryOp::Mul, distance, distance, call.span)?;
+    let variance = evaluator.mean_of(square, &axes, ddof, call)?;
+    Ok((variance, node, axes))
+}
+
+/// `np.trace`.
+pub(super) fn trace(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let node = evaluator.array(call.required("a")?, "trace")?.node;
+    let (offset, axis1, axis2) = evaluator.diagonal_arguments(node, call)?;
+    let dtype = evaluator.dtype_argument(call)?.unwrap_or(promote::accumulator(evaluator.dtype(node)));
+    let node = evaluator.cast(node, dtype, call.span)?;
+    let rank = evaluator.shape(node).len();
+    let others = (0..rank).filter(|&axis| axis != axis1 && axis != axis2);
+    let front = evaluator.transpose(node, [axis1, axis2].into_iter().chain(others).collect(), call.span)?;
+    let shape = evaluator.shape(front)[2..].to_vec();
+    let node = evaluator.emit(Op::Trace { offset }, vec![front], shape, dtype, call.span)?;
+    Ok(Value::Array(evaluator.fresh(node)))
+}
+
+/// A reduction's shape with `keepdims`.
+fn keep(shape: &[usize], axes: &[usize]) -> Vec<usize> {
+    shape.iter().enumerate().map(|(axis, &extent)| if axes.contains(&axis) { 1 } else { extent }).collect()
+}
+
+impl Evaluator<'_> {
+    /// The axes that a reduction of `node` runs over, sorted.
+    fn reduced_axes(&mut self, call: &Call, node: NodeId) -> Eval<Vec<usize>> {
+        let rank = self.shape(node).len();
+        match call.optional("axis") {
+            None => Ok((0..rank).collect()),
+            Some(arg) => {
+                let mut axes = self.axes(arg, rank)?;
+                axes.sort_unstable();
+                Ok(axes)
+            }
+        }
+    }
+
+    /// Restores the reduced axes with `keepdims`.
+    fn finish(&mut self, node: NodeId, source: NodeId, axes: &[usize], call: &Call) -> Eval {
+        let keepdims = match call.optional("keepdims") {
+            Some(arg) => self.truth(&arg.value, arg.span)?,
+            None => false,
+        };
+        let node = if keepdims {
+            let shape = keep(self.shape(source), axes);
+            self.reshape(node, shape, call.span)?
+        } else {
+            node
+        };
+        Ok(Value::Array(self.fresh(node)))
+    }
+
+    /// The argument of a mean in the dtype it is computed in.
+    fn real_argument(&mut self, node: NodeId, call: &Call) -> Eval<NodeId> {
+        let dtype = match self.dtype_argument(call)? {
+            Some(dtype) if !dtype.is_float() => {
+                let construct = format!("dtype={dtype} in {}()", call.function.name);
+                return Err(self.unsupported(call.span, &construct, "supported: dtype=np.float32, dtype=np.float64"));
+            }
+            Some(dtype) => dtype,
+            None if self.dtype(node).is_float() => self.dtype(node),
+            None => DType::F64,
+        };
+        self.cast(node, dtype, call.span)
+    }
+
+    /// Sum over `axes`, divided by the count less `ddof`.
+    fn mean_of(&mut self, node: NodeId, axes: &[usize], ddof: i64, call: &Call) -> Eval<NodeId> {
+        let count: usize = axes.iter().map(|&axis| self.shape(node)[axis]).product();
+        let count = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(ddof).max(0);
+        let sum = self.fold(FoldOp::Sum, node, axes.to_vec(), call.span)?;
+        let dtype = self.dtype(node);
+        let number = super::number::Number::Int(i128::from(count));
+        let count = self.at_dtype(&Operand::Scalar(number), dtype, call.span)?;
+        self.binary(BinaryOp::Div, sum, count, call.span)
+    }
+}

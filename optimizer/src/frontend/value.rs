@@ -1,0 +1,196 @@
+//! What a Python expression evaluates to while a workload is read.
+
+use super::functions::Function;
+use super::number::Number;
+use crate::dtype::DType;
+use crate::expr::{NodeId, Span};
+
+/// Identity of a piece of NumPy memory: views of one array share it.
+pub(super) type Storage = usize;
+
+/// A NumPy array or scalar: a node, and what assignment through it would touch.
+#[derive(Clone, Debug)]
+pub(super) struct Array {
+    /// The node that computes it.
+    pub(super) node: NodeId,
+    /// The memory behind it; `None` for NumPy scalars, which are immutable.
+    pub(super) storage: Option<Storage>,
+    /// Whether NumPy would allow writing through it.
+    pub(super) writable: bool,
+}
+
+/// A Python value.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// The value of an expression that is in error; it silences follow-on errors.
+    Poison,
+    /// `None`, also `np.newaxis`.
+    None,
+    /// `...`.
+    Ellipsis,
+    /// A compile-time number.
+    Number(Number),
+    /// A string.
+    Str(String),
+    /// A dtype, `np.float32` or `A.dtype`.
+    DType(DType),
+    /// An array.
+    Array(Array),
+    /// A tuple.
+    Tuple(Vec<Value>),
+    /// A list.
+    List(Vec<Value>),
+    /// An imported module by its full name.
+    Module(String),
+    /// A NumPy function.
+    Function(&'static Function),
+    /// `ufunc.outer`.
+    Outer(&'static Function),
+    /// A method of an array, with the array.
+    Method(Array, &'static Function),
+    /// A function or lambda of the workload, by index.
+    Closure(usize),
+    /// A function of Python itself.
+    Builtin(Builtin),
+    /// A name that only annotations use.
+    Annotation,
+}
+
+/// Python's own functions, on compile-time values (`abs` and `len` on arrays too).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Builtin {
+    /// `abs`.
+    Abs,
+    /// `bool`; as a dtype, NumPy's bool.
+    Bool,
+    /// `float`; as a dtype, f64.
+    Float,
+    /// `int`; as a dtype, i64.
+    Int,
+    /// `len`.
+    Len,
+    /// `list`.
+    List,
+    /// `max`.
+    Max,
+    /// `min`.
+    Min,
+    /// `pow`.
+    Pow,
+    /// `tuple`.
+    Tuple,
+    /// `math.sqrt`.
+    MathSqrt,
+    /// `math.exp`.
+    MathExp,
+    /// `math.log` of one argument.
+    MathLog,
+}
+
+impl Builtin {
+    const ALL: [(&'static str, Builtin); 13] = [
+        ("abs", Builtin::Abs),
+        ("bool", Builtin::Bool),
+        ("float", Builtin::Float),
+        ("int", Builtin::Int),
+        ("len", Builtin::Len),
+        ("list", Builtin::List),
+        ("max", Builtin::Max),
+        ("min", Builtin::Min),
+        ("pow", Builtin::Pow),
+        ("tuple", Builtin::Tuple),
+        ("math.sqrt", Builtin::MathSqrt),
+        ("math.exp", Builtin::MathExp),
+        ("math.log", Builtin::MathLog),
+    ];
+
+    pub(super) fn from_name(name: &str) -> Option<Builtin> {
+        Builtin::ALL.into_iter().find(|entry| entry.0 == name).map(|entry| entry.1)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        Builtin::ALL.into_iter().find(|entry| entry.1 == self).map_or("", |entry| entry.0)
+    }
+}
+
+impl Value {
+    pub(super) fn int(value: usize) -> Value {
+        Value::Number(Number::Int(i128::try_from(value).unwrap_or(i128::MAX)))
+    }
+
+    pub(super) fn float(value: f64) -> Value {
+        Value::Number(Number::Float(value))
+    }
+
+    /// What it is, for messages.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Value::Poison => "a value in error".to_owned(),
+            Value::None => "None".to_owned(),
+            Value::Ellipsis => "...".to_owned(),
+            Value::Number(number) => format!("the Python {} {number}", number.type_name()),
+            Value::Str(text) => format!("the string {text:?}"),
+            Value::DType(dtype) => format!("the dtype {dtype}"),
+            Value::Array(_) => "an array".to_owned(),
+            Value::Tuple(items) => format!("a tuple of {}", items.len()),
+            Value::List(items) => format!("a list of {}", items.len()),
+            Value::Module(name) => format!("the module {name}"),
+            Value::Function(function) | Value::Outer(function) | Value::Method(_, function) => {
+                format!("the function {}", function.name)
+            }
+            Value::Closure(_) => "a local function".to_owned(),
+            Value::Builtin(builtin) => format!("the builtin {}", builtin.name()),
+            Value::Annotation => "a name for annotations".to_owned(),
+        }
+    }
+
+    /// Calls `visit` with every array inside.
+    pub(super) fn arrays(&self, visit: &mut impl FnMut(&Array)) {
+        match self {
+            Value::Array(array) | Value::Method(array, _) => visit(array),
+            Value::Tuple(items) | Value::List(items) => items.iter().for_each(|item| item.arrays(visit)),
+            Value::Poison
+            | Value::None
+            | Value::Ellipsis
+            | Value::Number(_)
+            | Value::Str(_)
+            | Value::DType(_)
+            | Value::Module(_)
+            | Value::Function(_)
+            | Value::Outer(_)
+            | Value::Closure(_)
+            | Value::Builtin(_)
+            | Value::Annotation => {}
+        }
+    }
+
+    /// True if it is, or contains, a value in error.
+    pub(super) fn is_poisoned(&self) -> bool {
+        match self {
+            Value::Poison => true,
+            Value::Tuple(items) | Value::List(items) => items.iter().any(Value::is_poisoned),
+            Value::None
+            | Value::Ellipsis
+            | Value::Number(_)
+            | Value::Str(_)
+            | Value::DType(_)
+            | Value::Array(_)
+            | Value::Module(_)
+            | Value::Function(_)
+            | Value::Outer(_)
+            | Value::Method(..)
+            | Value::Closure(_)
+            | Value::Builtin(_)
+            | Value::Annotation => false,
+        }
+    }
+}
+
+/// A value and where it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Arg {
+    /// The value.
+    pub(super) value: Value,
+    /// Where it stands.
+    pub(super) span: Span,
+}

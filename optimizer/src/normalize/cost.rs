@@ -1,0 +1,176 @@
+//! What forms and terms cost: the guide of extraction. Measured time decides later.
+
+use super::term::Term;
+use crate::dtype::DType;
+use crate::normal_form::{Access, NormalForm, Piece, ScalarOp, Source};
+use crate::scalar::{BinaryOp, UnaryOp};
+use std::collections::BTreeMap;
+
+/// Ranks normal forms before anything is measured. A learned cost takes the place of
+/// [`Roofline`] without a change elsewhere.
+pub trait ExtractionCost {
+    /// The cost of a form; lower is better; finite.
+    fn cost(&self, form: &NormalForm) -> f64;
+}
+
+/// Weighted operations plus weighted memory traffic, every definition computed once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Roofline {
+    /// The cost of one byte moved, in additions. Small: most of it is served by caches.
+    pub byte: f64,
+}
+
+impl Default for Roofline {
+    fn default() -> Roofline {
+        Roofline { byte: 0.5 }
+    }
+}
+
+impl ExtractionCost for Roofline {
+    fn cost(&self, form: &NormalForm) -> f64 {
+        let mut operations = 0.0;
+        for piece in form.defs.iter().flat_map(|def| &def.pieces) {
+            let fold = if piece.fold.is_some() { 1.0 } else { 0.0 };
+            let weights: f64 = piece.value.nodes.iter().map(|node| scalar_weight(&node.op, node.dtype)).sum();
+            operations += volume(piece) * (weights + fold);
+        }
+        operations + self.byte * bytes_moved(form) as f64
+    }
+}
+
+/// Scalar operations of a form, each definition computed once at every point: one for each
+/// operator, comparison, conversion and fold step.
+pub fn flops(form: &NormalForm) -> u64 {
+    let mut total = 0.0;
+    for piece in form.defs.iter().flat_map(|def| &def.pieces) {
+        let operations = piece.value.nodes.iter().filter(|node| match node.op {
+            ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => true,
+            ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => false,
+        });
+        let each = operations.count() + usize::from(piece.fold.is_some());
+        total += volume(piece) * each as f64;
+    }
+    total as u64
+}
+
+/// Bytes that a form moves if every definition is stored and each reads each of its sources once.
+pub fn bytes_moved(form: &NormalForm) -> u64 {
+    let mut total = 0.0;
+    for def in &form.defs {
+        total += (def.size() * def.dtype.bytes()) as f64;
+        for piece in &def.pieces {
+            let mut read: BTreeMap<Source, f64> = BTreeMap::new();
+            for node in &piece.value.nodes {
+                if let ScalarOp::Load(source, access) = &node.op {
+                    let bytes = node.dtype.bytes() as f64;
+                    let size = match source {
+                        Source::Param(param) => {
+                            form.params.get(*param).map_or(0.0, |p| p.shape.iter().product::<usize>() as f64)
+                        }
+                        Source::Def(id) => form.defs.get(*id).map_or(0.0, |d| d.size() as f64),
+                    };
+                    let points = reads(piece, access).min(size);
+                    *read.entry(*source).or_default() += points * bytes;
+                }
+            }
+            for (source, bytes) in read {
+                let size = match source {
+                    Source::Param(param) => form
+                        .params
+                        .get(param)
+                        .map_or(0.0, |p| (p.shape.iter().product::<usize>() * p.dtype.bytes()) as f64),
+                    Source::Def(id) => form.defs.get(id).map_or(0.0, |d| (d.size() * d.dtype.bytes()) as f64),
+                };
+                total += bytes.min(size);
+            }
+        }
+    }
+    total as u64
+}
+
+/// Number of different points that an access reads, at most.
+fn reads(piece: &Piece, access: &Access) -> f64 {
+    let rows: &[crate::affine::Affine] = match access {
+        Access::Axes(rows) => rows,
+        Access::Flat(row) => std::slice::from_ref(row),
+    };
+    piece
+        .domain
+        .iter()
+        .enumerate()
+        .filter(|(axis, _)| rows.iter().any(|row| row.coefficient(*axis) != 0))
+        .map(|(_, range)| range.as_constant().map_or(1.0, |(lo, hi)| (hi - lo).max(0) as f64))
+        .product()
+}
+
+/// Number of points of a piece, folds included; ranges that are not constant count as 1.
+fn volume(piece: &Piece) -> f64 {
+    piece.domain.iter().map(|range| range.as_constant().map_or(1.0, |(lo, hi)| (hi - lo).max(0) as f64)).product()
+}
+
+fn scalar_weight(op: &ScalarOp, dtype: DType) -> f64 {
+    match op {
+        ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => 0.0,
+        ScalarOp::Unary(op, _) => unary_weight(*op),
+        ScalarOp::Binary(op, ..) => binary_weight(*op, dtype),
+        ScalarOp::Where(..) | ScalarOp::Cast(_) => 1.0,
+    }
+}
+
+/// The cost of one element of an element-wise term, in additions.
+pub(super) fn weight_of(term: &Term, dtype: DType) -> f64 {
+    match term {
+        Term::Map1(op, _) => unary_weight(*op),
+        Term::Map2(op, ..) => binary_weight(*op, dtype),
+        Term::Select(..) | Term::Cast(_) => 1.0,
+        Term::Contract(spec, args) => (args.len().max(2) - 1) as f64 * binary_weight(spec.product, dtype),
+        Term::Input(_)
+        | Term::Const(_)
+        | Term::Iota(_)
+        | Term::Table(_)
+        | Term::View(..)
+        | Term::Cat { .. }
+        | Term::Reshape(_) => 0.0,
+    }
+}
+
+fn unary_weight(op: UnaryOp) -> f64 {
+    match op {
+        UnaryOp::Neg | UnaryOp::Not | UnaryOp::Abs | UnaryOp::Floor => 1.0,
+        UnaryOp::Sign => 2.0,
+        UnaryOp::Sqrt => 6.0,
+        UnaryOp::Exp => 12.0,
+        UnaryOp::Log | UnaryOp::Sin | UnaryOp::Cos => 16.0,
+        UnaryOp::Tanh | UnaryOp::Erf => 20.0,
+    }
+}
+
+fn binary_weight(op: BinaryOp, dtype: DType) -> f64 {
+    match op {
+        BinaryOp::Add
+        | BinaryOp::Sub
+        | BinaryOp::Mul
+        | BinaryOp::Minimum
+        | BinaryOp::Maximum
+        | BinaryOp::And
+        | BinaryOp::Or
+        | BinaryOp::Xor
+        | BinaryOp::Shl
+        | BinaryOp::Shr
+        | BinaryOp::Eq
+        | BinaryOp::Ne
+        | BinaryOp::Lt
+        | BinaryOp::Le
+        | BinaryOp::Gt
+        | BinaryOp::Ge => 1.0,
+        BinaryOp::Div => 4.0,
+        BinaryOp::FloorDiv | BinaryOp::Mod => {
+            if dtype.is_float() {
+                8.0
+            } else {
+                20.0
+            }
+        }
+        BinaryOp::Pow => 30.0,
+    }
+}

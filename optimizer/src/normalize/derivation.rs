@@ -1,0 +1,285 @@
+//! How a form is derived: the rules by name, and the replay that checks them.
+//!
+//! A derivation is the form's core term and a set of rules. To replay it, a fresh e-graph gets the
+//! source program, the term, the shape rules and the rules named, and no other; the derivation
+//! holds if these rules make the two equal, and if the term alone builds the form. A form whose
+//! derivation does not replay is not offered.
+//!
+//! The set is small: rules are left out, in groups and then one by one, as long as the rest still
+//! replays.
+
+use super::encode;
+use super::extract::Candidate;
+use super::form::{self, Choice};
+use super::run::{Limits, SOURCE_RULESETS, Session};
+use super::term::{Class, Snapshot, Term};
+use super::{Form, NormalizeConfig, NormalizeError, rule_numerics};
+use crate::expr::Program;
+use crate::normal_form::NormalForm;
+use crate::numerics::Numerics;
+use egglog::Value;
+use egglog::ast::Expr;
+use egglog::span;
+use moat_rules::RuleBase;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which rules make a form from its source, and what they make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Derivation {
+    /// SHA-256 of the source program, in hexadecimal.
+    pub source_hash: String,
+    /// The hash of the rule base.
+    pub rules_hash: String,
+    /// The numerics under which the rules were chosen.
+    pub numerics: Numerics,
+    /// The rules, in the order of their first use; no shape rules.
+    pub rules: Vec<String>,
+    /// The form's core term: egglog `let`s of `$f0`, `$f1`, …, one result after the other last.
+    pub term: String,
+    /// The names of the results' `let`s.
+    pub results: Vec<String>,
+}
+
+/// How many replays the search for a small set of rules may make for one form.
+const MAX_REPLAYS: usize = 40;
+/// A replay gets this share of the run's match limit.
+const REPLAY_SHARE: usize = 2;
+
+/// Checks that the rules of a form's derivation make its term from the program, and that the term
+/// is the form.
+///
+/// # Errors
+/// [`NormalizeError::DoesNotReplay`] says which part does not hold.
+pub fn replay(
+    program: &Program,
+    rules: &RuleBase,
+    form: &Form,
+    config: &NormalizeConfig<'_>,
+) -> Result<(), NormalizeError> {
+    let derivation = &form.derivation;
+    let fails = |problem: &str| NormalizeError::DoesNotReplay { problem: problem.to_owned() };
+    if derivation.source_hash != source_hash(program)? {
+        return Err(fails("it is of another program"));
+    }
+    if derivation.rules_hash != rules.hash() {
+        return Err(fails("it is of another rule base"));
+    }
+    if let Some(unknown) = derivation.rules.iter().find(|name| rules.rule(name).is_none()) {
+        return Err(fails(&format!("there is no rule `{unknown}`")));
+    }
+    let base = &Session::load(rules, rule_numerics(derivation.numerics))?;
+    if rebuild(program, base, derivation)? != form.normal_form {
+        return Err(fails("its term is not the form"));
+    }
+    let names: BTreeSet<&str> = derivation.rules.iter().map(String::as_str).collect();
+    if derives(program, base, derivation, &names, config)? {
+        Ok(())
+    } else {
+        Err(fails("its rules do not make the term"))
+    }
+}
+
+/// The derivation of a candidate, from the rules that fired; `None` if it does not replay.
+pub(super) fn derive(
+    program: &Program,
+    rules: &RuleBase,
+    base: &Session,
+    session: &Session,
+    snapshot: &Snapshot,
+    roots: &[Class],
+    candidate: &Candidate,
+    config: &NormalizeConfig<'_>,
+) -> Result<Option<Derivation>, NormalizeError> {
+    let mut fired: Vec<(&String, &usize)> =
+        session.fired.iter().filter(|(name, _)| rules.rule(name).is_some() && !is_shape(name)).collect();
+    fired.sort_by_key(|(name, first)| (**first, (*name).clone()));
+    let (term, results) = write_term(snapshot, roots, &candidate.choice)?;
+    let mut derivation = Derivation {
+        source_hash: source_hash(program)?,
+        rules_hash: rules.hash().to_owned(),
+        numerics: config.numerics,
+        rules: fired.into_iter().map(|(name, _)| name.clone()).collect(),
+        term,
+        results,
+    };
+    if rebuild(program, base, &derivation)? != candidate.form {
+        return Ok(None);
+    }
+    let mut kept: Vec<String> = derivation.rules.clone();
+    let mut replays = 0;
+    let mut holds = |kept: &[String]| {
+        replays += 1;
+        let names: BTreeSet<&str> = kept.iter().map(String::as_str).collect();
+        derives(program, base, &derivation, &names, config)
+    };
+    if !holds(&kept)? {
+        return Ok(None);
+    }
+    // Whole rulesets first, then halves, then single rules.
+    let rulesets: BTreeSet<String> = kept.iter().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
+    let mut budget = MAX_REPLAYS;
+    for ruleset in rulesets {
+        let rest: Vec<String> =
+            kept.iter().filter(|name| name.split_once('/').is_none_or(|(r, _)| r != ruleset)).cloned().collect();
+        budget = budget.saturating_sub(1);
+        if rest.len() < kept.len() && holds(&rest)? {
+            kept = rest;
+        }
+    }
+    let mut chunk = kept.len().div_ceil(2);
+    while chunk > 0 && budget > 0 {
+        let mut at = 0;
+        let mut removed = false;
+        while at < kept.len() && budget > 0 {
+            let mut rest = kept.clone();
+            rest.drain(at..(at + chunk).min(kept.len()));
+            budget -= 1;
+            if holds(&rest)? {
+                kept = rest;
+                removed = true;
+            } else {
+                at += chunk;
+            }
+        }
+        if chunk == 1 && !removed {
+            break;
+        }
+        chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
+    }
+    derivation.rules = kept;
+    Ok(Some(derivation))
+}
+
+fn is_shape(name: &str) -> bool {
+    name.starts_with("shape/")
+}
+
+fn source_hash(program: &Program) -> Result<String, NormalizeError> {
+    let mut hash = Sha256::new();
+    hash.update(encode::encode(program)?);
+    for (id, node) in program.nodes.iter().enumerate() {
+        if let crate::expr::Op::Array(values) = &node.op {
+            hash.update(format!("{id}:{values:?}"));
+        }
+    }
+    hash.update(format!("{:?}", program.roots));
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether the rules named, with the shape rules, make the term equal to the program's results.
+fn derives(
+    program: &Program,
+    base: &Session,
+    derivation: &Derivation,
+    names: &BTreeSet<&str>,
+    config: &NormalizeConfig<'_>,
+) -> Result<bool, NormalizeError> {
+    let mut session = base.select("derivation", |rule| is_shape(rule) || names.contains(rule))?;
+    run(&mut session, "program", &encode::encode(program)?)?;
+    run(&mut session, "derivation", &derivation.term)?;
+    let pairs: Vec<(String, String)> =
+        program.roots.iter().map(|&root| encode::name(root)).zip(derivation.results.iter().cloned()).collect();
+    let mut rulesets: Vec<String> = SOURCE_RULESETS.map(str::to_owned).to_vec();
+    rulesets.extend(session.algebra());
+    let limits =
+        Limits { matches: config.match_limit / REPLAY_SHARE, tuples: config.tuple_limit, deadline: config.deadline };
+    session.saturate_until(&rulesets, &limits, |session| {
+        for (source, result) in &pairs {
+            if value(session, source)? != value(session, result)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+}
+
+/// The form that the term alone builds.
+fn rebuild(program: &Program, base: &Session, derivation: &Derivation) -> Result<NormalForm, NormalizeError> {
+    let mut session = base.select("term", is_shape)?;
+    run(&mut session, "derivation", &derivation.term)?;
+    let limits = Limits { matches: usize::MAX, tuples: usize::MAX, deadline: None };
+    session.saturate(&SOURCE_RULESETS.map(str::to_owned), &limits)?;
+    let values = derivation.results.iter().map(|name| value(&mut session, name)).collect::<Result<Vec<_>, _>>()?;
+    let snapshot = Snapshot::read(&session.egraph)?;
+    let roots: Vec<Class> = values.into_iter().filter_map(|value| snapshot.class(value)).collect();
+    if roots.len() != derivation.results.len() {
+        return Err(NormalizeError::DoesNotReplay { problem: "its term has no class".to_owned() });
+    }
+    let choice: Choice = snapshot
+        .classes
+        .iter()
+        .enumerate()
+        .filter_map(|(class, data)| data.terms.first().map(|term| (class, term.clone())))
+        .collect();
+    form::build(program, &snapshot, &choice, &roots)
+}
+
+fn run(session: &mut Session, name: &str, text: &str) -> Result<(), NormalizeError> {
+    session
+        .egraph
+        .parse_and_run_program(Some(name.to_owned()), text)
+        .map(|_| ())
+        .map_err(|e| NormalizeError::Rules { file: name.to_owned(), message: e.to_string() })
+}
+
+fn value(session: &mut Session, name: &str) -> Result<Value, NormalizeError> {
+    session
+        .egraph
+        .eval_expr(&Expr::Var(span!(), name.to_owned()))
+        .map(|(_, value)| value)
+        .map_err(|e| NormalizeError::Rules { file: "derivation".to_owned(), message: e.to_string() })
+}
+
+/// The chosen terms as `let`s, arguments first, and the names of the roots.
+fn write_term(snapshot: &Snapshot, roots: &[Class], choice: &Choice) -> Result<(String, Vec<String>), NormalizeError> {
+    let mut text = String::new();
+    let mut names: BTreeMap<Class, String> = BTreeMap::new();
+    let mut stack: Vec<Class> = roots.iter().rev().copied().collect();
+    while let Some(&class) = stack.last() {
+        if names.contains_key(&class) {
+            stack.pop();
+            continue;
+        }
+        let missing = || NormalizeError::Unbuildable { class };
+        let term = choice.get(&class).ok_or_else(missing)?;
+        let open: Vec<Class> = term.args().into_iter().filter(|arg| !names.contains_key(arg)).collect();
+        if !open.is_empty() {
+            stack.extend(open.into_iter().rev());
+            continue;
+        }
+        stack.pop();
+        let data = &snapshot.classes[class];
+        let shape = encode::dims(data.shape.as_ref().ok_or_else(missing)?);
+        let dtype = data.dtype.ok_or_else(missing)?;
+        let arg = |class: &Class| names[class].as_str();
+        let args = |classes: &[Class]| classes.iter().map(arg).collect::<Vec<_>>().join(" ");
+        let expression = match term {
+            Term::Input(param) => format!("(Input {param} {shape} \"{dtype}\")"),
+            Term::Const((dtype, value)) => format!("(Const {})", encode::lit(*dtype, *value)),
+            Term::Iota(n) => format!("(Iota {n})"),
+            Term::Table(node) => format!("(Table {node} {shape} \"{dtype}\")"),
+            Term::Map1(op, a) => format!("(Map1 \"{}\" {})", op.name(), arg(a)),
+            Term::Map2(op, a, b) => format!("(Map2 \"{}\" {} {})", op.name(), arg(a), arg(b)),
+            Term::Select(c, a, b) => format!("(Select {} {} {})", arg(c), arg(a), arg(b)),
+            Term::Cast(a) => format!("(Cast \"{dtype}\" {})", arg(a)),
+            Term::View(map, a) => format!("(View (index-map \"{}\") {})", map.to_text(), arg(a)),
+            Term::Cat { axis, parts, args: all } => {
+                format!("(Cat {axis} {shape} {} (vec-of {}))", encode::dims(parts), args(all))
+            }
+            Term::Reshape(a) => format!("(Reshape {shape} {})", arg(a)),
+            Term::Contract(spec, all) => {
+                format!("(Contract (spec \"{}\") (vec-of {}))", spec.to_text(), args(all))
+            }
+        };
+        let name = format!("$f{}", names.len());
+        text.push_str(&format!("(let {name} {expression})\n"));
+        names.insert(class, name);
+    }
+    let results = roots
+        .iter()
+        .map(|root| names.get(root).cloned().ok_or(NormalizeError::Unbuildable { class: *root }))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok((text, results))
+}

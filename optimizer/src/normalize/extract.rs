@@ -1,0 +1,185 @@
+//! Choosing core terms: a guided tree cost first, then a search over single changes judged by the
+//! cost of the forms they build.
+
+use super::NormalizeError;
+use super::cost::{ExtractionCost, weight_of};
+use super::form::{self, Choice};
+use super::term::{Class, Snapshot, Term};
+use crate::expr::Program;
+use crate::normal_form::NormalForm;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A form with the terms it was built from.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) form: NormalForm,
+    pub(super) choice: Choice,
+    pub(super) cost: f64,
+}
+
+/// How many forms one extraction may build.
+const MAX_BUILDS: usize = 160;
+
+/// The best forms, best first, all different; at most `count`.
+///
+/// # Errors
+/// If the roots have no form.
+pub(super) fn extract(
+    program: &Program,
+    snapshot: &Snapshot,
+    roots: &[Class],
+    count: usize,
+    cost: &dyn ExtractionCost,
+) -> Result<Vec<Candidate>, NormalizeError> {
+    let mut search = Search { program, snapshot, roots, cost, found: Vec::new(), seen: BTreeSet::new(), builds: 0 };
+    let users = users(snapshot);
+    search.consider(&users, &BTreeMap::new())?;
+    let mut fixed: BTreeMap<Class, usize> = BTreeMap::new();
+    // Hill climbing: from the best form so far, try every other term of every class it uses.
+    loop {
+        let Some(best) = search.found.first().cloned() else { break };
+        let mut better = None;
+        for (&class, term) in &best.choice {
+            let terms = &snapshot.classes[class].terms;
+            if terms.len() < 2 {
+                continue;
+            }
+            for (at, other) in terms.iter().enumerate() {
+                if other == term || search.builds >= MAX_BUILDS {
+                    continue;
+                }
+                let mut trial = fixed.clone();
+                trial.insert(class, at);
+                search.consider(&users, &trial)?;
+                if search.found[0].cost < best.cost && search.found[0].choice.get(&class) == Some(other) {
+                    better = Some(trial);
+                }
+            }
+            if better.is_some() {
+                break;
+            }
+        }
+        match better {
+            Some(trial) if search.builds < MAX_BUILDS => fixed = trial,
+            _ => break,
+        }
+    }
+    if search.found.is_empty() {
+        return Err(NormalizeError::Unbuildable { class: roots.first().copied().unwrap_or(0) });
+    }
+    search.found.truncate(count);
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    program: &'a Program,
+    snapshot: &'a Snapshot,
+    roots: &'a [Class],
+    cost: &'a dyn ExtractionCost,
+    found: Vec<Candidate>,
+    seen: BTreeSet<Vec<(Class, Term)>>,
+    builds: usize,
+}
+
+impl Search<'_> {
+    /// Builds the cheapest choice with the terms in `fixed`, if it is new.
+    fn consider(&mut self, users: &[Vec<Class>], fixed: &BTreeMap<Class, usize>) -> Result<(), NormalizeError> {
+        let Some(choice) = choose(self.snapshot, users, self.roots, fixed) else { return Ok(()) };
+        if !self.seen.insert(choice.iter().map(|(class, term)| (*class, term.clone())).collect()) {
+            return Ok(());
+        }
+        self.builds += 1;
+        let built = form::build(self.program, self.snapshot, &choice, self.roots);
+        let form = match built {
+            Ok(form) => form,
+            Err(error) if self.found.is_empty() => return Err(error),
+            Err(_) => return Ok(()),
+        };
+        if self.found.iter().any(|candidate| candidate.form == form) {
+            return Ok(());
+        }
+        let cost = self.cost.cost(&form);
+        let at = self.found.partition_point(|candidate| candidate.cost <= cost);
+        self.found.insert(at, Candidate { form, choice, cost });
+        Ok(())
+    }
+}
+
+/// For each class, the classes with a term that reads it.
+fn users(snapshot: &Snapshot) -> Vec<Vec<Class>> {
+    let mut users = vec![Vec::new(); snapshot.classes.len()];
+    for (class, data) in snapshot.classes.iter().enumerate() {
+        for arg in data.terms.iter().flat_map(Term::args) {
+            if users[arg].last() != Some(&class) {
+                users[arg].push(class);
+            }
+        }
+    }
+    users
+}
+
+/// The cheapest term of every class by the sum over its tree, those in `fixed` given; the part
+/// that the roots need. Costs are positive, so that no choice has a cycle.
+fn choose(
+    snapshot: &Snapshot,
+    users: &[Vec<Class>],
+    roots: &[Class],
+    fixed: &BTreeMap<Class, usize>,
+) -> Option<Choice> {
+    let count = snapshot.classes.len();
+    let mut costs = vec![f64::INFINITY; count];
+    let mut best: Vec<Option<usize>> = vec![None; count];
+    let mut open: BTreeSet<Class> = (0..count).collect();
+    while let Some(class) = open.pop_first() {
+        let data = &snapshot.classes[class];
+        for (at, term) in data.terms.iter().enumerate() {
+            if fixed.get(&class).is_some_and(|&only| only != at) {
+                continue;
+            }
+            let cost = tree_cost(snapshot, &costs, class, term);
+            if cost < costs[class] * (1.0 - 1e-12) {
+                costs[class] = cost;
+                best[class] = Some(at);
+                open.extend(&users[class]);
+            }
+        }
+    }
+    let mut choice = Choice::new();
+    let mut stack: Vec<Class> = roots.to_vec();
+    while let Some(class) = stack.pop() {
+        if choice.contains_key(&class) {
+            continue;
+        }
+        let term = snapshot.classes[class].terms[best[class]?].clone();
+        stack.extend(term.args());
+        choice.insert(class, term);
+    }
+    Some(choice)
+}
+
+/// The cost of a term where its arguments have the costs so far.
+fn tree_cost(snapshot: &Snapshot, costs: &[f64], class: Class, term: &Term) -> f64 {
+    let data = &snapshot.classes[class];
+    let (Some(shape), Some(dtype)) = (&data.shape, data.dtype) else { return f64::INFINITY };
+    let size = shape.iter().product::<usize>() as f64;
+    let below: f64 = term.args().iter().map(|&arg| costs[arg]).sum();
+    let own = match term {
+        Term::Input(_) | Term::Const(_) | Term::Iota(_) => 1e-3,
+        Term::Table(_) => size,
+        Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) => size * weight_of(term, dtype),
+        // A view of an element-wise array that reads little of it computes little of it; one that
+        // reads most of it may share it.
+        Term::View(_, arg) => {
+            let viewed = snapshot.classes[*arg].shape.as_ref().map_or(0.0, |s| s.iter().product::<usize>() as f64);
+            let ratio = if viewed > 0.0 { size / viewed } else { 1.0 };
+            return if (0.5..1.0).contains(&ratio) { below * ratio * 0.999 + 1e-2 } else { below + 1e-2 };
+        }
+        Term::Cat { .. } | Term::Reshape(_) => 2.0 * size + 1e-3,
+        Term::Contract(spec, args) => {
+            let steps = if spec.points < spec.domain.len() { 1.0 } else { 0.0 };
+            let products = (args.len() - 1) as f64;
+            spec.volume() as f64 * (steps + products).max(1.0) + 2.0 * size
+        }
+    };
+    own + below + 1e-3
+}

@@ -1,0 +1,273 @@
+//! From an array program to ranked normal forms, through an e-graph.
+//!
+//! Input: a [`Program`] and a [`RuleBase`]. Output: [`Normalized`]: normal forms, each with the
+//! names of the rules that derive it. The first is the *source form*, made by definitions and
+//! ψ-reduction alone; the others are equal to it by the algebra that the numerics permit, best
+//! first by [`ExtractionCost`].
+//!
+//! Index variables are never terms: a view is an affine [`crate::index_map::IndexMap`]. This
+//! module reads no clock; the caller may pass a deadline, which bounds a run in time but makes its
+//! result depend on the machine.
+
+mod budget;
+pub mod contraction;
+pub mod cost;
+mod derivation;
+mod encode;
+mod extract;
+mod form;
+mod primitives;
+mod run;
+mod scalars;
+mod term;
+
+pub use cost::{ExtractionCost, Roofline, bytes_moved, flops};
+pub use derivation::{Derivation, replay};
+
+use crate::expr::Program;
+use crate::normal_form::NormalForm;
+use crate::numerics::Numerics;
+use egglog::ast::Expr;
+use egglog::span;
+use moat_rules::RuleBase;
+use run::{Limits, Session};
+use term::Snapshot;
+use thiserror::Error;
+
+/// Limits and choices of a normalisation.
+#[derive(Clone, Copy)]
+pub struct NormalizeConfig<'a> {
+    /// Which rules may be used.
+    pub numerics: Numerics,
+    /// The most forms to return, the source form included; at least 1.
+    pub max_forms: usize,
+    /// The most rule matches in each stage: the limit that is met first, and the same on every
+    /// machine.
+    pub match_limit: usize,
+    /// The most rows in the e-graph.
+    pub tuple_limit: usize,
+    /// Answers whether time is up; asked between rounds. `None` is without a limit in time.
+    pub deadline: Option<&'a dyn Fn() -> bool>,
+    /// How forms are ranked.
+    pub cost: &'a dyn ExtractionCost,
+}
+
+impl Default for NormalizeConfig<'_> {
+    fn default() -> Self {
+        NormalizeConfig {
+            numerics: Numerics::default(),
+            max_forms: 8,
+            match_limit: 200_000,
+            tuple_limit: 200_000,
+            deadline: None,
+            cost: &Roofline { byte: 0.5 },
+        }
+    }
+}
+
+/// The forms of a program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalized {
+    /// The source form, then the others, best first; all different.
+    pub forms: Vec<Form>,
+    /// What the run did.
+    pub stats: Stats,
+}
+
+/// A normal form and what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Form {
+    /// The form.
+    pub normal_form: NormalForm,
+    /// The rules that make it.
+    pub derivation: Derivation,
+    /// Its scalar operations, as [`flops`] counts them.
+    pub flops: u64,
+    /// The bytes it moves, as [`bytes_moved`] counts them.
+    pub bytes: u64,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Rounds of one ruleset.
+    pub iterations: usize,
+    /// Rule matches.
+    pub matches: usize,
+    /// Rows in the e-graph at the end.
+    pub tuples: usize,
+    /// The limit that ended the run, if it did not saturate.
+    pub stopped_by: Option<Limit>,
+}
+
+/// What ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Rule matches.
+    Matches,
+    /// Rows in the e-graph.
+    Tuples,
+    /// The deadline.
+    Time,
+}
+
+/// Why a program has no normal form.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NormalizeError {
+    /// The program breaks its own rules.
+    #[error("node {node} of the program has {problem}")]
+    Malformed {
+        /// The node.
+        node: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// egglog refuses a rule file.
+    #[error("{file}: {message}")]
+    Rules {
+        /// The file.
+        file: String,
+        /// egglog's message.
+        message: String,
+    },
+    /// A rule equated arrays of different shape or dtype.
+    #[error("a rule of `{ruleset}`, or one before it, equates arrays of different shape or dtype: {message}; rules that fired: {}", suspects.join(", "))]
+    Clash {
+        /// The ruleset that ran.
+        ruleset: String,
+        /// egglog's message.
+        message: String,
+        /// The rules that had fired by then.
+        suspects: Vec<String>,
+    },
+    /// No rule gives this node a core form.
+    #[error("node {node} of the program has no core form: its shapes do not fit its operator")]
+    NoForm {
+        /// The node.
+        node: usize,
+    },
+    /// The rules made a term that is no form. A bug of the rules.
+    #[error("the terms of class {class} make no normal form")]
+    Unbuildable {
+        /// The class.
+        class: usize,
+    },
+    /// A derivation does not make its form.
+    #[error("the derivation does not replay: {problem}")]
+    DoesNotReplay {
+        /// What does not hold.
+        problem: String,
+    },
+    /// The rules changed a shape or dtype of a result. A bug of the rules.
+    #[error("result {result} of the program is of shape {expected}, but its normal form is of shape {found}")]
+    WrongShape {
+        /// The result's number.
+        result: usize,
+        /// As the program says.
+        expected: String,
+        /// As the form says.
+        found: String,
+    },
+}
+
+/// The normal forms of `program`.
+///
+/// # Errors
+/// A malformed program, a rule file that egglog refuses, or rules that contradict each other.
+pub fn normalize(
+    program: &Program,
+    rules: &RuleBase,
+    config: &NormalizeConfig<'_>,
+) -> Result<Normalized, NormalizeError> {
+    let base = Session::load(rules, rule_numerics(config.numerics))?;
+    let mut session = base.clone();
+    let limits =
+        Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
+    session
+        .egraph
+        .parse_and_run_program(Some("program".to_owned()), &encode::encode(program)?)
+        .map_err(|e| NormalizeError::Rules { file: "program".to_owned(), message: e.to_string() })?;
+    let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
+    session.saturate(&rulesets, &limits)?;
+    let mut forms = Vec::new();
+    offer(program, rules, &base, &mut session, config, 1, &mut forms)?;
+    if forms.is_empty() {
+        return Err(NormalizeError::DoesNotReplay { problem: "the source form has none".to_owned() });
+    }
+    if config.max_forms > 1 {
+        rulesets.extend(session.algebra());
+        session.saturate(&rulesets, &limits)?;
+        offer(program, rules, &base, &mut session, config, config.max_forms, &mut forms)?;
+    }
+    Ok(Normalized { forms, stats: session.stats })
+}
+
+/// Adds the best forms of the e-graph to `forms` until there are `count`.
+fn offer(
+    program: &Program,
+    rules: &RuleBase,
+    base: &Session,
+    session: &mut Session,
+    config: &NormalizeConfig<'_>,
+    count: usize,
+    forms: &mut Vec<Form>,
+) -> Result<(), NormalizeError> {
+    let (snapshot, roots) = read(program, session)?;
+    for candidate in extract::extract(program, &snapshot, &roots, count, config.cost)? {
+        if forms.len() >= count || forms.iter().any(|known| known.normal_form == candidate.form) {
+            continue;
+        }
+        check_results(program, &candidate.form)?;
+        let derivation = derivation::derive(program, rules, base, session, &snapshot, &roots, &candidate, config)?;
+        if let Some(derivation) = derivation {
+            let (flops, bytes) = (flops(&candidate.form), bytes_moved(&candidate.form));
+            forms.push(Form { normal_form: candidate.form, derivation, flops, bytes });
+        }
+    }
+    Ok(())
+}
+
+fn rule_numerics(numerics: Numerics) -> moat_rules::Numerics {
+    match numerics {
+        Numerics::Exact => moat_rules::Numerics::Exact,
+        Numerics::Reassociate => moat_rules::Numerics::Reassociate,
+        Numerics::Algebraic => moat_rules::Numerics::Algebraic,
+    }
+}
+
+/// The core terms, and the classes of the program's roots.
+fn read(program: &Program, session: &mut Session) -> Result<(Snapshot, Vec<usize>), NormalizeError> {
+    let values = program
+        .roots
+        .iter()
+        .map(|&root| {
+            let name = Expr::Var(span!(), encode::name(root));
+            let value = session.egraph.eval_expr(&name);
+            value
+                .map(|(_, value)| value)
+                .map_err(|e| NormalizeError::Rules { file: "program".to_owned(), message: e.to_string() })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let snapshot = Snapshot::read(&session.egraph)?;
+    let classes = values
+        .into_iter()
+        .zip(&program.roots)
+        .map(|(value, &node)| snapshot.class(value).ok_or(NormalizeError::NoForm { node }))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok((snapshot, classes))
+}
+
+/// Checks that each result has the shape and dtype that the program gives it.
+fn check_results(program: &Program, form: &NormalForm) -> Result<(), NormalizeError> {
+    for (result, (&node, &def)) in program.roots.iter().zip(&form.outputs).enumerate() {
+        let (node, def) = (&program.nodes[node], &form.defs[def]);
+        if node.shape != def.shape || node.dtype != def.dtype {
+            return Err(NormalizeError::WrongShape {
+                result,
+                expected: format!("{}{:?}", node.dtype, node.shape),
+                found: format!("{}{:?}", def.dtype, def.shape),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Hash-consed scalar expressions while their accesses are still open.
+
+use crate::affine::Affine;
+use crate::dtype::{DType, Literal};
+use crate::normal_form::{Range, Scalar, ScalarNode, ScalarOp};
+use crate::notation::canonical;
+use crate::scalar::{BinaryOp, UnaryOp};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Open {
+    /// The n-th leaf of the piece.
+    Leaf(usize),
+    Closed(ScalarOp),
+}
+
+/// A scalar expression whose loads are numbers of leaves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ScalarBuilder {
+    nodes: Vec<(Open, DType)>,
+    value: usize,
+}
+
+impl ScalarBuilder {
+    fn add(&mut self, op: Open, dtype: DType) -> usize {
+        let node = (op, dtype);
+        self.nodes.iter().position(|other| *other == node).unwrap_or_else(|| {
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        })
+    }
+
+    pub(super) fn leaf(&mut self, leaf: usize, dtype: DType) -> usize {
+        self.add(Open::Leaf(leaf), dtype)
+    }
+
+    pub(super) fn constant(&mut self, value: Literal, dtype: DType) -> usize {
+        self.add(Open::Closed(ScalarOp::Const(value.at(dtype))), dtype)
+    }
+
+    pub(super) fn unary(&mut self, op: UnaryOp, x: usize, dtype: DType) -> usize {
+        self.add(Open::Closed(ScalarOp::Unary(op, x)), dtype)
+    }
+
+    pub(super) fn binary(&mut self, op: BinaryOp, x: usize, y: usize, dtype: DType) -> usize {
+        self.add(Open::Closed(ScalarOp::Binary(op, x, y)), dtype)
+    }
+
+    pub(super) fn select(&mut self, c: usize, x: usize, y: usize, dtype: DType) -> usize {
+        self.add(Open::Closed(ScalarOp::Where(c, x, y)), dtype)
+    }
+
+    pub(super) fn cast(&mut self, x: usize, dtype: DType) -> usize {
+        if self.nodes[x].1 == dtype {
+            return x;
+        }
+        self.add(Open::Closed(ScalarOp::Cast(x)), dtype)
+    }
+
+    /// Says which node is the value.
+    pub(super) fn finish(&mut self, value: usize) {
+        self.value = value;
+    }
+
+    /// The expression with its leaves filled in, index arithmetic folded into index forms, and
+    /// what is then unused left out.
+    pub(super) fn emit(&self, domain: &[Range], mut leaf: impl FnMut(usize) -> ScalarOp) -> Scalar {
+        let mut nodes: Vec<ScalarNode> = Vec::new();
+        let mut place = Vec::with_capacity(self.nodes.len());
+        for (open, dtype) in &self.nodes {
+            let op = match open {
+                Open::Leaf(n) => leaf(*n),
+                Open::Closed(op) => renumber(op, &place),
+            };
+            let node = ScalarNode { op: fold_index(op, *dtype, &nodes, domain), dtype: *dtype };
+            let at = nodes.iter().position(|other| *other == node).unwrap_or_else(|| {
+                nodes.push(node);
+                nodes.len() - 1
+            });
+            place.push(at);
+        }
+        nodes.truncate(place[self.value] + 1);
+        canonical(&Scalar { nodes })
+    }
+}
+
+fn renumber(op: &ScalarOp, place: &[usize]) -> ScalarOp {
+    match op {
+        ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => op.clone(),
+        ScalarOp::Unary(op, x) => ScalarOp::Unary(*op, place[*x]),
+        ScalarOp::Binary(op, x, y) => ScalarOp::Binary(*op, place[*x], place[*y]),
+        ScalarOp::Where(c, x, y) => ScalarOp::Where(place[*c], place[*x], place[*y]),
+        ScalarOp::Cast(x) => ScalarOp::Cast(place[*x]),
+    }
+}
+
+/// Sums, differences and multiples of index forms as one index form, where no intermediate value
+/// leaves the dtype's range.
+fn fold_index(op: ScalarOp, dtype: DType, nodes: &[ScalarNode], domain: &[Range]) -> ScalarOp {
+    let form = |x: usize| match &nodes[x].op {
+        ScalarOp::Index(form) => Some(form.clone()),
+        ScalarOp::Const(value) if dtype.is_int() => {
+            value.as_i64().filter(|n| n.unsigned_abs() <= 1 << 40).map(Affine::constant)
+        }
+        ScalarOp::Const(_)
+        | ScalarOp::Load(..)
+        | ScalarOp::Unary(..)
+        | ScalarOp::Binary(..)
+        | ScalarOp::Where(..)
+        | ScalarOp::Cast(_) => None,
+    };
+    let is_index = |x: usize| matches!(nodes[x].op, ScalarOp::Index(_));
+    if !dtype.is_int() {
+        return op;
+    }
+    let folded = match op {
+        ScalarOp::Binary(binary, x, y) if is_index(x) || is_index(y) => {
+            form(x).zip(form(y)).and_then(|(a, b)| match binary {
+                BinaryOp::Add => Some(a.plus(&b)),
+                BinaryOp::Sub => Some(a.minus(&b)),
+                BinaryOp::Mul if b.is_constant() => scaled(&a, b.constant, domain),
+                BinaryOp::Mul if a.is_constant() => scaled(&b, a.constant, domain),
+                BinaryOp::Mul
+                | BinaryOp::Div
+                | BinaryOp::FloorDiv
+                | BinaryOp::Mod
+                | BinaryOp::Pow
+                | BinaryOp::Minimum
+                | BinaryOp::Maximum
+                | BinaryOp::And
+                | BinaryOp::Or
+                | BinaryOp::Xor
+                | BinaryOp::Shl
+                | BinaryOp::Shr
+                | BinaryOp::Eq
+                | BinaryOp::Ne
+                | BinaryOp::Lt
+                | BinaryOp::Le
+                | BinaryOp::Gt
+                | BinaryOp::Ge => None,
+            })
+        }
+        ScalarOp::Cast(x) if is_index(x) => form(x),
+        ScalarOp::Binary(..)
+        | ScalarOp::Cast(_)
+        | ScalarOp::Load(..)
+        | ScalarOp::Const(_)
+        | ScalarOp::Index(_)
+        | ScalarOp::Unary(..)
+        | ScalarOp::Where(..) => None,
+    };
+    folded.filter(|form| fits(form, dtype, domain)).map_or(op, ScalarOp::Index)
+}
+
+fn scaled(form: &Affine, by: i64, domain: &[Range]) -> Option<Affine> {
+    const LIMIT: i64 = 1 << 30;
+    let (low, high) = bounds(form, domain)?;
+    let small = |n: i64| (-LIMIT..=LIMIT).contains(&n);
+    (small(by) && small(low) && small(high) && form.terms.iter().all(|(_, c)| small(*c))).then(|| form.times(by))
+}
+
+fn bounds(form: &Affine, domain: &[Range]) -> Option<(i64, i64)> {
+    let ranges = domain.iter().map(Range::as_constant).collect::<Option<Vec<_>>>()?;
+    Some(form.bounds(|v| (ranges[v].0, (ranges[v].1 - 1).max(ranges[v].0))))
+}
+
+fn fits(form: &Affine, dtype: DType, domain: &[Range]) -> bool {
+    let Some((low, high)) = bounds(form, domain) else { return false };
+    let (least, greatest) = match dtype {
+        DType::I8 => (i64::from(i8::MIN), i64::from(i8::MAX)),
+        DType::U8 => (0, i64::from(u8::MAX)),
+        DType::I16 => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        DType::I32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        DType::I64 => (-(1 << 61), 1 << 61),
+        DType::Bool | DType::F16 | DType::BF16 | DType::F32 | DType::F64 => return false,
+    };
+    low >= least && high <= greatest
+}

@@ -1,0 +1,101 @@
+//! MoA notation: a [`NormalForm`] as text, and back.
+//!
+//! ```text
+//! param A : f32⟨64 512⟩
+//! param B : f32⟨512 32⟩
+//! def out : f32⟨64 32⟩
+//!   ⟨i<64 j<32⟩ψout = + red ⟨k<512⟩ : (⟨i k⟩ψA × ⟨k j⟩ψB)
+//! result out
+//! ```
+//!
+//! ⟨i k⟩ψA is an element, `(rav A)[…]` one of the ravel, ι(…) an index as a number, `1.0:f32` a
+//! constant. A definition whose axes are refined digits of its shape's says `as ⟨digits⟩`; one
+//! with several pieces has a line for each. Binary operators are always bracketed.
+//!
+//! [`print()`] is total; [`parse`] accepts all that it prints, and gives an equal form.
+
+mod parse;
+mod print;
+
+pub use parse::{NotationError, parse};
+pub use print::print;
+
+use crate::normal_form::{Scalar, ScalarNode, ScalarOp};
+use crate::scalar::{BinaryOp, FoldOp};
+
+/// The sign of a binary operator.
+fn binary_sign(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Add => "+",
+        BinaryOp::Sub => "-",
+        BinaryOp::Mul => "×",
+        BinaryOp::Div => "÷",
+        BinaryOp::FloorDiv => "//",
+        BinaryOp::Mod => "%",
+        BinaryOp::Pow => "**",
+        BinaryOp::Minimum => "⌊",
+        BinaryOp::Maximum => "⌈",
+        BinaryOp::And => "∧",
+        BinaryOp::Or => "∨",
+        BinaryOp::Xor => "⊻",
+        BinaryOp::Shl => "<<",
+        BinaryOp::Shr => ">>",
+        BinaryOp::Eq => "=",
+        BinaryOp::Ne => "≠",
+        BinaryOp::Lt => "<",
+        BinaryOp::Le => "≤",
+        BinaryOp::Gt => ">",
+        BinaryOp::Ge => "≥",
+    }
+}
+
+/// The sign before `red`.
+fn fold_sign(op: FoldOp) -> &'static str {
+    match op {
+        FoldOp::Sum => "+",
+        FoldOp::Prod => "×",
+        FoldOp::Max => "⌈",
+        FoldOp::Min => "⌊",
+        FoldOp::All => "∧",
+        FoldOp::Any => "∨",
+    }
+}
+
+/// The expression with equal nodes joined and every operand right before its first user: the
+/// order in which [`parse`] makes the nodes.
+#[must_use]
+pub fn canonical(scalar: &Scalar) -> Scalar {
+    let mut kept: Vec<ScalarNode> = Vec::new();
+    let mut place: Vec<Option<usize>> = vec![None; scalar.nodes.len()];
+    let Some(last) = scalar.nodes.len().checked_sub(1) else { return scalar.clone() };
+    let mut stack = vec![last];
+    while let Some(&at) = stack.last() {
+        let node = &scalar.nodes[at];
+        match node.op.operands().into_iter().find(|&operand| place[operand].is_none()) {
+            Some(open) => stack.push(open),
+            None => {
+                stack.pop();
+                if place[at].is_none() {
+                    let moved = ScalarNode { op: renumber(&node.op, |x| place[x].unwrap_or(x)), dtype: node.dtype };
+                    let same = kept.iter().position(|other| *other == moved);
+                    place[at] = Some(same.unwrap_or_else(|| {
+                        kept.push(moved);
+                        kept.len() - 1
+                    }));
+                }
+            }
+        }
+    }
+    Scalar { nodes: kept }
+}
+
+/// The operation with its operands renumbered.
+fn renumber(op: &ScalarOp, at: impl Fn(usize) -> usize) -> ScalarOp {
+    match op {
+        ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => op.clone(),
+        ScalarOp::Unary(op, x) => ScalarOp::Unary(*op, at(*x)),
+        ScalarOp::Binary(op, x, y) => ScalarOp::Binary(*op, at(*x), at(*y)),
+        ScalarOp::Where(c, x, y) => ScalarOp::Where(at(*c), at(*x), at(*y)),
+        ScalarOp::Cast(x) => ScalarOp::Cast(at(*x)),
+    }
+}

@@ -1,0 +1,169 @@
+//! Printing.
+
+use super::{binary_sign, canonical, fold_sign};
+use crate::affine::Affine;
+use crate::dtype::{DType, Literal};
+use crate::expr::InputHint;
+use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source};
+
+/// The form in MoA notation.
+#[must_use]
+pub fn print(form: &NormalForm) -> String {
+    let mut text = String::new();
+    for param in &form.params {
+        let hint = match param.hint {
+            InputHint::Any => String::new(),
+            InputHint::Range(low, high) => format!(" in Range({low:?}, {high:?})"),
+            InputHint::Spd => " in SPD".to_owned(),
+            InputHint::Index(n) => format!(" in Index({n})"),
+        };
+        text.push_str(&format!("param {} : {}{}{hint}\n", param.name, param.dtype, numbers(&param.shape)));
+    }
+    for def in &form.defs {
+        let digits = if def.axes == def.shape { String::new() } else { format!(" as {}", numbers(&def.axes)) };
+        text.push_str(&format!("def {} : {}{}{digits}\n", def.name, def.dtype, numbers(&def.shape)));
+        for piece in &def.pieces {
+            text.push_str(&format!("  {}\n", print_piece(form, def, piece)));
+        }
+    }
+    let outputs: Vec<String> = form.outputs.iter().map(|&id| reference(form, Source::Def(id))).collect();
+    text.push_str(&format!("result {}\n", outputs.join(" ")));
+    text
+}
+
+fn numbers(list: &[usize]) -> String {
+    format!("⟨{}⟩", list.iter().map(usize::to_string).collect::<Vec<_>>().join(" "))
+}
+
+/// A source's name; where several have it, with its number.
+pub(super) fn reference(form: &NormalForm, source: Source) -> String {
+    let name = match source {
+        Source::Param(at) => form.params.get(at).map(|param| param.name.as_str()),
+        Source::Def(at) => form.defs.get(at).map(|def| def.name.as_str()),
+    };
+    let count = |name: &str| {
+        form.params.iter().filter(|param| param.name == name).count()
+            + form.defs.iter().filter(|def| def.name == name).count()
+    };
+    match (name, source) {
+        (Some(name), _) if count(name) == 1 => name.to_owned(),
+        (_, Source::Param(at)) => format!("#p{at}"),
+        (_, Source::Def(at)) => format!("#d{at}"),
+    }
+}
+
+/// The name of variable `at` of a piece with `points` point axes.
+fn variable(at: usize, points: usize) -> String {
+    const POINTS: [&str; 5] = ["i", "j", "l", "m", "n"];
+    const FOLDS: [&str; 5] = ["k", "p", "q", "r", "s"];
+    let (names, at, letter) = if at < points { (POINTS, at, "i") } else { (FOLDS, at - points, "k") };
+    names.get(at).map_or_else(|| format!("{letter}{at}"), |name| (*name).to_owned())
+}
+
+fn affine(form: &Affine, points: usize) -> String {
+    form.display(|v| variable(v, points)).replace(' ', "")
+}
+
+fn ranges(domain: &[Range], first: usize, points: usize) -> String {
+    let bound = |forms: &[Affine], function: &str| match forms {
+        [form] => affine(form, points),
+        _ => {
+            let forms: Vec<String> = forms.iter().map(|form| affine(form, points)).collect();
+            format!("{function}({})", forms.join(","))
+        }
+    };
+    let texts: Vec<String> = domain
+        .iter()
+        .enumerate()
+        .map(|(at, range)| {
+            let from = if range.lo == [Affine::constant(0)] {
+                String::new()
+            } else {
+                format!("{}≤", bound(&range.lo, "max"))
+            };
+            format!("{from}{}<{}", variable(first + at, points), bound(&range.hi, "min"))
+        })
+        .collect();
+    format!("⟨{}⟩", texts.join(" "))
+}
+
+fn print_piece(form: &NormalForm, def: &Def, piece: &Piece) -> String {
+    let points = def.axes.len().min(piece.domain.len());
+    let mut text = format!("{}ψ{} = ", ranges(&piece.domain[..points], 0, points), def.name);
+    if let Some(fold) = piece.fold {
+        text.push_str(&format!("{} red {} : ", fold_sign(fold), ranges(&piece.domain[points..], points, points)));
+    } else if piece.domain.len() > points {
+        text.push_str(&format!("over {} : ", ranges(&piece.domain[points..], points, points)));
+    }
+    text.push_str(&scalar(form, &piece.value, points));
+    text
+}
+
+fn scalar(form: &NormalForm, value: &Scalar, points: usize) -> String {
+    let derived = canonical(value) == *value && (0..value.nodes.len()).all(|at| dtype_is_derived(form, value, at));
+    let mut uses = vec![0usize; value.nodes.len()];
+    for operand in value.nodes.iter().flat_map(|node| node.op.operands()) {
+        uses[operand] += 1;
+    }
+    let mut text = String::new();
+    if !derived {
+        text.push_str("seq ");
+    }
+    let mut texts: Vec<String> = Vec::new();
+    let last = value.nodes.len().saturating_sub(1);
+    for (at, node) in value.nodes.iter().enumerate() {
+        let expression = operation(form, &node.op, node.dtype, &texts, points);
+        let named = at != last && (!derived || (uses[at] > 1 && !node.op.operands().is_empty()));
+        if named || (!derived && at == last) {
+            let dtype = if derived { String::new() } else { format!(" : {}", node.dtype) };
+            text.push_str(&format!("let t{at}{dtype} = {expression}; "));
+            texts.push(format!("t{at}"));
+        } else {
+            texts.push(expression);
+        }
+    }
+    text.push_str(texts.last().map_or("", String::as_str));
+    text
+}
+
+/// Whether the parser gives node `at` its dtype without being told.
+fn dtype_is_derived(form: &NormalForm, value: &Scalar, at: usize) -> bool {
+    let node = &value.nodes[at];
+    let of = |x: usize| value.nodes[x].dtype;
+    match &node.op {
+        ScalarOp::Load(Source::Param(param), _) => {
+            form.params.get(*param).is_some_and(|param| param.dtype == node.dtype)
+        }
+        ScalarOp::Load(Source::Def(def), _) => form.defs.get(*def).is_some_and(|def| def.dtype == node.dtype),
+        ScalarOp::Const(_) | ScalarOp::Index(_) | ScalarOp::Cast(_) => true,
+        ScalarOp::Unary(_, x) => of(*x) == node.dtype,
+        ScalarOp::Binary(op, x, _) => op.result(of(*x)) == node.dtype,
+        ScalarOp::Where(_, x, _) => of(*x) == node.dtype,
+    }
+}
+
+fn operation(form: &NormalForm, op: &ScalarOp, dtype: DType, texts: &[String], points: usize) -> String {
+    match op {
+        ScalarOp::Load(source, Access::Axes(rows)) => {
+            let rows: Vec<String> = rows.iter().map(|row| affine(row, points)).collect();
+            format!("⟨{}⟩ψ{}", rows.join(" "), reference(form, *source))
+        }
+        ScalarOp::Load(source, Access::Flat(row)) => {
+            format!("(rav {})[{}]", reference(form, *source), affine(row, points))
+        }
+        ScalarOp::Const(value) => format!("{}:{dtype}", literal(*value)),
+        ScalarOp::Index(row) if dtype == DType::I64 => format!("ι({})", affine(row, points)),
+        ScalarOp::Index(row) => format!("ι:{dtype}({})", affine(row, points)),
+        ScalarOp::Unary(op, x) => format!("{}({})", op.name(), texts[*x]),
+        ScalarOp::Binary(op, x, y) => format!("({} {} {})", texts[*x], binary_sign(*op), texts[*y]),
+        ScalarOp::Where(c, x, y) => format!("({} ? {} : {})", texts[*c], texts[*x], texts[*y]),
+        ScalarOp::Cast(x) => format!("{dtype}({})", texts[*x]),
+    }
+}
+
+fn literal(value: Literal) -> String {
+    match value {
+        Literal::Float(bits) if f64::from_bits(bits).is_nan() => format!("nan#{bits:x}"),
+        Literal::Float(_) | Literal::Int(_) | Literal::Bool(_) => value.to_string(),
+    }
+}

@@ -1,0 +1,228 @@
+//! What the frontend says about programs that are outside the language or wrong.
+
+use moat_optimizer::dtype::Literal;
+use moat_optimizer::frontend::{ParseOptions, parse};
+use std::collections::BTreeMap;
+
+const HEADER: &str = "from __future__ import annotations
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+def f(A: f32[3, 4], B: f32[4, 3], i: i32[4], b: bool[3, 4], v: f32[4], s: f32):
+";
+
+fn errors(source: &str, options: &ParseOptions) -> String {
+    match parse("case.py", source, options) {
+        Ok(_) => panic!("no error in\n{source}"),
+        Err(errors) => {
+            for error in &errors.errors {
+                assert!(error.span.start <= error.span.end && error.span.end <= source.len(), "{error:?}");
+            }
+            errors.to_string()
+        }
+    }
+}
+
+/// The errors of each body under [`HEADER`]; a body without `return` is an expression. The names of all the functions
+/// are cut from the help.
+fn check(bodies: &[&str]) -> String {
+    let mut text = String::new();
+    for body in bodies {
+        let lines = if body.contains("return") { (*body).to_owned() } else { format!("return {body}") };
+        let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
+        let found = errors(&format!("{HEADER}{indented}"), &ParseOptions::default());
+        let short: Vec<String> = found.lines().map(|line| line.chars().take(160).collect()).collect();
+        text += &format!("{body}\n{}\n\n", short.join("\n"));
+    }
+    text
+}
+
+/// The errors of whole files.
+fn check_files(sources: &[&str]) -> String {
+    sources.iter().map(|source| format!("{source}\n{}\n\n", errors(source, &ParseOptions::default()))).collect()
+}
+
+#[test]
+fn shapes_and_dtypes() {
+    let text = check(&[
+        "A + B",
+        "A @ A",
+        "s @ A",
+        "np.concatenate([A, B])",
+        "np.stack([A, B])",
+        "A.reshape(5, -1)",
+        "A.reshape(7)",
+        "A[3]",
+        "A[0, 0, 0]",
+        "A[::0]",
+        "A.sum(2)",
+        "A.sum((0, -2))",
+        "A[:0].max()",
+        "np.squeeze(A, 0)",
+        "np.full(3, A)",
+        "np.einsum('ij,jk->iz', A, B)",
+        "np.einsum('ij,ij', A, B)",
+        "np.tensordot(A, A, 1)",
+        "np.transpose(A, (0, 0))",
+        "np.array([[1, 2], [3]])",
+        "sliding_window_view(v, 5)",
+        "np.zeros(2**50)",
+        "np.zeros(-1)",
+        "np.zeros(2.0)",
+        "np.arange(0, 5, 0)",
+    ]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn promotion() {
+    let text = check(&[
+        "i + 2**40",
+        "np.int32(2**40)",
+        "i ** -1",
+        "b - b",
+        "-b",
+        "b // b",
+        "A & 1",
+        "A << 1",
+        "np.sqrt(b)",
+        "np.add(A, 1, dtype=np.int32)",
+        "A.astype(np.float16)",
+        "A.astype('complex64')",
+        "1 // 0 * A",
+    ]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn outside_the_language() {
+    insta::assert_snapshot!(check(&[
+        "np.linalg.norm(A)",
+        "A.cumsum()",
+        "np.argmax(A)",
+        "np.add.reduce(A)",
+        "A.tolist()",
+        "A[b]",
+        "A[[0, 1]]",
+        "A[i]",
+        "np.pad(A, 1, mode='edge')",
+        "np.reshape(A, (4, 3), order='F')",
+        "np.clip(A, 0, 1, out=A)",
+        "A.sum(axis=0, foo=1)",
+        "A.sum(0, None, None, True, 1, 2, 3)",
+        "np.where(b)",
+        "np.einsum(A, [0, 1])",
+        "np.stack([A[k] for k in (0, 1)])",
+        "A and v",
+        "1 < A < 2",
+        "A if A.sum() > 0 else v",
+        "{'a': A}",
+        "f'{A}'",
+        "1j * A",
+        "sum(A)",
+        "for k in range(3):\n    A = A + 1\nreturn A",
+        "while True:\n    pass\nreturn A",
+        "x = A + 1\nx[0] = 2\nreturn x",
+        "with A:\n    pass\nreturn A",
+        "def g(x):\n    return g(x)\nreturn g(A)",
+        "def g(x, *y):\n    return x\nreturn g(A)",
+        "def g(x):\n    return x\nreturn g(A, 1)",
+        "return [A, A]",
+        "x = A  # no return",
+        "return None",
+        "A + 1\nreturn A",
+    ]));
+}
+
+#[test]
+fn mutation() {
+    let text = check(&[
+        "A += 1\nreturn A",
+        "x = A\nx += 1\nreturn x",
+        "x = A.T[1:]\nx *= 2\nreturn x",
+        "x = A + 1\ny = x.T\ny += 1\nreturn x",
+        "x = [A + 1]\ny = x[0]\ny += 1\nreturn y",
+        "def g(x):\n    x += 1\n    return x\ny = A * 2\nreturn g(y) + y",
+        "x = np.array(3.0)\ny = x\nx += 1\nreturn y",
+        "x = s.reshape(1)\ny = x\nx += 1\nreturn y",
+        "x = i + 0\nx += 1.5\nreturn x",
+        "x = v + 1\nx += A\nreturn x",
+        "x = np.broadcast_to(v + 1, (3, 4))\nx += 1\nreturn x",
+    ]);
+    insta::assert_snapshot!(text);
+}
+
+/// A value in error silences what depends on it, and nothing else.
+#[test]
+fn independent_errors() {
+    let text = check(&[
+        "x = A + B\ny = x @ missing\nz = np.sort(v)\nw = z + x\nreturn w.foo, A[7], y",
+        "return np.foo(A + B, A[9]) + b.bar",
+        "if nothing:\n    x = A\nelse:\n    x = v\nreturn x + A + B",
+        "def g(x):\n    return x @ x\nreturn g(A) + g(A) + g(B)",
+    ]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn files() {
+    let text = check_files(&[
+        "def f(A: f32[3]:\n    return A\n\ndef g(:\n    pass\n",
+        "import torch\nfrom os import path\nimport numpy as np\ndef f(A: f32[3]):\n    return torch.relu(A) + path\n",
+        "def f(A: f32[3]):\n    return A\ndef g(A: f32[3]):\n    return A\n",
+        "def f(A, B: f32[3]):\n    return A\n",
+        "N = 3\n",
+        "def f(A: f32[N, 2 * M], x: float, y: f16[3], z: complex64, w: f32[2.5], u: f32[-1]):\n    return A + undefined\n",
+        "from typing import Annotated\ndef f(A: Annotated[f32[3], Range(5, 5)], B: Annotated[f32[3], SPD], C: Annotated[f32[3], Index(3)], D: Annotated[f32[3], Normal(0, 1)], E: Annotated[i32[3], Index(0)]):\n    return A\n",
+        "class C:\n    pass\nfor x in (1, 2):\n    y = x\ndef f(A: f32[3]):\n    return A + y\n",
+        "def f(A: f32[3], *rest):\n    return A\n",
+        "def f(A: f32[3], A: f32[3]):\n    return A\n",
+        "@decorated\ndef f(A: f32[3]):\n    return A\n",
+    ]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn options() {
+    let source = "N = 3\ndef f(A: f32[N]):\n    return A\ndef g(A: f32[N]):\n    return A\n";
+    let function = |name: &str| ParseOptions { function: Some(name.to_owned()), lets: BTreeMap::new() };
+    let lets = ParseOptions {
+        lets: BTreeMap::from([("M".to_owned(), Literal::Int(1)), ("N".to_owned(), Literal::float(2.5))]),
+        ..function("f")
+    };
+    let found = [function("h"), lets].map(|options| errors(source, &options));
+    let text = found.join("\n\n");
+    insta::assert_snapshot!(text);
+}
+
+/// Hostile input is an error, never an abort: the parser and the tree recurse.
+#[test]
+fn hostile_input() {
+    let nested = |open: &str, close: &str, times: usize| {
+        format!("def f(A: f32[3]):\n    return {}A{}\n", open.repeat(times), close.repeat(times))
+    };
+    let sources = [
+        nested("(", ")", 50_000),
+        nested("-", "", 50_000),
+        nested("not ", "", 50_000),
+        nested("A ** ", "", 50_000),
+        nested("lambda: ", "", 50_000),
+        nested("A if A else ", "", 50_000),
+        nested("", " + A", 50_000),
+        nested("", ".T", 50_000),
+        nested("", "[0]", 50_000),
+        nested("np.exp(", ")", 99),
+        (0..5_000).map(|depth| format!("{}if 1:\n", " ".repeat(depth))).collect(),
+        "def f(A: f32[3]):\n    return \0\u{feff}\u{1F600}'''".to_owned(),
+        String::new(),
+    ];
+    for source in sources {
+        errors(&source, &ParseOptions::default());
+    }
+    // Doubling by calls: bounded work.
+    let mut doubling = "def g0(x):\n    return x + 1\n".to_owned();
+    for level in 1..40 {
+        doubling += &format!("def g{level}(x):\n    return g{0}(x) + g{0}(x)\n", level - 1);
+    }
+    doubling += "def f(A: f32[3]):\n    return g39(A)\n";
+    errors(&doubling, &ParseOptions::default());
+}

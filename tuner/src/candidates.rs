@@ -1,0 +1,75 @@
+//! From a program to what is tried: its normal forms, their schedule spaces, and the search over them.
+
+use crate::search::{FormSpace, Searcher};
+use moat_optimizer::expr::Program;
+use moat_optimizer::lower::merge_axes;
+use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, normalize};
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::schedule::Schedule;
+use moat_optimizer::space::{ScheduleSpace, SpaceError};
+use moat_optimizer::target::Target;
+use moat_rules::RuleBase;
+use moat_rules::schedule_rules::ScheduleRules;
+
+/// The most normal forms of a program, the source form included.
+pub const MAX_FORMS: usize = 8;
+
+/// The normal forms of `program`, the source form first, with axes merged where the operational normal form allows:
+/// what schedules refer to.
+///
+/// # Errors
+/// If the program has no normal form.
+pub fn forms(
+    program: &Program,
+    rules: &RuleBase,
+    numerics: Numerics,
+    max_forms: usize,
+) -> Result<Vec<Form>, NormalizeError> {
+    let mut forms = normalize(program, rules, &NormalizeConfig { numerics, max_forms, ..Default::default() })?.forms;
+    for form in &mut forms {
+        form.normal_form = merge_axes(&form.normal_form);
+    }
+    Ok(forms)
+}
+
+/// The search over all forms; its first candidate is the default: the source form under the heuristic schedule.
+///
+/// # Errors
+/// If the schedule rules do not run.
+pub fn search(
+    forms: &[Form],
+    target: &Target,
+    numerics: Numerics,
+    threads: usize,
+    seed: u64,
+    trials: usize,
+) -> Result<Searcher, SpaceError> {
+    let spaces = forms.iter().enumerate().map(|(form, of)| {
+        let space = space(&of.normal_form, target, numerics, threads)?;
+        Ok(FormSpace { form, space })
+    });
+    Ok(Searcher::new(spaces.collect::<Result<_, SpaceError>>()?, seed, trials))
+}
+
+/// The heuristic schedule of one form.
+///
+/// # Errors
+/// If the schedule rules do not run.
+pub fn default_schedule(
+    form: &NormalForm,
+    target: &Target,
+    numerics: Numerics,
+    threads: usize,
+) -> Result<Schedule, SpaceError> {
+    Ok(space(form, target, numerics, threads)?.default())
+}
+
+fn space(
+    form: &NormalForm,
+    target: &Target,
+    numerics: Numerics,
+    threads: usize,
+) -> Result<ScheduleSpace, SpaceError> {
+    ScheduleSpace::new(form, target, &ScheduleRules::standard(), numerics, threads)
+}

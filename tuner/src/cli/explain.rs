@@ -1,0 +1,69 @@
+//! `moat explain`: every stage of a workload on its way to a kernel, in words and notation.
+
+use super::args::ExplainArgs;
+use super::text::schedule_in_words;
+use super::workload::{Loaded, load};
+use super::{CliError, Goal};
+use crate::candidates::{MAX_FORMS, default_schedule, forms};
+use crate::machine;
+use crate::tune::derivation;
+use moat_optimizer::apply::apply;
+use moat_optimizer::frontend::listing;
+use moat_optimizer::lower::lower;
+use moat_optimizer::notation;
+use moat_optimizer::normalize::Form;
+use moat_optimizer::work;
+use moat_rules::RuleBase;
+use std::io::Write;
+
+pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliError> {
+    let Loaded { workload, .. } = load(&args.workload)?;
+    let numerics = args.workload.numerics.numerics();
+    heading(out, "Program: every node with its shape")?;
+    write!(out, "{}", listing(&workload.program))?;
+
+    let rules = RuleBase::standard()?;
+    let forms = forms(&workload.program, &rules, numerics, MAX_FORMS)?;
+    let target = machine::detect();
+    for (rank, form) in forms.iter().enumerate() {
+        // The second is the best that the rules found.
+        if rank > 1 && !args.all {
+            writeln!(out, "\n{} more forms: --all shows them", forms.len() - rank)?;
+            break;
+        }
+        explain_form(rank, form, &forms[0], out)?;
+        let normal_form = &form.normal_form;
+        heading(out, "Loops before scheduling")?;
+        write!(out, "{}", work::display(&lower(normal_form)?))?;
+        let schedule = default_schedule(normal_form, &target, numerics, usize::from(args.threads))?;
+        heading(out, "Default schedule")?;
+        for line in schedule_in_words(normal_form, &schedule) {
+            writeln!(out, "{line}")?;
+        }
+        heading(out, "Loops under it")?;
+        write!(out, "{}", work::display(&apply(normal_form, &schedule)?))?;
+    }
+    Ok(Goal::Met)
+}
+
+fn explain_form(rank: usize, form: &Form, source: &Form, out: &mut impl Write) -> Result<(), CliError> {
+    match rank {
+        0 => heading(out, "Normal form 0: the source form")?,
+        _ => heading(out, &format!("Normal form {rank}: equal by the rules below"))?,
+    }
+    for rule in derivation(form) {
+        writeln!(out, "rule {rule}")?;
+    }
+    write!(out, "{}", notation::print(&form.normal_form))?;
+    write!(out, "{} scalar operations, {} bytes", form.flops, form.bytes)?;
+    if rank > 0 && form.flops > 0 {
+        write!(out, "; the source form has {:.3} times the operations", source.flops as f64 / form.flops as f64)?;
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
+fn heading(out: &mut impl Write, text: &str) -> Result<(), CliError> {
+    writeln!(out, "\n# {text}")?;
+    Ok(())
+}

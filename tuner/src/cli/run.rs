@@ -1,0 +1,161 @@
+//! `moat run`: a kernel, tuned or default, on given or random inputs.
+
+use super::args::RunArgs;
+use super::text::significant;
+use super::workload::{Loaded, load};
+use super::{CliError, Goal};
+use crate::candidates::{default_schedule, forms};
+use crate::machine;
+use crate::npz;
+use crate::tune::workload_hash;
+use crate::worker::guard::{Align, Guarded};
+use moat_codegen::{CompileOptions, CompiledNest, Workspace};
+use moat_optimizer::apply::apply;
+use moat_optimizer::expr::{Node, Program};
+use moat_optimizer::inputs;
+use moat_optimizer::interpret::interpret;
+use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::schedule::Schedule;
+use moat_optimizer::target::Target;
+use moat_optimizer::tensor::Tensor;
+use moat_rules::RuleBase;
+use serde::Deserialize;
+use std::io::Write;
+use std::path::Path;
+
+pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> Result<Goal, CliError> {
+    let Loaded { workload, stem } = load(&args.workload)?;
+    let program = &workload.program;
+    let numerics = args.workload.numerics.numerics();
+    let threads = usize::from(args.threads);
+    let inputs = match &args.inputs {
+        Some(path) => npz::read(path, &program.params)?,
+        None => program.params.iter().map(|param| inputs::random(param, args.seed)).collect::<Result<_, _>>()?,
+    };
+    let target = machine::detect();
+    let tuned = match &args.kernels {
+        Some(directory) => tuned(directory, &stem, program, numerics)?,
+        None => None,
+    };
+    let (form, schedule) = match tuned {
+        Some(kernel) => kernel,
+        None => default(program, numerics, &target, threads)?,
+    };
+    let nest = apply(&form, &schedule)?;
+    let options = CompileOptions { target, numerics, threads, function: program.name.clone() };
+    let kernel = CompiledNest::load(&nest, &options)?;
+    let results = call(&kernel, program, &inputs)?;
+    if let Some(path) = &args.output {
+        let named: Vec<(String, Tensor)> =
+            results.iter().enumerate().map(|(at, result)| (result_name(program, at), result.clone())).collect();
+        npz::write(path, &named)?;
+    }
+    for (at, result) in results.iter().enumerate() {
+        writeln!(out, "{}: {}{:?}", result_name(program, at), result.dtype, result.shape)?;
+    }
+    if args.check { check(program, &inputs, &results, numerics, out) } else { Ok(Goal::Met) }
+}
+
+/// The kernel's results on `inputs`.
+fn call(kernel: &CompiledNest, program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>, CliError> {
+    // Mappings are aligned to every element type, and a kernel that leaves one faults instead of corrupting.
+    let mut given = Vec::with_capacity(inputs.len());
+    for tensor in inputs {
+        let bytes = tensor.to_bytes();
+        let mut buffer = Guarded::new(bytes.len(), Align::Start)?;
+        buffer.bytes_mut().copy_from_slice(&bytes);
+        given.push(buffer);
+    }
+    let nodes: Vec<&Node> = program.roots.iter().map(|&root| &program.nodes[root]).collect();
+    let mut made = Vec::with_capacity(nodes.len());
+    for node in &nodes {
+        made.push(Guarded::new(node.size() * node.dtype.bytes(), Align::Start)?);
+    }
+    let inputs: Vec<&[u8]> = given.iter().map(Guarded::bytes).collect();
+    let mut outputs: Vec<&mut [u8]> = made.iter_mut().map(Guarded::bytes_mut).collect();
+    kernel.call_bytes(&inputs, &mut outputs, &mut Workspace::new())?;
+    Ok(nodes
+        .iter()
+        .zip(&made)
+        .filter_map(|(node, buffer)| npz::from_bytes(node.dtype, &node.shape, buffer.bytes()))
+        .collect())
+}
+
+fn default(
+    program: &Program,
+    numerics: Numerics,
+    target: &Target,
+    threads: usize,
+) -> Result<(NormalForm, Schedule), CliError> {
+    let rules = RuleBase::standard()?;
+    let form = forms(program, &rules, numerics, 1)?.swap_remove(0).normal_form;
+    let schedule = default_schedule(&form, target, numerics, threads)?;
+    Ok((form, schedule))
+}
+
+/// What is read of a tuned kernel's records.
+#[derive(Deserialize)]
+struct Records {
+    workload_hash: String,
+    numerics: Numerics,
+    normal_form: NormalForm,
+    schedule: Schedule,
+}
+
+/// The tuned form and schedule, if there are some for this very workload.
+fn tuned(
+    directory: &Path,
+    stem: &str,
+    program: &Program,
+    numerics: Numerics,
+) -> Result<Option<(NormalForm, Schedule)>, CliError> {
+    let path = directory.join(stem).join("kernel.json");
+    let note = |why: &str| {
+        let _ = writeln!(std::io::stderr(), "note: {}: {why}; running the default kernel", path.display());
+    };
+    let Ok(bytes) = std::fs::read(&path) else {
+        note("no such file");
+        return Ok(None);
+    };
+    let records: Records = serde_json::from_slice(&bytes)
+        .map_err(|error| CliError::Kernel { path: path.clone(), reason: error.to_string() })?;
+    if records.workload_hash != workload_hash(program) {
+        note("made for another program or other sizes");
+        return Ok(None);
+    }
+    if records.numerics > numerics {
+        note("made with looser numerics");
+        return Ok(None);
+    }
+    Ok(Some((records.normal_form, records.schedule)))
+}
+
+fn result_name(program: &Program, at: usize) -> String {
+    if program.returns_tuple { format!("result{at}") } else { "result".to_owned() }
+}
+
+fn check(
+    program: &Program,
+    inputs: &[Tensor],
+    results: &[Tensor],
+    numerics: Numerics,
+    out: &mut impl Write,
+) -> Result<Goal, CliError> {
+    let mut goal = Goal::Met;
+    for (at, (reference, result)) in interpret(program, inputs, numerics)?.iter().zip(results).enumerate() {
+        match reference.check(result) {
+            Ok(fraction) => writeln!(
+                out,
+                "{}: right, the largest error is {} of its bound",
+                result_name(program, at),
+                significant(fraction)
+            )?,
+            Err(mismatch) => {
+                goal = Goal::NotMet;
+                writeln!(out, "{}: wrong: {mismatch}", result_name(program, at))?;
+            }
+        }
+    }
+    Ok(goal)
+}

@@ -1,0 +1,182 @@
+//! `moat tune`: arguments to a run, a run to a summary.
+
+use super::args::TuneArgs;
+use super::progress::Stderr;
+use super::text::{percent, schedule_in_words, seconds, significant, time};
+use super::workload::{Loaded, load};
+use super::{CliError, Goal, db};
+use crate::cost_db::CostDb;
+use crate::machine;
+use crate::npz;
+use crate::outcome::Outcome;
+use crate::tune::{Figure, Interrupts, Summary, TuneConfig, TuneError, tune};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliError> {
+    let Loaded { workload, stem } = load(&args.workload)?;
+    let inputs = match &args.inputs {
+        Some(path) => Some(npz::read(path, &workload.program.params)?),
+        None => None,
+    };
+    let directory = db::directory(&args.db)?;
+    let db = CostDb::open(&directory)?;
+    let config = TuneConfig {
+        stem,
+        trials: usize::try_from(args.trials).unwrap_or(usize::MAX),
+        time: args.time,
+        threads: usize::from(args.threads),
+        numerics: args.workload.numerics.numerics(),
+        lets: args.workload.lets.iter().cloned().collect(),
+        inputs,
+        seed: args.seed,
+        out: args.out.clone(),
+        worker: worker_command()?,
+        target: machine::describe(&directory, false)?,
+    };
+    let interrupts = watch_signals();
+    let mut progress = Stderr::new();
+    match tune(&workload, &config, &db, &mut progress, &interrupts) {
+        Ok(summary) => {
+            if args.json {
+                writeln!(out, "{}", to_json(&summary, &config, &workload.program.name))?;
+            } else {
+                write_summary(&summary, &config, &workload.program.name, out)?;
+            }
+            Ok(Goal::Met)
+        }
+        Err(error @ TuneError::NoKernel { .. }) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            Ok(Goal::NotMet)
+        }
+        Err(error) => Err(CliError::Tune(error)),
+    }
+}
+
+/// This program as a worker.
+pub(super) fn worker_command() -> Result<Vec<PathBuf>, CliError> {
+    let program = std::env::current_exe().map_err(|source| CliError::Program { source })?;
+    Ok(vec![program, "worker".into()])
+}
+
+/// The first Ctrl-C (or SIGTERM) ends early, the second at once. Where signals cannot be watched they end the process,
+/// and the next `moat` folds its journal.
+fn watch_signals() -> Arc<Interrupts> {
+    let interrupts = Arc::new(Interrupts::default());
+    if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
+        let seen = Arc::clone(&interrupts);
+        std::thread::spawn(move || {
+            for _ in signals.forever() {
+                if seen.stop.swap(true, Ordering::Relaxed) {
+                    seen.abandon.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+    interrupts
+}
+
+fn to_json(summary: &Summary, config: &TuneConfig, function: &str) -> serde_json::Value {
+    let outcomes: BTreeMap<&str, usize> = Outcome::ALL
+        .iter()
+        .map(|outcome| (outcome.name(), summary.outcomes.get(outcome).copied().unwrap_or(0)))
+        .collect();
+    let best = &summary.shipped;
+    json!({
+        "workload": config.stem,
+        "function": function,
+        "trials": summary.trials,
+        "failed": failed(summary),
+        "threads": config.threads,
+        "seconds": summary.seconds,
+        "default_ns": summary.default.as_ref().map(|figure| figure.median_ns),
+        "best_ns": best.median_ns,
+        "flops": summary.work.flops,
+        "bytes": summary.work.bytes,
+        "work_reduction": work_reduction(summary),
+        "peak_fraction": summary.roof.fraction(summary.work, best.median_ns),
+        "error_fraction": summary.error_fraction,
+        "numerics": config.numerics.name(),
+        "seed": config.seed,
+        "interrupted": summary.interrupted,
+        "run_id": summary.run_id,
+        "kernel_dir": summary.kernel_dir,
+        "outcomes": outcomes,
+    })
+}
+
+fn failed(summary: &Summary) -> usize {
+    summary.trials - summary.outcomes.get(&Outcome::Measured).copied().unwrap_or(0)
+}
+
+/// Scalar operations of the source form over those of the executed nest; 1 where neither has any.
+fn work_reduction(summary: &Summary) -> f64 {
+    if summary.source_work.flops == summary.work.flops {
+        return 1.0;
+    }
+    summary.source_work.flops as f64 / (summary.work.flops as f64).max(1.0)
+}
+
+fn write_summary(summary: &Summary, config: &TuneConfig, function: &str, out: &mut impl Write) -> Result<(), CliError> {
+    let failures: Vec<String> = summary
+        .outcomes
+        .iter()
+        .filter(|(outcome, _)| **outcome != Outcome::Measured)
+        .map(|(outcome, count)| format!("{count} {}", outcome.name().replace('_', " ")))
+        .collect();
+    let failures = if failures.is_empty() { String::new() } else { format!(" ({})", failures.join(", ")) };
+    let early = if summary.interrupted { ", ended early" } else { "" };
+    let plural = if config.threads == 1 { "" } else { "s" };
+    writeln!(out, "{}:{function}", config.stem)?;
+    writeln!(
+        out,
+        "  trials    {}{failures} in {}{early}; {} thread{plural}",
+        summary.trials,
+        seconds(summary.seconds),
+        config.threads
+    )?;
+    if let Some(default) = &summary.default {
+        writeln!(out, "  default   {}", figure(default))?;
+    }
+    let best = &summary.shipped;
+    let rate = summary.roof.rate(summary.work, best.median_ns);
+    let fraction = summary.roof.fraction(summary.work, best.median_ns);
+    let fraction =
+        fraction.map_or_else(String::new, |fraction| format!(", {} of this machine's peak", percent(fraction)));
+    writeln!(out, "  best      {}", figure(best))?;
+    writeln!(out, "            {} {}{fraction}", significant(rate.value), rate.unit)?;
+    match (&summary.default, summary.interval) {
+        (Some(default), Some((low, high))) => writeln!(
+            out,
+            "  speedup   {}× the default (interval {} to {})",
+            significant(default.median_ns / best.median_ns),
+            significant(1.0 / high),
+            significant(1.0 / low)
+        )?,
+        (Some(_), None) => writeln!(out, "  speedup   none beyond noise: the default ships")?,
+        (None, _) => writeln!(out, "  speedup   unknown: the default gave no right result")?,
+    }
+    let reduction = work_reduction(summary);
+    if (reduction - 1.0).abs() > 0.005 {
+        writeln!(out, "  work      {}× less than as written", significant(reduction))?;
+    }
+    writeln!(out, "  error     {} of its bound ({})", significant(summary.error_fraction), config.numerics)?;
+    let rules = crate::tune::derivation(&summary.form);
+    writeln!(out, "  rules     {}", if rules.is_empty() { "the source form".to_owned() } else { rules.join(" → ") })?;
+    for (at, line) in schedule_in_words(&summary.form.normal_form, &summary.schedule).iter().enumerate() {
+        writeln!(out, "  {:<9} {line}", if at == 0 { "schedule" } else { "" })?;
+    }
+    writeln!(out, "  kernel    {}", summary.kernel_dir.display())?;
+    Ok(())
+}
+
+fn figure(figure: &Figure) -> String {
+    let Figure { trial, median_ns, iqr_ns, samples } = figure;
+    format!("{} (median of {samples}, IQR {}; trial {trial})", time(*median_ns), time(*iqr_ns))
+}
