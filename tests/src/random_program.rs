@@ -448,7 +448,7 @@ impl Draft {
                 result
             }
             _ => {
-                let factors: Vec<usize> = (1..=size).filter(|factor| size % factor == 0).collect();
+                let factors: Vec<usize> = (1..=size).filter(|factor| size.is_multiple_of(*factor)).collect();
                 let rows = self.choose(&factors);
                 vec![rows, size / rows]
             }
