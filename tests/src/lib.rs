@@ -1,3 +1,5 @@
-//! What the tests share: sample programs and forms.
+//! What the tests share: sample programs and forms, random programs, and NumPy as a judge.
 
 pub mod forms;
+pub mod python;
+pub mod random_program;
