@@ -107,7 +107,8 @@ pub fn evaluate(nest: &LoopNest, inputs: &[Tensor]) -> Result<Vec<Tensor>, NestR
             if let Some(offset) = memory.elements.iter().position(Option::is_none) {
                 return Err(NestRunError::Unwritten { buffer: buffer.name.clone(), offset });
             }
-            let mut tensor = Tensor { dtype: buffer.dtype, shape: vec![buffer.len], data: Data::zeros(buffer.dtype, buffer.len) };
+            let mut tensor =
+                Tensor { dtype: buffer.dtype, shape: vec![buffer.len], data: Data::zeros(buffer.dtype, buffer.len) };
             for (at, element) in memory.elements.iter().enumerate() {
                 tensor.set(at, element.unwrap_or(Literal::Int(0)));
             }
@@ -291,8 +292,9 @@ impl Run<'_> {
             BufferRole::Private => {}
             BufferRole::Output(_) | BufferRole::Shared => {
                 if let Some(iteration) = self.iteration {
-                    let foreign =
-                        |touch: Option<(u64, i64)>| touch.is_some_and(|(region, by)| region == self.region && by != iteration);
+                    let foreign = |touch: Option<(u64, i64)>| {
+                        touch.is_some_and(|(region, by)| region == self.region && by != iteration)
+                    };
                     if foreign(memory.writer[at]) || foreign(memory.reader[at]) {
                         let (origin, buffer) = (tile.origin.clone(), declared.name.clone());
                         return Err(NestRunError::Race { origin, buffer, offset: at });

@@ -152,9 +152,7 @@ impl IndexMap {
             match outer.decompose(&inner.axes) {
                 Ok(values) => {
                     let rows = inner.rows.iter().map(|row| row.substitute(|v| values[v].clone())).collect();
-                    return Some(
-                        IndexMap { axes: outer.axes, source: inner.source.clone(), rows }.canonical(),
-                    );
+                    return Some(IndexMap { axes: outer.axes, source: inner.source.clone(), rows }.canonical());
                 }
                 Err(Some((digit, low))) => outer = outer.split_digit(digit, low),
                 Err(None) => return None,
@@ -202,9 +200,7 @@ impl IndexMap {
             .map(|row| {
                 row.substitute(|v| match v.cmp(&digit) {
                     std::cmp::Ordering::Less => Affine::variable(v),
-                    std::cmp::Ordering::Equal => {
-                        Affine::new(0, [(digit, to_i64(low)), (digit + 1, 1)])
-                    }
+                    std::cmp::Ordering::Equal => Affine::new(0, [(digit, to_i64(low)), (digit + 1, 1)]),
                     std::cmp::Ordering::Greater => Affine::variable(v + 1),
                 })
             })
@@ -264,9 +260,7 @@ impl IndexMap {
                 let joins = groups.last().is_some_and(|group: &Vec<usize>| {
                     let lower = group[0];
                     let extent: usize = group.iter().map(|&g| digits[g - first_old]).product();
-                    self.rows.iter().all(|row| {
-                        row.coefficient(old) == row.coefficient(lower) * to_i64(extent)
-                    })
+                    self.rows.iter().all(|row| row.coefficient(old) == row.coefficient(lower) * to_i64(extent))
                 });
                 match groups.last_mut() {
                     Some(group) if joins => group.push(old),
@@ -288,10 +282,7 @@ impl IndexMap {
             .rows
             .iter()
             .map(|row| {
-                let terms = row
-                    .terms
-                    .iter()
-                    .filter_map(|&(v, c)| place[v].map(|(new, weight)| (new, c * weight)));
+                let terms = row.terms.iter().filter_map(|&(v, c)| place[v].map(|(new, weight)| (new, c * weight)));
                 Affine::new(row.constant, terms)
             })
             .collect();
@@ -353,11 +344,8 @@ impl IndexMap {
             row
         };
         let outer = IndexMap::over(result, &[flat], vec![ravel(result)])?;
-        let inner = IndexMap::new(
-            vec![shape.to_vec()],
-            shape.to_vec(),
-            (0..shape.len()).map(Affine::variable).collect(),
-        )?;
+        let inner =
+            IndexMap::new(vec![shape.to_vec()], shape.to_vec(), (0..shape.len()).map(Affine::variable).collect())?;
         outer.compose(&inner)
     }
 
@@ -604,10 +592,8 @@ fn divide(form: &Affine, by: i64, digits: &[usize]) -> Result<(Affine, Affine), 
         form.constant.div_euclid(by),
         form.terms.iter().filter(|(_, c)| multiple(*c)).map(|&(v, c)| (v, c / by)),
     );
-    let remainder = Affine::new(
-        form.constant.rem_euclid(by),
-        form.terms.iter().filter(|(_, c)| !multiple(*c)).copied(),
-    );
+    let remainder =
+        Affine::new(form.constant.rem_euclid(by), form.terms.iter().filter(|(_, c)| !multiple(*c)).copied());
     let (low, high) = bounds(&remainder, digits);
     if low >= 0 && high < by {
         return Ok((quotient, remainder));

@@ -6,16 +6,20 @@
 
 pub mod affine;
 pub mod apply;
+pub mod dependence;
+pub mod draft;
 pub mod dtype;
 pub mod evaluate_form;
 pub mod evaluate_nest;
 pub mod expr;
 pub mod expr_verify;
+pub mod footprint;
 pub mod frontend;
 pub mod index_map;
 pub mod inline;
 pub mod inputs;
 pub mod interpret;
+pub mod legality;
 pub mod lower;
 pub mod nest;
 pub mod nest_verify;
@@ -29,6 +33,7 @@ pub mod region;
 pub mod scalar;
 pub mod scalar_eval;
 pub mod schedule;
+pub mod space;
 pub mod target;
 pub mod tensor;
 pub mod work;

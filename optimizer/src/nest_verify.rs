@@ -90,7 +90,12 @@ struct State<'a> {
 
 impl<'a> State<'a> {
     /// `scope`: the enclosing variables with their ranges and steps, outermost first.
-    fn nodes(&mut self, nodes: &'a [Node], scope: &mut Vec<(usize, &'a Range, usize)>, parallel: bool) -> Result<(), NestError> {
+    fn nodes(
+        &mut self,
+        nodes: &'a [Node],
+        scope: &mut Vec<(usize, &'a Range, usize)>,
+        parallel: bool,
+    ) -> Result<(), NestError> {
         for node in nodes {
             match node {
                 Node::Loop(inner) => {
@@ -193,7 +198,8 @@ impl<'a> State<'a> {
                     {
                         return wrong(format!("node {at} refers to a variable not around it"));
                     }
-                    verify_node(&node.op, node.dtype, &operands).or_else(|reason| wrong(format!("node {at}: {reason}")))?;
+                    verify_node(&node.op, node.dtype, &operands)
+                        .or_else(|reason| wrong(format!("node {at}: {reason}")))?;
                     dtypes.push(node.dtype);
                 }
             }

@@ -308,9 +308,8 @@ pub(crate) fn upper_bound(form: &Affine, scope: &[(usize, &Range)]) -> Option<i1
     } else {
         range.lo.clone()
     };
-    let replaced = |bound: &Affine| {
-        form.substitute(|v| if v == variable { bound.clone() } else { Affine::variable(v) })
-    };
+    let replaced =
+        |bound: &Affine| form.substitute(|v| if v == variable { bound.clone() } else { Affine::variable(v) });
     bounds.iter().map(|bound| upper_bound(&replaced(bound), &scope[..innermost])).min().flatten()
 }
 

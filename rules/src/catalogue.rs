@@ -290,11 +290,8 @@ fn is_relation(head: &str) -> bool {
 }
 
 fn rule(file: &str, command: &Command<'_>) -> Result<Rule, RuleError> {
-    let bad_name = |problem: &str| RuleError::BadName {
-        file: file.to_owned(),
-        line: command.line,
-        problem: problem.to_owned(),
-    };
+    let bad_name =
+        |problem: &str| RuleError::BadName { file: file.to_owned(), line: command.line, problem: problem.to_owned() };
     let (_, rest) = command.text.split_once(":name \"").ok_or_else(|| bad_name("no `:name`"))?;
     let (name, _) = rest.split_once('"').ok_or_else(|| bad_name("no `:name`"))?;
     if !name.contains('/') {
@@ -327,11 +324,8 @@ fn note(line: &str, field: &str) -> Option<String> {
 /// The bracketed expressions at the top of a file. Iterative, so that no input can overflow the
 /// stack.
 fn commands<'a>(file: &str, text: &'a str) -> Result<Vec<Command<'a>>, RuleError> {
-    let malformed = |line: usize, problem: &str| RuleError::Malformed {
-        file: file.to_owned(),
-        line,
-        problem: problem.to_owned(),
-    };
+    let malformed =
+        |line: usize, problem: &str| RuleError::Malformed { file: file.to_owned(), line, problem: problem.to_owned() };
     if text.len() > MAX_BYTES {
         return Err(malformed(1, "the file is larger than 1 MiB"));
     }

@@ -238,6 +238,9 @@ mod program {
         illegal(s, "at/flat", u) <-- enabled("at/flat"), at(s, _, _), flat_reads(u, s);
         illegal(s, "at/consumer", c) <-- enabled("at/consumer"), at(s, c, _), inline(c);
         illegal(s, "at/consumer", c) <-- enabled("at/consumer"), at(s, c, _), if c <= s;
+        relation stage(usize);
+        stage(s) <-- loop_count(s, _);
+        illegal(s, "at/consumer", c) <-- enabled("at/consumer"), at(s, c, _), !stage(c);
         illegal(s, "at/depth", d) <-- enabled("at/depth"), at(s, c, d), loop_count(c, n), if *d == 0 || d > n;
 
         // Who reads a stage when the inlined ones are substituted away.

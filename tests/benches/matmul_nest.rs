@@ -59,9 +59,8 @@ fn matmul(n: usize, m: usize, k: usize, dtype: DType, lanes: usize, b: Blocking)
     let [jr2, j2, p2, ir2, i2, p3] = ["jr_b", "j_b", "k_b", "ir_a", "i_a", "k_a"].map(|name| nest.var(name));
     let c = |value: usize| value as i64;
     let at = |terms: &[(usize, i64)]| Affine::new(0, terms.iter().copied());
-    let b_at = |jr: usize, p: usize, j: usize| {
-        at(&[(jr, c(kc) - 1), (jc, -c(kc)), (p, c(width)), (pc, -c(width)), (j, 1)])
-    };
+    let b_at =
+        |jr: usize, p: usize, j: usize| at(&[(jr, c(kc) - 1), (jc, -c(kc)), (p, c(width)), (pc, -c(width)), (j, 1)]);
     let a_at = |ir: usize, p: usize, i: usize| match b.packing {
         0 => at(&[(i, c(k)), (p, 1)]),
         1 => at(&[(i, c(kc)), (ic, -c(kc)), (p, 1), (pc, -1)]),

@@ -16,5 +16,6 @@ pub mod outcome;
 pub mod promotion;
 pub mod roof;
 pub mod row;
+pub mod search;
 pub mod tune;
 pub mod worker;

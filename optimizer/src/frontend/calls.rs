@@ -238,10 +238,12 @@ impl<'s> Evaluator<'s> {
             }
             (Builtin::MathSqrt | Builtin::MathExp | Builtin::MathLog, [arg]) => {
                 let x = self.python_number(arg, name)?.as_f64();
-                let value = match builtin {
-                    Builtin::MathSqrt => x.sqrt(),
-                    Builtin::MathExp => x.exp(),
-                    _ => x.ln(),
+                let value = if builtin == Builtin::MathSqrt {
+                    x.sqrt()
+                } else if builtin == Builtin::MathExp {
+                    x.exp()
+                } else {
+                    x.ln()
                 };
                 if value.is_finite() {
                     Ok(Value::float(value))

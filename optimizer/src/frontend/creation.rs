@@ -58,10 +58,9 @@ pub(super) fn from_literals(evaluator: &mut Evaluator<'_>, arg: &Arg, dtype: Opt
             }
         } else {
             let node = evaluator.at_dtype(leaf, dtype, arg.span)?;
-            if let Op::Const(literal) = evaluator.nodes[node].op {
-                literals.push(literal);
-            } else {
-                nodes.push(node);
+            match evaluator.known_literal(node) {
+                Some(literal) => literals.push(literal),
+                None => nodes.push(node),
             }
         }
     }
@@ -197,10 +196,11 @@ fn known_number(evaluator: &mut Evaluator<'_>, arg: &Arg) -> Eval<Number> {
     match &arg.value {
         Value::Poison => Err(Poisoned),
         Value::Number(number) => Ok(*number),
-        Value::Array(array) => match evaluator.nodes[array.node].op {
-            Op::Const(Literal::Int(value)) => Ok(Number::Int(i128::from(value))),
-            Op::Const(Literal::Float(bits)) => Ok(Number::Float(f64::from_bits(bits))),
-            _ => Err(evaluator.error(arg.span, "a compile-time number is needed, not an array", None)),
+        Value::Array(array) => match evaluator.known_literal(array.node) {
+            Some(Literal::Bool(value)) => Ok(Number::Bool(value)),
+            Some(Literal::Int(value)) => Ok(Number::Int(i128::from(value))),
+            Some(Literal::Float(bits)) => Ok(Number::Float(f64::from_bits(bits))),
+            None => Err(evaluator.error(arg.span, "a compile-time number is needed, not an array", None)),
         },
         other => {
             let message = format!("a compile-time number is needed, not {}", other.describe());

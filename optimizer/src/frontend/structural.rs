@@ -332,9 +332,9 @@ pub(super) fn pad(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
         Some(arg) => {
             let fill = evaluator.array(arg, "pad")?.node;
             let fill = evaluator.cast(fill, dtype, arg.span)?;
-            match evaluator.nodes[fill].op {
-                Op::Const(literal) => literal,
-                _ => {
+            match evaluator.known_literal(fill) {
+                Some(literal) => literal,
+                None => {
                     let help = "supported: one compile-time number";
                     return Err(evaluator.unsupported(arg.span, "this constant_values", help));
                 }
@@ -620,7 +620,7 @@ pub(super) fn sliding_window_view(evaluator: &mut Evaluator<'_>, call: &Call) ->
     }
     let mut shape = own.clone();
     for (&axis, &extent) in axes.iter().zip(&extents) {
-        if extent == 0 || shape[axis] + 1 <= extent {
+        if extent == 0 || shape[axis] < extent {
             let message = format!("a window of extent {extent} does not fit axis {axis} of extent {}", own[axis]);
             return Err(evaluator.error(call.span, message, None));
         }

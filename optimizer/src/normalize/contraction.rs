@@ -92,9 +92,7 @@ impl Spec {
         let batch_a = &a[..a.len().saturating_sub(2)];
         let batch_b = &b[..b.len().saturating_sub(2)];
         let batch = batch_a.len().max(batch_b.len());
-        let extent = |of: &[usize], axis: usize| {
-            (axis + of.len()).checked_sub(batch).map(|at| of[at])
-        };
+        let extent = |of: &[usize], axis: usize| (axis + of.len()).checked_sub(batch).map(|at| of[at]);
         let mut domain: Vec<usize> = Vec::new();
         for axis in 0..batch {
             let (x, y) = (extent(batch_a, axis).unwrap_or(1), extent(batch_b, axis).unwrap_or(1));
@@ -113,9 +111,8 @@ impl Spec {
         let batch_rows = |of: &[usize]| -> Vec<Affine> {
             (0..batch)
                 .filter_map(|axis| {
-                    extent(of, axis).map(|n| {
-                        if n == 1 && domain[axis] != 1 { Affine::constant(0) } else { Affine::variable(axis) }
-                    })
+                    extent(of, axis)
+                        .map(|n| if n == 1 && domain[axis] != 1 { Affine::constant(0) } else { Affine::variable(axis) })
                 })
                 .collect()
         };
@@ -243,10 +240,7 @@ impl Spec {
         let kept: Vec<usize> =
             (0..self.domain.len()).filter(|&axis| !taken.contains(&axis) && used_by(axis, &inside)).collect();
         let inner_axes: Vec<usize> = kept.iter().chain(&taken).copied().collect();
-        let inner_maps = inside
-            .iter()
-            .map(|&i| self.maps[i].select_axes(&inner_axes))
-            .collect::<Option<Vec<_>>>()?;
+        let inner_maps = inside.iter().map(|&i| self.maps[i].select_axes(&inner_axes)).collect::<Option<Vec<_>>>()?;
         let inner_domain: Vec<usize> = inner_axes.iter().map(|&axis| self.domain[axis]).collect();
         let inner = Spec::new(self.fold, self.product, kept.len(), inner_domain, inner_maps)?.ordered()?;
 
@@ -289,9 +283,8 @@ impl Spec {
     /// The fold axes that no operand uses, as the number of their points, and the contraction
     /// without them.
     pub fn unused(&self) -> Option<(usize, Spec)> {
-        let unused: Vec<usize> = (self.points..self.domain.len())
-            .filter(|&axis| !self.maps.iter().any(|map| map.uses_axis(axis)))
-            .collect();
+        let unused: Vec<usize> =
+            (self.points..self.domain.len()).filter(|&axis| !self.maps.iter().any(|map| map.uses_axis(axis))).collect();
         let keep: Vec<usize> = (0..self.domain.len()).filter(|axis| !unused.contains(axis)).collect();
         let times: usize = unused.iter().map(|&axis| self.domain[axis]).product();
         if unused.is_empty() || times == 0 {

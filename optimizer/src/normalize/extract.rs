@@ -1,10 +1,10 @@
 //! Choosing core terms: a guided tree cost first, then a search over single changes judged by the
 //! cost of the forms they build.
 
+use super::NormalizeError;
 use super::cost::{ExtractionCost, weight_of};
 use super::form::{self, Choice};
 use super::term::{Class, Snapshot, Term};
-use super::NormalizeError;
 use crate::expr::Program;
 use crate::normal_form::NormalForm;
 use std::collections::{BTreeMap, BTreeSet};

@@ -396,19 +396,12 @@ impl<'a> Builder<'a> {
         let shape = self.shape(class)?;
         let mut reader = Reader { builder: self, value: ScalarBuilder::default(), leaves: Vec::new() };
         let map = IndexMap::identity(shape);
-        let value =
-            if copy { reader.read(class, &map, None)? } else { reader.compute(class, &map, None)? };
+        let value = if copy { reader.read(class, &map, None)? } else { reader.compute(class, &map, None)? };
         reader.value.finish(value);
         Ok(Draft { domain: shape.to_vec(), cuts, fold: None, value: reader.value, leaves: reader.leaves })
     }
 
-    fn contraction(
-        &self,
-        class: Class,
-        spec: &Spec,
-        args: &[Class],
-        cuts: Vec<Option<usize>>,
-    ) -> Result<Draft, Stop> {
+    fn contraction(&self, class: Class, spec: &Spec, args: &[Class], cuts: Vec<Option<usize>>) -> Result<Draft, Stop> {
         let mut reader = Reader { builder: self, value: ScalarBuilder::default(), leaves: Vec::new() };
         let value = reader.product(class, spec, args, None)?;
         reader.value.finish(value);
@@ -491,12 +484,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Fixes the digits of a definition and writes its pieces over them.
-    fn settle(
-        &self,
-        class: Class,
-        shape: &[usize],
-        mut drafts: Vec<Draft>,
-    ) -> Result<(Vec<usize>, Vec<Piece>), Stop> {
+    fn settle(&self, class: Class, shape: &[usize], mut drafts: Vec<Draft>) -> Result<(Vec<usize>, Vec<Piece>), Stop> {
         let cut: Vec<bool> =
             (0..shape.len()).map(|axis| drafts.iter().any(|draft| draft.cuts[axis].is_some())).collect();
         for draft in &mut drafts {
@@ -578,7 +566,8 @@ impl<'a> Builder<'a> {
     fn agree_folds(&self, class: Class, points: usize, draft: &Draft) -> Result<Vec<Vec<usize>>, Stop> {
         (points..draft.domain.len())
             .map(|axis| {
-                let mut digits: Vec<usize> = if draft.domain[axis] == 1 { Vec::new() } else { vec![draft.domain[axis]] };
+                let mut digits: Vec<usize> =
+                    if draft.domain[axis] == 1 { Vec::new() } else { vec![draft.domain[axis]] };
                 for leaf in &draft.leaves {
                     let joined = common_refinement([digits.as_slice(), leaf.map().axes()[axis].as_slice()]);
                     digits = joined.ok_or(Stop::Store(leaf.via().unwrap_or(class)))?;
@@ -593,17 +582,10 @@ impl<'a> Builder<'a> {
             return Ok(joined);
         }
         flatten(leaf);
-        common_refinement([digits, leaf.map().axes()[axis].as_slice()])
-            .ok_or(Stop::Store(leaf.via().unwrap_or(class)))
+        common_refinement([digits, leaf.map().axes()[axis].as_slice()]).ok_or(Stop::Store(leaf.via().unwrap_or(class)))
     }
 
-    fn piece(
-        &self,
-        rank: usize,
-        points: &[Vec<usize>],
-        folds: Vec<Vec<usize>>,
-        draft: Draft,
-    ) -> Result<Piece, Stop> {
+    fn piece(&self, rank: usize, points: &[Vec<usize>], folds: Vec<Vec<usize>>, draft: Draft) -> Result<Piece, Stop> {
         let mut domain = Vec::new();
         // For each digit of the definition, the shift from its variable to the piece's own.
         let mut shifts: Vec<i64> = Vec::new();
@@ -642,9 +624,8 @@ impl<'a> Builder<'a> {
             own_axes.push(digits);
         }
         debug_assert_eq!(own_axes.len(), draft.domain.len(), "a rank of {rank}");
-        let globalize = |row: &Affine| {
-            row.substitute(|v| Affine::new(-shifts[own_variables[v]], [(own_variables[v], 1)]))
-        };
+        let globalize =
+            |row: &Affine| row.substitute(|v| Affine::new(-shifts[own_variables[v]], [(own_variables[v], 1)]));
         let mut loads = Vec::new();
         for leaf in &draft.leaves {
             let rows = leaf.map().refine(&own_axes).ok_or(Stop::Store(leaf.via().unwrap_or(0)))?;
@@ -658,8 +639,7 @@ impl<'a> Builder<'a> {
                         LeafSource::Param(param) => Source::Param(*param),
                         LeafSource::Class(class) => Source::Def(self.def_of.get(class).copied().unwrap_or(usize::MAX)),
                     };
-                    let access =
-                        if *flat { Access::Flat(rows[0].clone()) } else { Access::Axes(rows.clone()) };
+                    let access = if *flat { Access::Flat(rows[0].clone()) } else { Access::Axes(rows.clone()) };
                     crate::normal_form::ScalarOp::Load(source, access)
                 }
                 Leaf::Index { .. } => crate::normal_form::ScalarOp::Index(rows[0].clone()),
@@ -783,8 +763,7 @@ impl Reader<'_, '_> {
             }
             Term::Reshape(a) => {
                 let shape = self.builder.shape(class)?;
-                let flat_map =
-                    ravel(shape).and_then(|ravel| map.compose(&ravel)).ok_or(Stop::Store(class))?;
+                let flat_map = ravel(shape).and_then(|ravel| map.compose(&ravel)).ok_or(Stop::Store(class))?;
                 let source = match self.builder.term(*a)? {
                     Term::Input(param) => LeafSource::Param(*param),
                     Term::Const((dtype, value)) => return Ok(self.value.constant(*value, *dtype)),

@@ -81,16 +81,12 @@ impl Lit {
         let limit = match self.dtype {
             DType::F32 => 120,
             DType::F64 => 1000,
-            DType::Bool
-            | DType::I8
-            | DType::U8
-            | DType::I16
-            | DType::I32
-            | DType::I64
-            | DType::F16
-            | DType::BF16 => return None,
+            DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::I32 | DType::I64 | DType::F16 | DType::BF16 => {
+                return None;
+            }
         };
-        let power_of_two = value.is_normal() && bits.trailing_zeros() >= 52 && value.abs().log2().abs() <= f64::from(limit);
+        let power_of_two =
+            value.is_normal() && bits.trailing_zeros() >= 52 && value.abs().log2().abs() <= f64::from(limit);
         power_of_two.then(|| Lit::new(self.dtype, Literal::float(1.0 / value)))
     }
 

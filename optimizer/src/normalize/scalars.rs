@@ -2,8 +2,8 @@
 
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::notation::canonical;
 use crate::normal_form::{Range, Scalar, ScalarNode, ScalarOp};
+use crate::notation::canonical;
 use crate::scalar::{BinaryOp, UnaryOp};
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -111,11 +111,7 @@ impl Snapshot {
                 .collect();
             terms.sort_unstable();
             terms.dedup();
-            classes.push(ClassData {
-                shape: shapes.get(&value).cloned(),
-                dtype: dtypes.get(&value).copied(),
-                terms,
-            });
+            classes.push(ClassData { shape: shapes.get(&value).cloned(), dtype: dtypes.get(&value).copied(), terms });
         }
         Ok(Snapshot { classes, number })
     }
@@ -170,10 +166,7 @@ const DECODERS: &[(&str, Decoder)] = &[
     ("Cat", |e, c| {
         let parts = e.value_to_base::<Dims>(c[2]).extents()?;
         let args = vector(e, c[3])?;
-        (parts.len() == args.len()).then_some((
-            Term::Cat { axis: natural(e, c[0])?, parts, args: Vec::new() },
-            args,
-        ))
+        (parts.len() == args.len()).then_some((Term::Cat { axis: natural(e, c[0])?, parts, args: Vec::new() }, args))
     }),
     ("Reshape", |_, c| Some((Term::Reshape(0), vec![c[1]]))),
     ("Contract", |e, c| {

@@ -142,9 +142,7 @@ impl<'a> Cursor<'a> {
     fn numbers(&mut self) -> Result<Vec<usize>, NotationError> {
         self.need("⟨")?;
         let list = self.up_to("⟩")?;
-        list.split_whitespace()
-            .map(|n| n.parse().map_err(|_| self.expected("numbers in ⟨ ⟩")))
-            .collect()
+        list.split_whitespace().map(|n| n.parse().map_err(|_| self.expected("numbers in ⟨ ⟩"))).collect()
     }
 
     fn param(&mut self) -> Result<Param, NotationError> {
@@ -286,11 +284,7 @@ impl<'a> Cursor<'a> {
             self.space();
         }
         let value = self.expression(form, &variables, &lets, &mut nodes)?;
-        let value = if ordered {
-            Scalar { nodes }
-        } else {
-            canonical(&rooted(nodes, value))
-        };
+        let value = if ordered { Scalar { nodes } } else { canonical(&rooted(nodes, value)) };
         Ok(Piece { domain, fold, value })
     }
 

@@ -18,12 +18,7 @@ impl B {
 
     pub(crate) fn input(&mut self, name: &str, dtype: DType, shape: &[usize]) -> NodeId {
         let at = self.program.params.len();
-        self.program.params.push(Param {
-            name: name.to_owned(),
-            dtype,
-            shape: shape.to_vec(),
-            hint: InputHint::Any,
-        });
+        self.program.params.push(Param { name: name.to_owned(), dtype, shape: shape.to_vec(), hint: InputHint::Any });
         self.op(Op::Input(at), &[], shape, dtype)
     }
 
@@ -32,13 +27,7 @@ impl B {
     }
 
     pub(crate) fn op(&mut self, op: Op, args: &[NodeId], shape: &[usize], dtype: DType) -> NodeId {
-        self.program.nodes.push(Node {
-            op,
-            args: args.to_vec(),
-            shape: shape.to_vec(),
-            dtype,
-            span: Span::default(),
-        });
+        self.program.nodes.push(Node { op, args: args.to_vec(), shape: shape.to_vec(), dtype, span: Span::default() });
         self.program.nodes.len() - 1
     }
 
@@ -67,9 +56,8 @@ impl B {
         let (sa, sb) = (self.shape(a), self.shape(b));
         let rank = sa.len().max(sb.len());
         let at = |s: &[usize], axis: usize| (axis + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
-        let shape: Vec<usize> = (0..rank)
-            .map(|axis| if at(&sa, axis) == 1 { at(&sb, axis) } else { at(&sa, axis) })
-            .collect();
+        let shape: Vec<usize> =
+            (0..rank).map(|axis| if at(&sa, axis) == 1 { at(&sb, axis) } else { at(&sa, axis) }).collect();
         let (a, b) = (self.broadcast(a, &shape), self.broadcast(b, &shape));
         let dtype = op.result(self.dtype(a));
         self.op(Op::Binary(op), &[a, b], &shape, dtype)
@@ -217,8 +205,7 @@ pub(crate) fn conv() -> Program {
     let mut b = B::new("conv");
     let x = b.f32("x", &[3, 10, 12]);
     let w = b.f32("w", &[4, 3, 3, 3]);
-    let windows =
-        b.op(Op::Window { windows: vec![(1, 3), (2, 3)] }, &[x], &[3, 8, 10, 3, 3], DType::F32);
+    let windows = b.op(Op::Window { windows: vec![(1, 3), (2, 3)] }, &[x], &[3, 8, 10, 3, 3], DType::F32);
     let out = b.op(
         Op::Einsum { inputs: vec![vec![0, 1, 2, 3, 4], vec![5, 0, 3, 4]], output: vec![5, 1, 2] },
         &[windows, w],
@@ -260,12 +247,7 @@ pub(crate) fn trace() -> Program {
 pub(crate) fn pads() -> Program {
     let mut b = B::new("pads");
     let x = b.f32("x", &[4, 5]);
-    let pad = b.op(
-        Op::Pad { widths: vec![(1, 2), (0, 3)], value: Literal::float(2.5) },
-        &[x],
-        &[7, 8],
-        DType::F32,
-    );
+    let pad = b.op(Op::Pad { widths: vec![(1, 2), (0, 3)], value: Literal::float(2.5) }, &[x], &[7, 8], DType::F32);
     let roll = b.op(Op::Roll { shift: 2, axis: 1 }, &[pad], &[7, 8], DType::F32);
     let cat = b.concat(0, &[roll, pad]);
     let inner = b.slice(cat, &[(8, 1, 4), (0, 1, 5)]);
@@ -307,12 +289,7 @@ pub(crate) fn mixed() -> Program {
         &[4],
         DType::I64,
     );
-    let range = b.op(
-        Op::Arange { start: Literal::Int(3), step: Literal::Int(2) },
-        &[],
-        &[4],
-        DType::I64,
-    );
+    let range = b.op(Op::Arange { start: Literal::Int(3), step: Literal::Int(2) }, &[], &[4], DType::I64);
     let y = b.mul(x, table);
     let y = b.add(y, range);
     let d = b.op(Op::Diagonal { offset: 1, axis1: 0, axis2: 1 }, &[y], &[3], DType::I64);
@@ -351,12 +328,8 @@ pub(crate) fn jacobi() -> Program {
     let sum = b.add(sum, w);
     let sum = b.add(sum, e);
     let inner = b.mul(sum, quarter);
-    let out = b.op(
-        Op::Pad { widths: vec![(1, 1), (1, 1)], value: Literal::float(0.0) },
-        &[inner],
-        &[10, 10],
-        DType::F32,
-    );
+    let out =
+        b.op(Op::Pad { widths: vec![(1, 1), (1, 1)], value: Literal::float(0.0) }, &[inner], &[10, 10], DType::F32);
     b.done(&[out])
 }
 

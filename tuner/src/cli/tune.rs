@@ -83,8 +83,10 @@ fn watch_signals() -> Arc<Interrupts> {
 }
 
 fn to_json(summary: &Summary, config: &TuneConfig, function: &str) -> serde_json::Value {
-    let outcomes: BTreeMap<&str, usize> =
-        Outcome::ALL.iter().map(|outcome| (outcome.name(), summary.outcomes.get(outcome).copied().unwrap_or(0))).collect();
+    let outcomes: BTreeMap<&str, usize> = Outcome::ALL
+        .iter()
+        .map(|outcome| (outcome.name(), summary.outcomes.get(outcome).copied().unwrap_or(0)))
+        .collect();
     let best = &summary.shipped;
     json!({
         "workload": config.stem,
@@ -121,12 +123,7 @@ fn work_reduction(summary: &Summary) -> f64 {
     summary.source_work.flops as f64 / (summary.work.flops as f64).max(1.0)
 }
 
-fn write_summary(
-    summary: &Summary,
-    config: &TuneConfig,
-    function: &str,
-    out: &mut impl Write,
-) -> Result<(), CliError> {
+fn write_summary(summary: &Summary, config: &TuneConfig, function: &str, out: &mut impl Write) -> Result<(), CliError> {
     let failures: Vec<String> = summary
         .outcomes
         .iter()
@@ -150,7 +147,8 @@ fn write_summary(
     let best = &summary.shipped;
     let rate = summary.roof.rate(summary.work, best.median_ns);
     let fraction = summary.roof.fraction(summary.work, best.median_ns);
-    let fraction = fraction.map_or_else(String::new, |fraction| format!(", {} of this machine's peak", percent(fraction)));
+    let fraction =
+        fraction.map_or_else(String::new, |fraction| format!(", {} of this machine's peak", percent(fraction)));
     writeln!(out, "  best      {}", figure(best))?;
     writeln!(out, "            {} {}{fraction}", significant(rate.value), rate.unit)?;
     match (&summary.default, summary.interval) {

@@ -20,8 +20,7 @@ pub(super) struct Loaded {
 /// If the file cannot be read, or with everything that is wrong with its text.
 pub(super) fn load(args: &WorkloadArgs) -> Result<Loaded, CliError> {
     let (path, function) = split(&args.workload);
-    let source = std::fs::read_to_string(&path)
-        .map_err(|source| CliError::Workload { path: path.clone(), source })?;
+    let source = std::fs::read_to_string(&path).map_err(|source| CliError::Workload { path: path.clone(), source })?;
     let options = ParseOptions { function, lets: args.lets.iter().cloned().collect() };
     let name = path.display().to_string();
     let workload = parse(&name, &source, &options).map_err(|errors| CliError::Source(SourceError::new(errors)))?;

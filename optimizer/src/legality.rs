@@ -1,0 +1,214 @@
+//! Whether a schedule is legal for a normal form: facts for the ascent program of
+//! [`moat_rules::legality`], and its verdict in words.
+//!
+//! Input: a [`NormalForm`], a [`Schedule`], the [`Numerics`] granted. Output: nothing, or every way in
+//! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
+
+use crate::dependence::{axes_of, bounding_box, reads, self_dependences};
+use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source};
+use crate::numerics::Numerics;
+use crate::schedule::{Place, Schedule};
+use moat_rules::dependence::Derived;
+pub use moat_rules::legality::LegalityRules;
+use moat_rules::legality::{self as rules, Facts, RULES};
+use thiserror::Error;
+
+/// One way in which a schedule is illegal.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Illegal {
+    /// The stage.
+    pub stage: usize,
+    /// The rule that refuses it, e.g. `together/carried`.
+    pub rule: &'static str,
+    /// What is wrong, with names.
+    pub message: String,
+}
+
+/// The loads of a piece in order: what a pack's `load` counts.
+pub fn loads(piece: &Piece) -> impl Iterator<Item = (Source, &Access)> {
+    piece.value.nodes.iter().filter_map(|node| match &node.op {
+        ScalarOp::Load(source, access) => Some((*source, access)),
+        ScalarOp::Const(_)
+        | ScalarOp::Index(_)
+        | ScalarOp::Unary(..)
+        | ScalarOp::Binary(..)
+        | ScalarOp::Where(..)
+        | ScalarOp::Cast(_) => None,
+    })
+}
+
+/// The axis forms of an access: one index per axis, or the flat offset alone.
+pub fn indices(access: &Access) -> &[crate::affine::Affine] {
+    match access {
+        Access::Axes(index) => index,
+        Access::Flat(offset) => std::slice::from_ref(offset),
+    }
+}
+
+/// The facts about a form that hold under every schedule, computed once.
+#[derive(Clone, Debug)]
+pub struct FormFacts {
+    facts: Facts,
+    names: Vec<String>,
+}
+
+impl FormFacts {
+    /// The facts of `form` when `numerics` is granted.
+    pub fn new(form: &NormalForm, numerics: Numerics) -> FormFacts {
+        let mut facts = Facts::default();
+        for (stage, def) in form.defs.iter().enumerate() {
+            let points = def.axes.len();
+            facts.axes.extend((0..axes_of(def)).map(|axis| (stage, axis, axis >= points)));
+            for (number, dependence) in self_dependences(def).into_iter().enumerate() {
+                let relaxed =
+                    dependence.fold.is_some_and(|fold| numerics != Numerics::Exact || fold.reorders_exactly(def.dtype));
+                facts.dependences.push((stage, number, relaxed));
+                let directions = dependence.directions.into_iter().enumerate();
+                facts.directions.extend(directions.map(|(axis, direction)| (stage, number, axis, direction)));
+            }
+            for piece in &def.pieces {
+                for (axis, range) in piece.domain.iter().enumerate() {
+                    for bound in range.lo.iter().chain(&range.hi) {
+                        facts.bounds.extend(bound.terms.iter().map(|&(other, _)| (stage, axis, other)));
+                    }
+                }
+                if piece.fold.is_some() {
+                    facts.folds.push((stage,));
+                }
+            }
+            if def.pieces.len() > 1 {
+                facts.pieced.push((stage,));
+            }
+            if let Some(piece) = def.pieces.first() {
+                load_facts(form, stage, def, piece, &mut facts);
+            }
+        }
+        for read in reads(form) {
+            facts.reads.push((read.consumer, read.producer));
+            if read.flat {
+                facts.flat_reads.push((read.consumer, read.producer));
+            }
+        }
+        facts.results = form.outputs.iter().map(|&def| (def,)).collect();
+        facts.bounds.sort_unstable();
+        facts.bounds.dedup();
+        facts.folds.dedup();
+        FormFacts { facts, names: form.defs.iter().map(|def| def.name.clone()).collect() }
+    }
+
+    /// What the dependences alone allow.
+    pub fn derive(&self) -> Derived {
+        rules::derive(&self.facts)
+    }
+
+    /// Checks one schedule.
+    ///
+    /// # Errors
+    /// Every violation, in order of stages.
+    pub fn check(&self, schedule: &Schedule, legality: &LegalityRules) -> Result<(), Vec<Illegal>> {
+        if schedule.stages.len() != self.names.len() {
+            let (found, expected) = (schedule.stages.len(), self.names.len());
+            let message = format!("the schedule has {found} stages, the form {expected} definitions");
+            return Err(vec![Illegal { stage: 0, rule: "schedule/stages", message }]);
+        }
+        let violations = rules::check(self.request(schedule), legality);
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let describe = |rule: &str| RULES.iter().find(|known| known.0 == rule).map_or("illegal", |known| known.1);
+        Err(violations
+            .into_iter()
+            .map(|violation| Illegal {
+                stage: violation.stage,
+                rule: violation.rule,
+                message: format!(
+                    "{}: {} ({} {})",
+                    self.names[violation.stage],
+                    describe(violation.rule),
+                    subject(violation.rule),
+                    violation.subject
+                ),
+            })
+            .collect())
+    }
+
+    fn request(&self, schedule: &Schedule) -> Facts {
+        let mut facts = self.facts.clone();
+        for (stage, decisions) in schedule.stages.iter().enumerate() {
+            let loops = decisions.loops.len();
+            facts.loop_counts.push((stage, loops));
+            let steps = decisions.loops.iter().enumerate();
+            facts.loops.extend(steps.map(|(position, step)| (stage, position, step.axis, step.step)));
+            let tiles = decisions.tile.iter().enumerate();
+            facts.tiles.extend(tiles.map(|(at, tile)| (stage, loops + at, tile.axis, tile.unroll, tile.lanes)));
+            if decisions.parallel {
+                facts.parallel.push((stage,));
+            }
+            match decisions.place {
+                Place::Root => facts.root.push((stage,)),
+                Place::Inline => facts.inline.push((stage,)),
+                Place::At { consumer, depth } => facts.at.push((stage, consumer, depth)),
+            }
+            for (number, pack) in decisions.packs.iter().enumerate() {
+                facts.packs.push((stage, number, pack.load, pack.depth));
+                let digits = pack.layout.iter().enumerate();
+                facts.digits.extend(digits.map(|(at, digit)| (stage, number, at, digit.axis, digit.step)));
+            }
+        }
+        facts
+    }
+}
+
+fn subject(rule: &str) -> &'static str {
+    match rule.split_once('/') {
+        Some(("inline" | "at", "depth")) | Some(("pack", "depth")) => "depth",
+        Some(("inline" | "at", _)) => "stage",
+        Some(("pack", "axes" | "digits")) => "axis",
+        Some(("pack", _)) => "load",
+        Some(_) | None => "axis",
+    }
+}
+
+fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: &mut Facts) {
+    let bounds = bounding_box(&piece.domain);
+    for (load, (source, access)) in loads(piece).enumerate() {
+        facts.loads.push((stage, load));
+        if let Source::Def(read) = source {
+            facts.load_sources.push((stage, load, read));
+        }
+        for axis in 0..piece.domain.len().max(def.axes.len()) {
+            if indices(access).iter().any(|index| index.coefficient(axis) != 0) {
+                facts.load_axes.push((stage, load, axis));
+            }
+        }
+        let extents: Vec<usize> = match (access, source) {
+            (Access::Axes(_), Source::Param(param)) => form.params[param].shape.clone(),
+            (Access::Axes(_), Source::Def(read)) => form.defs[read].axes.clone(),
+            (Access::Flat(_), Source::Param(param)) => vec![form.params[param].shape.iter().product()],
+            (Access::Flat(_), Source::Def(read)) => vec![form.defs[read].size()],
+        };
+        let inside = |bounds: &[(i64, i64)]| {
+            indices(access).iter().zip(&extents).all(|(index, &extent)| {
+                let (low, high) = index.bounds(|axis| bounds[axis]);
+                low >= 0 && i64::try_from(extent).is_ok_and(|extent| high < extent)
+            })
+        };
+        if bounds.as_deref().is_none_or(inside) {
+            facts.load_boxed.push((stage, load));
+        }
+    }
+}
+
+/// Checks a schedule against a form.
+///
+/// # Errors
+/// Every way in which it is illegal.
+pub fn check(
+    form: &NormalForm,
+    schedule: &Schedule,
+    numerics: Numerics,
+    legality: &LegalityRules,
+) -> Result<(), Vec<Illegal>> {
+    FormFacts::new(form, numerics).check(schedule, legality)
+}

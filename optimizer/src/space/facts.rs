@@ -1,0 +1,92 @@
+//! The facts that the schedule rules ask about, from a form, its models and a machine.
+
+use crate::dependence::reads;
+use crate::footprint::StageModel;
+use crate::normal_form::NormalForm;
+use crate::target::Target;
+use moat_rules::dependence::Derived;
+use moat_rules::schedule_rules::ScheduleFacts;
+
+/// Candidate block sizes: 2ᵏ and 3·2ᵏ.
+const LARGEST_SIZE: i64 = 8192;
+
+/// The rows of `rules/schedule/facts.egg`.
+pub(super) fn question(
+    form: &NormalForm,
+    models: &[StageModel],
+    derived: &Derived,
+    target: &Target,
+    threads: usize,
+) -> ScheduleFacts {
+    let mut facts = ScheduleFacts::default();
+    for (stage, model) in models.iter().enumerate() {
+        let def = &form.defs[stage];
+        let s = number(stage);
+        facts.add("stage", &[s]);
+        for (axis, &extent) in model.extents.iter().enumerate() {
+            let row = [s, number(axis), number(extent)];
+            facts.add(if axis < model.points { "point" } else { "fold" }, &row);
+            facts.add("axis", &row);
+            facts.add("store-stride", &[s, number(axis), model.store_strides[axis]]);
+        }
+        facts.add(if model.fold.is_some() { "folds" } else { "pure" }, &[s]);
+        facts.add("bytes", &[s, number(model.widest)]);
+        facts.add("lanes", &[s, number(target.lanes(model.widest))]);
+        let operations = model.iterations() * model.scale * (model.operations + model.loads.len() as f64);
+        facts.add("work", &[s, operations.min(1e18) as i64]);
+        for load in &model.loads {
+            let Some(own) = load.own.map(number) else { continue };
+            facts.add("load", &[s, own, number(load.bytes), number(load.elements())]);
+            for (axis, &stride) in load.strides.iter().enumerate() {
+                facts.add("load-stride", &[s, own, number(axis), stride]);
+            }
+        }
+        if !form.outputs.contains(&stage) {
+            facts.add("internal", &[s]);
+        }
+        if def.pieces.len() == 1 {
+            facts.add("one-piece", &[s]);
+        }
+    }
+    let reads = reads(form);
+    for stage in 0..models.len() {
+        if !reads.iter().any(|read| read.producer == stage && read.flat) {
+            facts.add("by-axes", &[number(stage)]);
+        }
+    }
+    for read in reads {
+        facts.add("reads", &[number(read.consumer), number(read.producer)]);
+    }
+    for &(stage, axis) in &derived.parallel {
+        facts.add("independent", &[number(stage), number(axis)]);
+    }
+    for &(stage, axis) in &derived.vector {
+        facts.add("together", &[number(stage), number(axis)]);
+    }
+    for &(stage, axis) in &derived.tilable {
+        facts.add("tilable", &[number(stage), number(axis)]);
+    }
+    for &(stage, a, b) in &derived.permutable {
+        facts.add("permutable", &[number(stage), number(a), number(b)]);
+    }
+    facts.add("registers", &[number(target.vector_registers)]);
+    for (level, &bytes) in target.cache_bytes.iter().enumerate() {
+        facts.add("cache", &[number(level + 1), number(bytes)]);
+    }
+    facts.add("line", &[number(target.line_bytes)]);
+    facts.add("threads", &[number(threads)]);
+    for count in 1..=16 {
+        facts.add("count", &[count]);
+    }
+    let mut size = 1;
+    while size <= LARGEST_SIZE {
+        facts.add("size", &[size]);
+        facts.add("size", &[3 * size]);
+        size *= 2;
+    }
+    facts
+}
+
+fn number(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,169 @@
+//! The schedules of a normal form on a machine: proposals from the Datalog relations, legality from
+//! ascent, and the ways to walk among them.
+//!
+//! Input: a [`NormalForm`], a [`Target`], the [`ScheduleRules`] and [`LegalityRules`] in force. Output:
+//! legal [`Schedule`]s: a heuristic default, samples, mutations, crossovers, neighbours. Every one that
+//! leaves this module has passed the legality check, and holds nothing that no rule proposed. There is
+//! no source of randomness here: the caller brings a [`Choose`].
+
+mod choices;
+mod facts;
+mod heuristic;
+mod vary;
+
+use crate::footprint::{StageModel, model};
+use crate::legality::{FormFacts, Illegal, LegalityRules};
+use crate::normal_form::NormalForm;
+use crate::numerics::Numerics;
+use crate::schedule::{Place, Schedule, StageSchedule, TileSpec};
+use crate::target::Target;
+use choices::StageChoices;
+use moat_rules::schedule_rules::{Proposals, ScheduleRules, ScheduleRulesError};
+use thiserror::Error;
+
+/// A source of choices; implemented by the tuner for its seeded generator.
+pub trait Choose {
+    /// A number below `n`; 0 if `n` is 0.
+    fn below(&mut self, n: usize) -> usize;
+}
+
+/// Why there is no space.
+#[derive(Debug, Error)]
+pub enum SpaceError {
+    /// The schedule rules failed.
+    #[error(transparent)]
+    Rules(#[from] ScheduleRulesError),
+}
+
+/// All schedules of one normal form on one machine.
+#[derive(Clone, Debug)]
+pub struct ScheduleSpace {
+    form: NormalForm,
+    target: Target,
+    numerics: Numerics,
+    threads: usize,
+    legality: LegalityRules,
+    facts: FormFacts,
+    proposals: Proposals,
+    models: Vec<StageModel>,
+    choices: Vec<StageChoices>,
+    default: Schedule,
+}
+
+impl ScheduleSpace {
+    /// The space of `form` on `target` with `threads` threads.
+    ///
+    /// # Errors
+    /// If the schedule rules do not run.
+    pub fn new(
+        form: &NormalForm,
+        target: &Target,
+        rules: &ScheduleRules,
+        numerics: Numerics,
+        threads: usize,
+    ) -> Result<ScheduleSpace, SpaceError> {
+        ScheduleSpace::with_legality(form, target, rules, &LegalityRules::standard(), numerics, threads)
+    }
+
+    /// The same under a chosen set of legality rules.
+    ///
+    /// # Errors
+    /// If the schedule rules do not run.
+    pub fn with_legality(
+        form: &NormalForm,
+        target: &Target,
+        rules: &ScheduleRules,
+        legality: &LegalityRules,
+        numerics: Numerics,
+        threads: usize,
+    ) -> Result<ScheduleSpace, SpaceError> {
+        let facts = FormFacts::new(form, numerics);
+        let models: Vec<StageModel> = (0..form.defs.len()).map(|def| model(form, def, &|_| false)).collect();
+        let question = facts::question(form, &models, &facts.derive(), target, threads);
+        let proposals = rules.propose(&question)?;
+        let choices = (0..form.defs.len()).map(|stage| StageChoices::new(stage, form, &models, &proposals)).collect();
+        let mut space = ScheduleSpace {
+            form: form.clone(),
+            target: target.clone(),
+            numerics,
+            threads,
+            legality: legality.clone(),
+            facts,
+            proposals,
+            models,
+            choices,
+            default: plain(form),
+        };
+        space.default = space.heuristic();
+        Ok(space)
+    }
+
+    /// The form.
+    pub fn form(&self) -> &NormalForm {
+        &self.form
+    }
+
+    /// The machine.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Threads that a parallel loop is divided among.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// What the rules propose, for `explain`.
+    pub fn proposals(&self) -> &Proposals {
+        &self.proposals
+    }
+
+    /// The heuristic schedule; always legal.
+    pub fn default(&self) -> Schedule {
+        self.default.clone()
+    }
+
+    /// Checks a schedule under this space's rules.
+    ///
+    /// # Errors
+    /// Every way in which it is illegal.
+    pub fn check(&self, schedule: &Schedule) -> Result<(), Vec<Illegal>> {
+        self.facts.check(schedule, &self.legality)
+    }
+
+    /// True if the schedule is legal.
+    pub fn is_legal(&self, schedule: &Schedule) -> bool {
+        self.check(schedule).is_ok()
+    }
+
+    /// The draft cost in nanoseconds.
+    pub fn draft(&self, schedule: &Schedule) -> f64 {
+        crate::draft::score(&self.form, schedule, &self.target, self.numerics, self.threads)
+    }
+
+    /// A lower bound over all schedules, in nanoseconds.
+    pub fn lower_bound(&self) -> f64 {
+        crate::draft::roofline_lower_bound(&self.form, &self.target, self.threads)
+    }
+
+    /// The schedule without any decision: always legal.
+    pub fn plain(&self) -> Schedule {
+        plain(&self.form)
+    }
+}
+
+/// The schedule without any decision: every definition stored whole, one point at a time.
+pub fn plain(form: &NormalForm) -> Schedule {
+    let stages = form.defs.iter().map(|def| plain_stage(crate::dependence::axes_of(def))).collect();
+    Schedule { stages }
+}
+
+fn plain_stage(axes: usize) -> StageSchedule {
+    StageSchedule {
+        place: Place::Root,
+        loops: Vec::new(),
+        tile: (0..axes).map(|axis| TileSpec { axis, unroll: 1, lanes: 1 }).collect(),
+        parallel: false,
+        packs: Vec::new(),
+    }
+}

@@ -1,0 +1,124 @@
+//! The searcher against a made-up machine: deterministic, never twice the same, better than random.
+
+use moat_optimizer::dtype::DType;
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::schedule::Schedule;
+use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::target::Target;
+use moat_rules::schedule_rules::ScheduleRules;
+use moat_tests::forms;
+use moat_tuner::search::{Candidate, FormSpace, Searcher};
+use std::collections::BTreeSet;
+
+fn target() -> Target {
+    Target {
+        triple: "x86_64-unknown-linux-gnu".to_string(),
+        cpu: "znver4".to_string(),
+        features: String::new(),
+        model: "test".to_string(),
+        cores: 2,
+        vector_bytes: 64,
+        vector_registers: 32,
+        masks: true,
+        cache_bytes: vec![32 << 10, 1 << 20, 16 << 20],
+        line_bytes: 64,
+        peak_gflops_f32: Some(250.0),
+        peak_gflops_f64: Some(125.0),
+        bandwidth_gb_s: Some(40.0),
+    }
+}
+
+fn spaces() -> Vec<FormSpace> {
+    let space = |form: &moat_optimizer::normal_form::NormalForm| {
+        ScheduleSpace::new(form, &target(), &ScheduleRules::standard(), Numerics::Reassociate, 1).unwrap()
+    };
+    vec![
+        FormSpace { form: 0, space: space(&forms::matmul(256, 256, 256, DType::F32)) },
+        FormSpace { form: 1, space: space(&forms::gemm(256, 256, 256, DType::F32)) },
+    ]
+}
+
+/// The draft, distorted by a factor that depends on the register tile: what a model must learn.
+fn time(spaces: &[FormSpace], candidate: &Candidate) -> Option<f64> {
+    let space = &spaces.iter().find(|space| space.form == candidate.form)?.space;
+    let tile = &candidate.schedule.stages[0].tile;
+    let registers: usize = tile.iter().map(|spec| spec.unroll).product();
+    let lanes: usize = tile.iter().map(|spec| spec.lanes).product();
+    if registers == 13 {
+        return None;
+    }
+    let distortion = if registers == 18 { 0.5 } else { 1.0 + (registers % 5) as f64 * 0.2 };
+    Some(space.draft(&candidate.schedule) * distortion * if lanes == 16 { 3.0 } else { 9.0 })
+}
+
+fn run(seed: u64, budget: usize) -> (Vec<Candidate>, f64) {
+    let spaces = spaces();
+    let mut searcher = Searcher::new(spaces.clone(), seed, budget);
+    let mut order = Vec::new();
+    while let Some(candidate) = searcher.next() {
+        searcher.observe(&candidate, time(&spaces, &candidate));
+        order.push(candidate);
+    }
+    let best = searcher.best().unwrap().1;
+    (order, best)
+}
+
+#[test]
+fn a_search_spends_its_budget_on_distinct_legal_candidates_in_a_reproducible_order() {
+    let (order, best) = run(3, 64);
+    assert_eq!(order.len(), 64);
+    assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 64);
+    let spaces = spaces();
+    assert_eq!(order[0], Candidate { form: 0, schedule: spaces[0].space.default() });
+    for candidate in &order {
+        spaces[candidate.form].space.check(&candidate.schedule).unwrap();
+    }
+    assert_eq!(order, run(3, 64).0);
+    assert_ne!(order, run(4, 64).0);
+    let first = time(&spaces, &order[0]).unwrap();
+    assert!(best <= first, "best {best}, default {first}");
+    // The made-up optimum is a register tile of 18: the search must find it.
+    let found = order.iter().filter(|c| c.schedule.stages[0].tile.iter().map(|t| t.unroll).product::<usize>() == 18);
+    assert!(found.count() > 3);
+}
+
+#[test]
+fn a_search_without_success_still_ends() {
+    let mut searcher = Searcher::new(spaces(), 1, 20);
+    let mut count = 0;
+    while let Some(candidate) = searcher.next() {
+        searcher.observe(&candidate, None);
+        count += 1;
+    }
+    assert_eq!(count, 20);
+    assert!(searcher.best().is_none());
+}
+
+#[test]
+fn a_warm_start_comes_second_and_drops_what_is_illegal() {
+    let spaces = spaces();
+    let known: Schedule = spaces[0].space.plain();
+    let mut illegal = known.clone();
+    illegal.stages[0].tile.pop();
+    let mut searcher = Searcher::new(spaces, 1, 20);
+    searcher.warm_start([
+        Candidate { form: 0, schedule: illegal },
+        Candidate { form: 7, schedule: known.clone() },
+        Candidate { form: 0, schedule: known.clone() },
+    ]);
+    searcher.next().unwrap();
+    assert_eq!(searcher.next().unwrap(), Candidate { form: 0, schedule: known });
+}
+
+#[test]
+fn a_tiny_space_is_exhausted_without_an_endless_loop() {
+    let form = forms::axpby(3, DType::F64);
+    let space = ScheduleSpace::new(&form, &target(), &ScheduleRules::standard(), Numerics::Exact, 1).unwrap();
+    let mut searcher = Searcher::new(vec![FormSpace { form: 0, space }], 1, 500);
+    let mut count = 0;
+    while let Some(candidate) = searcher.next() {
+        searcher.observe(&candidate, Some(1.0));
+        count += 1;
+    }
+    assert!(count < 500);
+}
