@@ -134,7 +134,8 @@ impl<'c> Cx<'c, '_> {
         let mut width = wide;
         while width < lanes {
             let all: Vec<u32> = (0..2 * width).collect();
-            parts = parts.chunks(2).map(|pair| self.shuffle(pair[0], pair[pair.len() - 1], &all)).collect::<Emit<_>>()?;
+            parts =
+                parts.chunks(2).map(|pair| self.shuffle(pair[0], pair[pair.len() - 1], &all)).collect::<Emit<_>>()?;
             width *= 2;
         }
         let interleaved = |half: u32| -> Vec<u32> {

@@ -98,7 +98,8 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
         let vector = self.plan.vector.filter(|&axis| axis < combo.len())?;
         let lanes = &self.regs[vector][combo[vector]];
         let stride = offset.coefficient(self.plan.axes[vector].axis.var);
-        if stride.abs() <= SHUFFLED_STRIDE || lanes.width < 4 || !lanes.width.is_power_of_two() || lanes.mask.is_some() {
+        if stride.abs() <= SHUFFLED_STRIDE || lanes.width < 4 || !lanes.width.is_power_of_two() || lanes.mask.is_some()
+        {
             return None;
         }
         (0..combo.len()).find(|&axis| {
