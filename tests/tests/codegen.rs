@@ -152,6 +152,23 @@ fn reversed_strided_and_transposed_accesses() {
     }
 }
 
+#[test]
+fn blocks_are_transposed_in_registers() {
+    for dtype in [DType::F32, DType::F64, DType::Bool] {
+        for (unroll, lanes) in [(16, 16), (8, 16), (16, 8), (4, 4), (32, 8), (5, 8)] {
+            let (n, m) = (37, 51);
+            let mut b = NestBuilder::new();
+            let x = b.param("x", dtype, n * m);
+            let z = b.output("z", dtype, n * m);
+            let (i, j) = (b.var("i"), b.var("j"));
+            let value = vec![load(x, Affine::new(0, [(j, m as i64), (i, 1)]))];
+            let to = Affine::new(0, [(i, n as i64), (j, 1)]);
+            b.push(map_tile(vec![axis(i, 0, m, unroll, 1), axis(j, 0, n, 1, lanes)], value, z, to));
+            check_with(&b.nest, Numerics::Exact, 1, 0.0);
+        }
+    }
+}
+
 fn matmul(n: usize, m: usize, k: usize, tile: [(usize, usize); 3], block: usize, dtype: DType) -> LoopNest {
     let mut b = NestBuilder::new();
     let (x, y) = (b.param("a", dtype, n * k), b.param("b", dtype, k * m));
