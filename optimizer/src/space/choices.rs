@@ -57,12 +57,6 @@ impl StageChoices {
             sizes.sort_unstable();
             sizes.dedup();
         }
-        let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for &(s, load, axis) in &proposals.packs {
-            if s == stage && def.pieces.len() == 1 {
-                packs.entry(load).or_default().push(axis);
-            }
-        }
         let mut load_axes = BTreeMap::new();
         for load in &model.loads {
             if let Some(own) = load.own {
@@ -70,13 +64,20 @@ impl StageChoices {
                 load_axes.insert(own, (0..axes).filter(depends).collect());
             }
         }
-        let ragged = def
+        let ragged: BTreeSet<usize> = def
             .pieces
             .iter()
             .flat_map(|piece| &piece.domain)
             .flat_map(|range| range.lo.iter().chain(&range.hi))
             .flat_map(|bound| bound.terms.iter().map(|term| term.0))
             .collect();
+        let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &(s, load, axis) in &proposals.packs {
+            // The copy of a block that is no box would be sized by its hull and filled in part.
+            if s == stage && def.pieces.len() == 1 && ragged.is_empty() {
+                packs.entry(load).or_default().push(axis);
+            }
+        }
         StageChoices {
             extents: model.extents.clone(),
             points: model.points,
