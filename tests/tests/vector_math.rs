@@ -34,6 +34,8 @@ unsafe extern "C" {
 #[derive(Clone, Copy, Debug)]
 enum Machine {
     Host,
+    /// The host with registers no longer than 256 bits.
+    Half,
     Avx2,
     Baseline,
 }
@@ -41,7 +43,7 @@ enum Machine {
 fn cpu_and_features(machine: Machine) -> Option<(String, String)> {
     let host = TargetMachine::get_host_cpu_features().to_string();
     match machine {
-        Machine::Host => Some((TargetMachine::get_host_cpu_name().to_string(), host)),
+        Machine::Host | Machine::Half => Some((TargetMachine::get_host_cpu_name().to_string(), host)),
         Machine::Avx2 if host.contains("+avx2") && host.contains("+fma") => {
             Some(("haswell".to_owned(), "+avx2,+fma".to_owned()))
         }
@@ -78,6 +80,11 @@ fn apply<T: Copy + Default>(
     let kernel = module.add_function("kernel", signature, None);
     for (key, value) in [("target-cpu", &cpu), ("target-features", &features)] {
         kernel.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, value));
+    }
+    if matches!(machine, Machine::Half) {
+        for key in ["prefer-vector-width", "min-legal-vector-width"] {
+            kernel.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, "256"));
+        }
     }
     let builder = context.create_builder();
     let entry = context.append_basic_block(kernel, "entry");
@@ -353,6 +360,7 @@ fn check(function: Function) {
         (8, Machine::Host, 100_003),
         (32, Machine::Host, 100_003),
         (3, Machine::Host, 1_000_003),
+        (16, Machine::Half, 100_003),
         (8, Machine::Avx2, 10_007),
         (1, Machine::Avx2, 100_003),
         (4, Machine::Baseline, 1_000_003),
@@ -365,6 +373,7 @@ fn check(function: Function) {
         (2, Machine::Host, 20_000),
         (4, Machine::Host, 20_000),
         (16, Machine::Host, 20_000),
+        (8, Machine::Half, 20_000),
         (4, Machine::Avx2, 200_000),
         (1, Machine::Avx2, 20_000),
         (2, Machine::Baseline, 10_000),

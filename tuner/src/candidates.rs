@@ -1,66 +1,75 @@
-//! Where candidates come from: the default first, then the search.
+//! From a program to what is tried: its normal forms, their schedule spaces, and the search over them.
 
-use crate::measure::Trial;
-use crate::tune::TuneConfig;
-use moat_optimizer::lower::plain_schedule;
+use crate::search::{FormSpace, Searcher};
+use moat_optimizer::expr::Program;
+use moat_optimizer::lower::merge_axes;
 use moat_optimizer::normal_form::NormalForm;
-use moat_optimizer::normalize::Form;
+use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, normalize};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
+use moat_optimizer::space::{ScheduleSpace, SpaceError};
 use moat_optimizer::target::Target;
+use moat_rules::RuleBase;
+use moat_rules::schedule_rules::ScheduleRules;
 
-/// The search cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub enum SpaceError {}
+/// The most normal forms of a program, the source form included.
+pub const MAX_FORMS: usize = 8;
+
+/// The normal forms of `program`, the source form first, with axes merged where the operational normal form allows:
+/// what schedules refer to.
+///
+/// # Errors
+/// If the program has no normal form.
+pub fn forms(
+    program: &Program,
+    rules: &RuleBase,
+    numerics: Numerics,
+    max_forms: usize,
+) -> Result<Vec<Form>, NormalizeError> {
+    let mut forms = normalize(program, rules, &NormalizeConfig { numerics, max_forms, ..Default::default() })?.forms;
+    for form in &mut forms {
+        form.normal_form = merge_axes(&form.normal_form);
+    }
+    Ok(forms)
+}
+
+/// The search over all forms; its first candidate is the default: the source form under the heuristic schedule.
+///
+/// # Errors
+/// If the schedule rules do not run.
+pub fn search(
+    forms: &[Form],
+    target: &Target,
+    numerics: Numerics,
+    threads: usize,
+    seed: u64,
+    trials: usize,
+) -> Result<Searcher, SpaceError> {
+    let spaces = forms.iter().enumerate().map(|(form, of)| {
+        let space = space(&of.normal_form, target, numerics, threads)?;
+        Ok(FormSpace { form, space })
+    });
+    Ok(Searcher::new(spaces.collect::<Result<_, SpaceError>>()?, seed, trials))
+}
 
 /// The heuristic schedule of one form.
 ///
 /// # Errors
-/// If the form has no schedule space.
+/// If the schedule rules do not run.
 pub fn default_schedule(
     form: &NormalForm,
-    _target: &Target,
-    _numerics: Numerics,
-    _threads: usize,
+    target: &Target,
+    numerics: Numerics,
+    threads: usize,
 ) -> Result<Schedule, SpaceError> {
-    Ok(plain_schedule(form))
+    Ok(space(form, target, numerics, threads)?.default())
 }
 
-/// What to try.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Candidate {
-    /// Rank of the normal form.
-    pub form: usize,
-    /// What is decided about it.
-    pub schedule: Schedule,
-}
-
-/// A stream of candidates.
-#[derive(Debug)]
-pub struct Candidates {
-    pending: Vec<Candidate>,
-}
-
-impl Candidates {
-    /// Over all forms.
-    ///
-    /// # Errors
-    /// None yet.
-    pub fn new(forms: &[Form], _config: &TuneConfig) -> Result<Candidates, SpaceError> {
-        let mut pending: Vec<Candidate> = forms
-            .iter()
-            .enumerate()
-            .map(|(form, of)| Candidate { form, schedule: plain_schedule(&of.normal_form) })
-            .collect();
-        pending.reverse();
-        Ok(Candidates { pending })
-    }
-
-    /// The next one; the first is the default.
-    pub fn next(&mut self) -> Option<Candidate> {
-        self.pending.pop()
-    }
-
-    /// Tells the search how one ended.
-    pub fn observe(&mut self, _candidate: &Candidate, _end: &Trial) {}
+fn space(
+    form: &NormalForm,
+    target: &Target,
+    numerics: Numerics,
+    threads: usize,
+) -> Result<ScheduleSpace, SpaceError> {
+    ScheduleSpace::new(form, target, &ScheduleRules::standard(), numerics, threads)
 }

@@ -21,24 +21,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug, thiserror::Error)]
 pub enum CostDbError {
     /// A file or directory.
-    #[error("cost database: cannot {action} {}: {source}", path.display())]
+    #[error("cost database: cannot {action} {}: {reason}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// On which file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A part.
-    #[error("cost database: cannot {action} {}: {source}", path.display())]
+    #[error("cost database: cannot {action} {}: {reason}", path.display())]
     Parquet {
         /// What was tried.
         action: &'static str,
         /// On which file.
         path: PathBuf,
         /// Why not.
-        source: PolarsError,
+        reason: PolarsError,
     },
     /// No place to put it.
     #[error("cost database: no data directory on this system ({reason}); give one with --db DIR")]
@@ -89,7 +89,7 @@ impl CostDb {
     pub fn open(directory: &Path) -> Result<CostDb, CostDbError> {
         let db = CostDb { directory: directory.to_owned() };
         for path in [db.parts(), db.journals()] {
-            std::fs::create_dir_all(&path).map_err(|source| CostDbError::Io { action: "create", path, source })?;
+            std::fs::create_dir_all(&path).map_err(|reason| CostDbError::Io { action: "create", path, reason })?;
         }
         for path in list(&db.journals(), "jsonl")? {
             if let (Ok(Some(journal)), Some(run_id)) = (Journal::adopt(&path), stem(&path)) {
@@ -115,7 +115,7 @@ impl CostDb {
         let run_id = format!("{:013}-{:016x}", now.as_millis(), rand::random::<u64>());
         match Journal::create(&self.journals(), &run_id) {
             Ok(journal) => Ok(Recording { db: self.clone(), run_id, journal }),
-            Err(source) => Err(CostDbError::Io { action: "create a journal in", path: self.journals(), source }),
+            Err(reason) => Err(CostDbError::Io { action: "create a journal in", path: self.journals(), reason }),
         }
     }
 
@@ -161,10 +161,10 @@ impl CostDb {
     /// # Errors
     /// As [`CostDb::read`], or where polars refuses a column.
     pub fn table(&self) -> Result<DataFrame, CostDbError> {
-        Row::table(&self.read()?.rows).map_err(|source| CostDbError::Parquet {
+        Row::table(&self.read()?.rows).map_err(|reason| CostDbError::Parquet {
             action: "tabulate",
             path: self.directory.clone(),
-            source,
+            reason,
         })
     }
 
@@ -179,17 +179,17 @@ impl CostDb {
     /// Writes a journal's rows as a part, then deletes the journal. Doing it twice does no harm.
     fn fold(&self, journal: Journal, run_id: &str) -> Result<(), CostDbError> {
         let path = journal.path().to_owned();
-        let rows = journal::read(&path).map_err(|source| CostDbError::Io { action: "read", path, source })?.rows;
+        let rows = journal::read(&path).map_err(|reason| CostDbError::Io { action: "read", path, reason })?.rows;
         if !rows.is_empty() {
             let part = self.parts().join(format!("{run_id}.parquet"));
             let draft = self.parts().join(format!("{run_id}.{}.draft", std::process::id()));
             write_part(&draft, &rows)?;
             std::fs::rename(&draft, &part)
                 .and_then(|()| sync_directory(&self.parts()))
-                .map_err(|source| CostDbError::Io { action: "write", path: part, source })?;
+                .map_err(|reason| CostDbError::Io { action: "write", path: part, reason })?;
         }
         let path = journal.path().to_owned();
-        journal.delete().map_err(|source| CostDbError::Io { action: "delete", path, source })
+        journal.delete().map_err(|reason| CostDbError::Io { action: "delete", path, reason })
     }
 }
 
@@ -204,10 +204,10 @@ impl Recording {
     /// # Errors
     /// If the journal cannot be written.
     pub fn append(&mut self, row: &Row) -> Result<(), CostDbError> {
-        self.journal.append(row).map_err(|source| CostDbError::Io {
+        self.journal.append(row).map_err(|reason| CostDbError::Io {
             action: "write",
             path: self.journal.path().to_owned(),
-            source,
+            reason,
         })
     }
 
@@ -221,8 +221,8 @@ impl Recording {
 }
 
 fn write_part(path: &Path, rows: &[Row]) -> Result<(), CostDbError> {
-    let parquet = |source| CostDbError::Parquet { action: "write", path: path.to_owned(), source };
-    let io = |source| CostDbError::Io { action: "write", path: path.to_owned(), source };
+    let parquet = |reason| CostDbError::Parquet { action: "write", path: path.to_owned(), reason };
+    let io = |reason| CostDbError::Io { action: "write", path: path.to_owned(), reason };
     let mut table = Row::table(rows).map_err(parquet)?;
     let file = File::create(path).map_err(io)?;
     ParquetWriter::new(&file).finish(&mut table).map_err(parquet)?;
@@ -230,17 +230,17 @@ fn write_part(path: &Path, rows: &[Row]) -> Result<(), CostDbError> {
 }
 
 fn read_part(path: &Path) -> Result<Vec<Row>, CostDbError> {
-    let file = File::open(path).map_err(|source| CostDbError::Io { action: "read", path: path.to_owned(), source })?;
-    ParquetReader::new(file).finish().and_then(|table| Row::from_table(&table)).map_err(|source| CostDbError::Parquet {
+    let file = File::open(path).map_err(|reason| CostDbError::Io { action: "read", path: path.to_owned(), reason })?;
+    ParquetReader::new(file).finish().and_then(|table| Row::from_table(&table)).map_err(|reason| CostDbError::Parquet {
         action: "read",
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 
 /// The files with `extension`, sorted by name.
 fn list(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, CostDbError> {
-    let error = |source| CostDbError::Io { action: "list", path: directory.to_owned(), source };
+    let error = |reason| CostDbError::Io { action: "list", path: directory.to_owned(), reason };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(error)? {
         let path = entry.map_err(error)?.path();

@@ -33,12 +33,12 @@ pub enum MachineError {
         reason: String,
     },
     /// The file with earlier figures.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {reason}", path.display())]
     Cache {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -65,7 +65,7 @@ pub fn describe(directory: &Path, remeasure: bool) -> Result<Target, MachineErro
         Some(peaks) => peaks,
         None => {
             let peaks = measure(&target)?;
-            keep(&path, &peaks).map_err(|source| MachineError::Cache { path, source })?;
+            keep(&path, &peaks).map_err(|reason| MachineError::Cache { path, reason })?;
             peaks
         }
     };

@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum NpzError {
     /// The file.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {reason}", path.display())]
     File {
         /// What was tried.
         action: &'static str,
         /// On which file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A parameter without an array.
     #[error("{}: no array `{name}` (it has {})", path.display(), list(found))]
@@ -65,7 +65,7 @@ fn list(names: &[String]) -> String {
 /// # Errors
 /// If the file cannot be read, or an array is missing or does not fit. The first such array is reported.
 pub fn read(path: &Path, params: &[Param]) -> Result<Vec<Tensor>, NpzError> {
-    let fail = |source| NpzError::File { action: "read", path: path.to_owned(), source };
+    let fail = |reason| NpzError::File { action: "read", path: path.to_owned(), reason };
     let mut archive = NpzArchive::open(path).map_err(fail)?;
     let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
     let positional = params.iter().all(|param| !names.contains(&param.name))
@@ -160,7 +160,7 @@ fn rows<T: Copy>(values: Vec<T>, column_major: bool, shape: &[usize]) -> Vec<T> 
 /// # Errors
 /// If the file cannot be written, or an array's dtype has no place in such a file.
 pub fn write(path: &Path, arrays: &[(String, Tensor)]) -> Result<(), NpzError> {
-    let fail = |source| NpzError::File { action: "write", path: path.to_owned(), source };
+    let fail = |reason| NpzError::File { action: "write", path: path.to_owned(), reason };
     let mut writer = NpzWriter::create(path).map_err(fail)?;
     for (name, tensor) in arrays {
         match &tensor.data {

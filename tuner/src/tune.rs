@@ -3,6 +3,7 @@
 //! Input: a workload, what to try, a database, an observer. Output: a [`Summary`] and a folder with the kernel. A
 //! candidate's failure is a row; only what concerns the whole run is an error. Nothing is printed here.
 
+use crate::candidates::{self, MAX_FORMS};
 use crate::cost_db::{CostDb, CostDbError, Recording};
 use crate::journal::hex;
 use crate::machine;
@@ -11,6 +12,7 @@ use crate::outcome::Outcome;
 use crate::promotion::{Promotion, interquartile_range, median, promote};
 use crate::roof::Roof;
 use crate::row::Row;
+use crate::search::{Candidate, Searcher};
 use crate::worker::protocol::{Argument, Sampling, Source};
 use moat_codegen::abi::Interface;
 use moat_codegen::artifact::{self, ArtifactError};
@@ -22,9 +24,11 @@ use moat_optimizer::frontend::Workload;
 use moat_optimizer::inputs::{self, InputError};
 use moat_optimizer::interpret::{InterpretError, interpret};
 use moat_optimizer::nest::LoopNest;
-use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, normalize};
+use moat_optimizer::lower::lower;
+use moat_optimizer::normalize::{Form, NormalizeError};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
+use moat_optimizer::space::SpaceError;
 use moat_optimizer::target::Target;
 use moat_optimizer::tensor::Tensor;
 use moat_optimizer::work::{Work, work};
@@ -89,6 +93,9 @@ pub enum TuneError {
     /// The workload has no normal form.
     #[error(transparent)]
     Normalize(#[from] NormalizeError),
+    /// Normalizing gave nothing.
+    #[error("the workload has no normal form")]
+    NoForm,
     /// Random inputs.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -97,7 +104,7 @@ pub enum TuneError {
     Interpret(#[from] InterpretError),
     /// The search.
     #[error(transparent)]
-    Space(#[from] crate::candidates::SpaceError),
+    Space(#[from] SpaceError),
     /// The cost database.
     #[error(transparent)]
     CostDb(#[from] CostDbError),
@@ -105,10 +112,10 @@ pub enum TuneError {
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     /// The inputs and references cannot be given to workers.
-    #[error("cannot prepare the measurements: {source}")]
+    #[error("cannot prepare the measurements: {reason}")]
     Data {
         /// Why not.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Workers do not live.
     #[error("no worker could measure: {detail}")]
@@ -234,22 +241,23 @@ pub fn tune(
     let program = &workload.program;
     observer.phase("deriving normal forms");
     let rules = RuleBase::standard()?;
-    let forms = normalize(program, &rules, &NormalizeConfig { numerics: config.numerics, ..Default::default() })?.forms;
+    let forms = candidates::forms(program, &rules, config.numerics, MAX_FORMS)?;
     observer.phase("computing references");
     let sets = input_sets(program, config)?;
     let mut bench = Bench::new(bench_config(config, &sets), arguments(program), &sets)
-        .map_err(|source| TuneError::Data { source })?;
+        .map_err(|reason| TuneError::Data { reason })?;
     drop(sets);
     observer.phase("preparing the search");
-    let mut candidates = crate::candidates::Candidates::new(&forms, config)?;
-    let source_work = apply(&forms[0].normal_form, &moat_optimizer::lower::plain_schedule(&forms[0].normal_form))
-        .map(|nest| work(&nest))
-        .unwrap_or(Work { flops: forms[0].flops, bytes: forms[0].bytes });
+    let (numerics, threads) = (config.numerics, config.threads);
+    let mut searcher = candidates::search(&forms, &config.target, numerics, threads, config.seed, config.trials)?;
+    let source = forms.first().ok_or(TuneError::NoForm)?;
+    let plain = lower(&source.normal_form).map(|nest| work(&nest));
+    let source_work = plain.unwrap_or(Work { flops: source.flops, bytes: source.bytes });
 
     let mut recording = db.record()?;
     let template = template(workload, config, &rules, &recording, source_work);
     let mut run = Run { config, forms: &forms, recording: &mut recording, template, outcomes: BTreeMap::new() };
-    let measured = run.trials(&mut bench, &mut candidates, observer, interrupts)?;
+    let measured = run.trials(&mut bench, &mut searcher, observer, interrupts)?;
     observer.phase("comparing the best with the default");
     let verdict = run.compare(&mut bench, &measured, interrupts)?;
     bench.stop();
@@ -386,8 +394,7 @@ fn template(
 
 /// Names of the rules that derive `form` from the source form, in order.
 pub fn derivation(form: &Form) -> Vec<String> {
-    let _ = form;
-    Vec::new()
+    form.derivation.rules.clone()
 }
 
 /// Hash of what is computed: nodes, shapes, dtypes, hints; not where it stands in a file.
@@ -427,7 +434,7 @@ impl Run<'_> {
     fn trials(
         &mut self,
         bench: &mut Bench,
-        candidates: &mut crate::candidates::Candidates,
+        searcher: &mut Searcher,
         observer: &mut dyn Observer,
         interrupts: &Interrupts,
     ) -> Result<Vec<Measured>, TuneError> {
@@ -440,14 +447,15 @@ impl Run<'_> {
             if trial > 0 && self.config.time.is_some_and(|limit| begin.elapsed() >= limit) {
                 break;
             }
-            let Some(candidate) = candidates.next() else { break };
+            let Some(candidate) = searcher.next() else { break };
             let incumbent = best.map(|at| measured[at].median_ns());
             let (nest, end) = self.attempt(bench, &candidate, incumbent, interrupts);
             let Some(end) = end else { break };
             *self.outcomes.entry(end.outcome).or_default() += 1;
             let work = nest.as_ref().map(work);
             self.record(trial, "trial", &candidate.schedule, candidate.form, nest.as_ref(), work, &end, false)?;
-            candidates.observe(&candidate, &end);
+            let samples = !end.samples_ns.is_empty();
+            searcher.observe(&candidate, samples.then(|| median(&end.samples_ns)));
             lost = if end.outcome == Outcome::WorkerLost { lost + 1 } else { 0 };
             if lost >= LOST_WORKERS {
                 return Err(TuneError::Worker { detail: end.detail });
@@ -482,7 +490,7 @@ impl Run<'_> {
     fn attempt(
         &self,
         bench: &mut Bench,
-        candidate: &crate::candidates::Candidate,
+        candidate: &Candidate,
         incumbent: Option<f64>,
         interrupts: &Interrupts,
     ) -> (Option<LoopNest>, Option<Trial>) {
@@ -554,6 +562,12 @@ impl Run<'_> {
         // Without a measured default there is nothing to be better than.
         let reference = default.unwrap_or(fastest);
         let mut entries = vec![reference];
+        if order.len() == 1 {
+            // Nothing to compare with.
+            let figure = figure(&measured[reference], &measured[reference].end.samples_ns);
+            let default = default.map(|_| figure.clone());
+            return Ok(Some(Verdict { winner: reference, default, shipped: figure, interval: None }));
+        }
         entries.extend(order.into_iter().filter(|&at| at != reference).take(FINALISTS));
         let (entries, rounds) = self.rounds(bench, measured, entries, interrupts);
         let Some(rounds) = rounds else {

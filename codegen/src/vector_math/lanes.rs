@@ -352,8 +352,9 @@ impl<'a, 'c> Lanes<'a, 'c> {
 
     /// AVX-512's `vscalef`, where the function under construction may use it.
     fn native_scale(&self, x: Vector<'c>, n: Vector<'c>) -> Emit<Option<Vector<'c>>> {
-        let register = 512 / self.width.bits();
-        if self.lanes > register && self.lanes.is_multiple_of(register) && self.has_feature("avx512f") {
+        let widest = self.widest_register();
+        let register = widest / self.width.bits();
+        if register > 0 && self.lanes > register && self.lanes.is_multiple_of(register) {
             let mut parts = Vec::new();
             for part in 0..self.lanes / register {
                 let of = Lanes { lanes: register, ..*self };
@@ -367,7 +368,7 @@ impl<'a, 'c> Lanes<'a, 'c> {
         }
         let bits = self.width.bits() * self.lanes;
         let supported = match bits {
-            512 => self.has_feature("avx512f"),
+            512 => widest == 512,
             128 | 256 => self.has_feature("avx512vl"),
             _ => false,
         };
@@ -394,6 +395,26 @@ impl<'a, 'c> Lanes<'a, 'c> {
             return Ok(None);
         };
         self.call(declaration, &arguments).map(Some)
+    }
+
+    /// Whether [`Lanes::lookup`] is one instruction for each register: f32 lanes of AVX-512.
+    pub(super) fn has_lookup(&self) -> bool {
+        self.width == Width::F32 && self.lanes.is_multiple_of(16) && self.widest_register() == 512
+    }
+
+    /// `table[index mod 16]` in every lane; only where [`Lanes::has_lookup`].
+    pub(super) fn lookup(&self, table: &[f64; 16], index: Vector<'c>) -> Emit<Vector<'c>> {
+        let entries: Vec<_> = table.iter().map(|&entry| self.element().const_float(entry)).collect();
+        let entries = VectorType::const_vector(&entries);
+        let permute = self.declaration("llvm.x86.avx512.permvar.sf.512", &[])?;
+        if self.lanes == 16 {
+            return self.call(permute, &[entries.into(), index.into()]);
+        }
+        let mut parts = Vec::new();
+        for part in 0..self.lanes / 16 {
+            parts.push(self.call(permute, &[entries.into(), self.slice(index, part * 16, 16)?.into()])?);
+        }
+        self.join(&parts)
     }
 
     fn slice(&self, x: Vector<'c>, from: u32, len: u32) -> Emit<Vector<'c>> {
@@ -423,14 +444,32 @@ impl<'a, 'c> Lanes<'a, 'c> {
         Ok(self.builder.build_shuffle_vector(x, y, VectorType::const_vector(&mask), "")?)
     }
 
+    /// Bits of the widest register with AVX-512's instructions; 0 without them. An intrinsic on a
+    /// wider type than LLVM holds for legal is an error that ends the process.
+    fn widest_register(&self) -> u32 {
+        let width = |key| self.attribute(key).and_then(|text| text.parse::<u32>().ok());
+        let (vl, preferred) = (self.has_feature("avx512vl"), width("prefer-vector-width"));
+        let required = width("min-legal-vector-width");
+        // LLVM's rule: the function asks for them, or says nothing, or has no shorter ones.
+        let has_512 = !vl || preferred.is_some_and(|bits| bits >= 512) || required.is_none_or(|bits| bits > 256);
+        match (self.has_feature("avx512f"), has_512, vl) {
+            (true, true, _) => 512,
+            (true, false, true) => 256,
+            (true, false, false) | (false, _, _) => 0,
+        }
+    }
+
     /// Whether the function under construction is compiled with a feature of the target.
     fn has_feature(&self, feature: &str) -> bool {
-        let function = self.builder.get_insert_block().and_then(|block| block.get_parent());
-        let attribute = function.and_then(|f| f.get_string_attribute(AttributeLoc::Function, "target-features"));
-        attribute.is_some_and(|attribute| {
-            let features = attribute.get_string_value().to_string_lossy();
-            features.split(',').any(|entry| entry.strip_prefix('+') == Some(feature))
-        })
+        self.attribute("target-features")
+            .is_some_and(|features| features.split(',').any(|entry| entry.strip_prefix('+') == Some(feature)))
+    }
+
+    /// A string attribute of the function under construction.
+    fn attribute(&self, key: &str) -> Option<String> {
+        let function = self.builder.get_insert_block()?.get_parent()?;
+        let attribute = function.get_string_attribute(AttributeLoc::Function, key)?;
+        Some(attribute.get_string_value().to_string_lossy().into_owned())
     }
 
     /// Whether any lane of a truth vector holds, as one `i1`.

@@ -8,7 +8,8 @@
 //! change the results.
 //!
 //! The target's features are read from the `target-features` attribute of the function under
-//! construction (as it stands in `Target::features`): with AVX-512 the exponentials use `vscalef`.
+//! construction (as it stands in `Target::features`): with AVX-512 the exponentials use `vscalef` and
+//! the erf of f32 looks its coefficients up in registers.
 //! A target without fused multiply-add gets the same results from slow code.
 //!
 //! # Error bounds

@@ -222,7 +222,14 @@ impl<'s> Evaluator<'s> {
                 }
             }
             (Builtin::Max | Builtin::Min, args) if !args.is_empty() => {
-                let items = if let [arg] = args { self.items(arg) } else { args.to_vec() };
+                let items = match args {
+                    [arg @ Arg { value: Value::Tuple(_) | Value::List(_), .. }] => self.items(arg),
+                    [arg] => {
+                        let message = format!("{name}() of one argument needs a tuple or list");
+                        return Err(self.error(arg.span, message, Some("on arrays write np.max or np.min")));
+                    }
+                    several => several.to_vec(),
+                };
                 let mut best: Option<Number> = None;
                 for item in &items {
                     let number = self.python_number(item, name)?;
@@ -238,10 +245,12 @@ impl<'s> Evaluator<'s> {
             }
             (Builtin::MathSqrt | Builtin::MathExp | Builtin::MathLog, [arg]) => {
                 let x = self.python_number(arg, name)?.as_f64();
-                let value = match builtin {
-                    Builtin::MathSqrt => x.sqrt(),
-                    Builtin::MathExp => x.exp(),
-                    _ => x.ln(),
+                let value = if builtin == Builtin::MathSqrt {
+                    x.sqrt()
+                } else if builtin == Builtin::MathExp {
+                    x.exp()
+                } else {
+                    x.ln()
                 };
                 if value.is_finite() {
                     Ok(Value::float(value))

@@ -20,7 +20,7 @@ pub(super) fn array(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
         },
         _ => from_literals(evaluator, object, dtype)?,
     };
-    Ok(Value::Array(evaluator.fresh(node)))
+    Ok(Value::Array(evaluator.fresh_array(node)))
 }
 
 /// `np.asarray`: the array itself where nothing changes.
@@ -31,6 +31,17 @@ pub(super) fn asarray(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
             Ok(Value::Array(array.clone()))
         }
         _ => array(evaluator, call),
+    }
+}
+
+/// `np.ascontiguousarray`: [`asarray`], of rank 1 at least.
+pub(super) fn ascontiguousarray(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    match asarray(evaluator, call)? {
+        Value::Array(array) if evaluator.shape(array.node).is_empty() => {
+            let node = evaluator.reshape(array.node, vec![1], call.span)?;
+            Ok(evaluator.view(node, &array))
+        }
+        value => Ok(value),
     }
 }
 
@@ -58,10 +69,9 @@ pub(super) fn from_literals(evaluator: &mut Evaluator<'_>, arg: &Arg, dtype: Opt
             }
         } else {
             let node = evaluator.at_dtype(leaf, dtype, arg.span)?;
-            if let Op::Const(literal) = evaluator.nodes[node].op {
-                literals.push(literal);
-            } else {
-                nodes.push(node);
+            match evaluator.known_literal(node) {
+                Some(literal) => literals.push(literal),
+                None => nodes.push(node),
             }
         }
     }
@@ -197,10 +207,11 @@ fn known_number(evaluator: &mut Evaluator<'_>, arg: &Arg) -> Eval<Number> {
     match &arg.value {
         Value::Poison => Err(Poisoned),
         Value::Number(number) => Ok(*number),
-        Value::Array(array) => match evaluator.nodes[array.node].op {
-            Op::Const(Literal::Int(value)) => Ok(Number::Int(i128::from(value))),
-            Op::Const(Literal::Float(bits)) => Ok(Number::Float(f64::from_bits(bits))),
-            _ => Err(evaluator.error(arg.span, "a compile-time number is needed, not an array", None)),
+        Value::Array(array) => match evaluator.known_literal(array.node) {
+            Some(Literal::Bool(value)) => Ok(Number::Bool(value)),
+            Some(Literal::Int(value)) => Ok(Number::Int(i128::from(value))),
+            Some(Literal::Float(bits)) => Ok(Number::Float(f64::from_bits(bits))),
+            None => Err(evaluator.error(arg.span, "a compile-time number is needed, not an array", None)),
         },
         other => {
             let message = format!("a compile-time number is needed, not {}", other.describe());
@@ -223,7 +234,7 @@ fn filled(evaluator: &mut Evaluator<'_>, value: NodeId, shape: &[usize], span: S
         return Err(evaluator.error(span, message, None));
     }
     let node = evaluator.broadcast(value, shape, span)?;
-    Ok(Value::Array(evaluator.fresh(node)))
+    Ok(Value::Array(evaluator.fresh_array(node)))
 }
 
 fn constant_filled(evaluator: &mut Evaluator<'_>, call: &Call, value: i64) -> Eval {

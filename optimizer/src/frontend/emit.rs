@@ -78,14 +78,27 @@ impl Evaluator<'_> {
             return Ok(node);
         }
         let shape = self.shape(node).to_vec();
-        match self.nodes[node].op.clone() {
-            Op::Const(value) => self.constant(promote::cast(value, dtype), dtype, span),
-            Op::Array(values) => {
-                let values = values.into_iter().map(|value| promote::cast(value, dtype)).collect();
-                self.emit(Op::Array(values), Vec::new(), shape, dtype, span)
-            }
-            _ => self.emit(Op::Cast, vec![node], shape, dtype, span),
+        if let Some(values) = self.known_literals(node) {
+            let values = values.iter().map(|&value| promote::cast(value, dtype)).collect();
+            return self.literals(values, shape, dtype, span);
         }
+        self.emit(Op::Cast, vec![node], shape, dtype, span)
+    }
+
+    /// The elements of a node that is a constant or an array of literals.
+    fn known_literals(&self, node: NodeId) -> Option<&[Literal]> {
+        if let Op::Const(value) = &self.nodes[node].op {
+            Some(std::slice::from_ref(value))
+        } else if let Op::Array(values) = &self.nodes[node].op {
+            Some(values)
+        } else {
+            None
+        }
+    }
+
+    /// The value of a node that is a constant.
+    pub(super) fn known_literal(&self, node: NodeId) -> Option<Literal> {
+        if let Op::Const(value) = self.nodes[node].op { Some(value) } else { None }
     }
 
     /// `node` broadcast to `shape`, which it must be compatible with.
@@ -150,15 +163,15 @@ impl Evaluator<'_> {
             return Ok(node);
         }
         let dtype = self.dtype(node);
-        match self.nodes[node].op.clone() {
-            Op::Reshape => {
-                let source = self.nodes[node].args[0];
-                self.reshape(source, shape, span)
-            }
-            Op::Const(value) => self.literals(vec![value], shape, dtype, span),
-            Op::Array(values) => self.literals(values, shape, dtype, span),
-            _ => self.emit(Op::Reshape, vec![node], shape, dtype, span),
+        if let Some(values) = self.known_literals(node) {
+            let values = values.to_vec();
+            return self.literals(values, shape, dtype, span);
         }
+        if self.nodes[node].op == Op::Reshape {
+            let source = self.nodes[node].args[0];
+            return self.reshape(source, shape, span);
+        }
+        self.emit(Op::Reshape, vec![node], shape, dtype, span)
     }
 
     pub(super) fn transpose(&mut self, node: NodeId, axes: Vec<usize>, span: Span) -> Eval<NodeId> {
@@ -208,13 +221,16 @@ impl Evaluator<'_> {
 
     /// A new array in memory of its own (a NumPy scalar if of rank 0).
     pub(super) fn fresh(&mut self, node: NodeId) -> Array {
-        let storage = if self.shape(node).is_empty() {
-            None
-        } else {
-            self.storages += 1;
-            Some(self.storages)
-        };
-        Array { node, storage, writable: true }
+        if self.shape(node).is_empty() {
+            return Array { node, storage: None, writable: true };
+        }
+        self.fresh_array(node)
+    }
+
+    /// A new array in memory of its own, of rank 0 too.
+    pub(super) fn fresh_array(&mut self, node: NodeId) -> Array {
+        self.storages += 1;
+        Array { node, storage: Some(self.storages), writable: true }
     }
 }
 

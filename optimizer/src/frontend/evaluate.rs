@@ -174,10 +174,9 @@ impl<'s> Evaluator<'s> {
     pub(super) fn known_int(&self, value: &Value) -> Option<i128> {
         match value {
             Value::Number(number) => number.as_int(),
-            Value::Array(array) => match self.nodes[array.node].op {
-                Op::Const(Literal::Int(value)) => Some(i128::from(value)),
-                _ => None,
-            },
+            Value::Array(array) if self.dtype(array.node).is_int() => {
+                self.known_literal(array.node).and_then(Literal::as_i64).map(i128::from)
+            }
             _ => None,
         }
     }
@@ -190,9 +189,9 @@ impl<'s> Evaluator<'s> {
             Value::Number(number) => Ok(number.truth()),
             Value::Str(text) => Ok(!text.is_empty()),
             Value::Tuple(items) | Value::List(items) => Ok(!items.is_empty()),
-            Value::Array(array) => match self.nodes[array.node].op {
-                Op::Const(literal) => Ok(literal.as_f64() != 0.0),
-                _ => {
+            Value::Array(array) => match self.known_literal(array.node) {
+                Some(literal) => Ok(literal.as_f64() != 0.0),
+                None => {
                     let help = "select elements with np.where, combine conditions with & | ~, reduce with np.all or \
                                 np.any; only compile-time values can steer control flow";
                     let shape = super::emit::show(self.shape(array.node));

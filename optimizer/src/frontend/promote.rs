@@ -160,7 +160,7 @@ pub(super) fn cast(value: Literal, to: DType) -> Literal {
         (Literal::Int(i), None) if to == DType::F32 => Literal::float(f64::from(i as f32)),
         (Literal::Int(i), Some(_)) => Literal::Int(match to {
             DType::I8 => i64::from(i as i8),
-            DType::U8 => i64::from(i as u8 & u8::MAX),
+            DType::U8 => i64::from(i as u8),
             DType::I16 => i64::from(i as i16),
             DType::I32 => i64::from(i as i32),
             DType::I64 | DType::Bool | DType::F16 | DType::BF16 | DType::F32 | DType::F64 => i,

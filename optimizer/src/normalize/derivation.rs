@@ -20,7 +20,7 @@ use crate::numerics::Numerics;
 use egglog::Value;
 use egglog::ast::Expr;
 use egglog::span;
-use moat_rules::{Rule, RuleBase};
+use moat_rules::RuleBase;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,11 +69,12 @@ pub fn replay(
     if let Some(unknown) = derivation.rules.iter().find(|name| rules.rule(name).is_none()) {
         return Err(fails(&format!("there is no rule `{unknown}`")));
     }
-    if rebuild(program, rules, derivation)? != form.normal_form {
+    let base = &Session::load(rules, rule_numerics(derivation.numerics))?;
+    if rebuild(program, base, derivation)? != form.normal_form {
         return Err(fails("its term is not the form"));
     }
     let names: BTreeSet<&str> = derivation.rules.iter().map(String::as_str).collect();
-    if derives(program, rules, derivation, &names, config)? {
+    if derives(program, base, derivation, &names, config)? {
         Ok(())
     } else {
         Err(fails("its rules do not make the term"))
@@ -84,6 +85,7 @@ pub fn replay(
 pub(super) fn derive(
     program: &Program,
     rules: &RuleBase,
+    base: &Session,
     session: &Session,
     snapshot: &Snapshot,
     roots: &[Class],
@@ -102,7 +104,7 @@ pub(super) fn derive(
         term,
         results,
     };
-    if rebuild(program, rules, &derivation)? != candidate.form {
+    if rebuild(program, base, &derivation)? != candidate.form {
         return Ok(None);
     }
     let mut kept: Vec<String> = derivation.rules.clone();
@@ -110,7 +112,7 @@ pub(super) fn derive(
     let mut holds = |kept: &[String]| {
         replays += 1;
         let names: BTreeSet<&str> = kept.iter().map(String::as_str).collect();
-        derives(program, rules, &derivation, &names, config)
+        derives(program, base, &derivation, &names, config)
     };
     if !holds(&kept)? {
         return Ok(None);
@@ -169,13 +171,12 @@ fn source_hash(program: &Program) -> Result<String, NormalizeError> {
 /// Whether the rules named, with the shape rules, make the term equal to the program's results.
 fn derives(
     program: &Program,
-    rules: &RuleBase,
+    base: &Session,
     derivation: &Derivation,
     names: &BTreeSet<&str>,
     config: &NormalizeConfig<'_>,
 ) -> Result<bool, NormalizeError> {
-    let subset = rules.retain(|rule: &Rule| is_shape(&rule.name) || names.contains(rule.name.as_str()));
-    let mut session = Session::load(&subset, rule_numerics(derivation.numerics))?;
+    let mut session = base.select("derivation", |rule| is_shape(rule) || names.contains(rule))?;
     run(&mut session, "program", &encode::encode(program)?)?;
     run(&mut session, "derivation", &derivation.term)?;
     let pairs: Vec<(String, String)> =
@@ -195,9 +196,8 @@ fn derives(
 }
 
 /// The form that the term alone builds.
-fn rebuild(program: &Program, rules: &RuleBase, derivation: &Derivation) -> Result<NormalForm, NormalizeError> {
-    let shapes = rules.retain(|rule: &Rule| is_shape(&rule.name));
-    let mut session = Session::load(&shapes, rule_numerics(derivation.numerics))?;
+fn rebuild(program: &Program, base: &Session, derivation: &Derivation) -> Result<NormalForm, NormalizeError> {
+    let mut session = base.select("term", is_shape)?;
     run(&mut session, "derivation", &derivation.term)?;
     let limits = Limits { matches: usize::MAX, tuples: usize::MAX, deadline: None };
     session.saturate(&SOURCE_RULESETS.map(str::to_owned), &limits)?;

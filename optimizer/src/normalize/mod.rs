@@ -179,8 +179,10 @@ pub fn normalize(
     rules: &RuleBase,
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
-    let mut session = Session::load(rules, rule_numerics(config.numerics))?;
-    let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
+    let base = Session::load(rules, rule_numerics(config.numerics))?;
+    let mut session = base.clone();
+    let limits =
+        Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
     session
         .egraph
         .parse_and_run_program(Some("program".to_owned()), &encode::encode(program)?)
@@ -188,14 +190,14 @@ pub fn normalize(
     let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
     session.saturate(&rulesets, &limits)?;
     let mut forms = Vec::new();
-    offer(program, rules, &mut session, config, 1, &mut forms)?;
+    offer(program, rules, &base, &mut session, config, 1, &mut forms)?;
     if forms.is_empty() {
         return Err(NormalizeError::DoesNotReplay { problem: "the source form has none".to_owned() });
     }
     if config.max_forms > 1 {
         rulesets.extend(session.algebra());
         session.saturate(&rulesets, &limits)?;
-        offer(program, rules, &mut session, config, config.max_forms, &mut forms)?;
+        offer(program, rules, &base, &mut session, config, config.max_forms, &mut forms)?;
     }
     Ok(Normalized { forms, stats: session.stats })
 }
@@ -204,6 +206,7 @@ pub fn normalize(
 fn offer(
     program: &Program,
     rules: &RuleBase,
+    base: &Session,
     session: &mut Session,
     config: &NormalizeConfig<'_>,
     count: usize,
@@ -215,7 +218,7 @@ fn offer(
             continue;
         }
         check_results(program, &candidate.form)?;
-        let derivation = derivation::derive(program, rules, session, &snapshot, &roots, &candidate, config)?;
+        let derivation = derivation::derive(program, rules, base, session, &snapshot, &roots, &candidate, config)?;
         if let Some(derivation) = derivation {
             let (flops, bytes) = (flops(&candidate.form), bytes_moved(&candidate.form));
             forms.push(Form { normal_form: candidate.form, derivation, flops, bytes });

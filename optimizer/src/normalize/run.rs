@@ -21,7 +21,10 @@ pub(super) struct Limits<'a> {
 pub(super) struct Session {
     pub(super) egraph: EGraph,
     budget: Budget,
-    rulesets: Vec<String>,
+    /// For each ruleset, the rules in it.
+    rules: BTreeMap<String, Vec<String>>,
+    /// For each ruleset, what egglog calls the rules of it that are to run.
+    selected: BTreeMap<String, String>,
     pub(super) stats: Stats,
     /// The names of the rules that matched, with the iteration of their first match.
     pub(super) fired: BTreeMap<String, usize>,
@@ -38,7 +41,7 @@ impl Session {
     pub(super) fn load(rules: &RuleBase, numerics: Numerics) -> Result<Session, NormalizeError> {
         let budget = Budget::new(usize::MAX);
         let mut egraph = EGraph::default().with_num_threads(1);
-        let mut rulesets = Vec::new();
+        let mut grouped: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let setup = |error: String| NormalizeError::Rules { file: "primitives".to_owned(), message: error };
         primitives::install_sorts(&mut egraph).map_err(|e| setup(e.to_string()))?;
         primitives::install(&mut egraph, &budget, false).map_err(|e| setup(e.to_string()))?;
@@ -46,23 +49,52 @@ impl Session {
             let broken = |e: egglog::Error| NormalizeError::Rules { file: file.name.clone(), message: e.to_string() };
             let text = expand_names(&file.text);
             let mut commands = egraph.parse_program(Some(file.name.clone()), &text).map_err(broken)?;
-            commands.iter_mut().for_each(add_guard);
+            let mut own = Vec::new();
+            for command in &mut commands {
+                add_guard(command);
+                if let Some((ruleset, name)) = take_ruleset(command) {
+                    own.push(GenericCommand::AddRuleset(span!(), name.clone()));
+                    grouped.entry(ruleset).or_default().push(name);
+                }
+            }
+            egraph.run_program(own).map_err(broken)?;
             egraph.run_program(commands).map_err(broken)?;
             if at == 0 {
                 primitives::install(&mut egraph, &budget, true).map_err(|e| setup(e.to_string()))?;
             }
-            if let Some(ruleset) = &file.ruleset
-                && !rulesets.contains(ruleset)
-            {
-                rulesets.push(ruleset.clone());
-            }
         }
-        Ok(Session { egraph, budget, rulesets, stats: Stats::default(), fired: BTreeMap::new() })
+        let session = Session {
+            egraph,
+            budget,
+            rules: grouped,
+            selected: BTreeMap::new(),
+            stats: Stats::default(),
+            fired: BTreeMap::new(),
+        };
+        session.select("every", |_| true)
+    }
+
+    /// A copy in which only the rules that `keep` names run. `label` tells selections apart.
+    ///
+    /// # Errors
+    /// If egglog refuses the selection.
+    pub(super) fn select(&self, label: &str, keep: impl Fn(&str) -> bool) -> Result<Session, NormalizeError> {
+        let mut session = self.clone();
+        for (ruleset, rules) in &self.rules {
+            let name = format!("{label} {ruleset}");
+            let kept = rules.iter().filter(|rule| keep(rule)).cloned().collect();
+            session
+                .egraph
+                .run_program(vec![GenericCommand::UnstableCombinedRuleset(span!(), name.clone(), kept)])
+                .map_err(|e| NormalizeError::Rules { file: ruleset.clone(), message: e.to_string() })?;
+            session.selected.insert(ruleset.clone(), name);
+        }
+        Ok(session)
     }
 
     /// The rulesets that are loaded and are not those of the source form.
     pub(super) fn algebra(&self) -> Vec<String> {
-        self.rulesets.iter().filter(|name| !SOURCE_RULESETS.contains(&name.as_str())).cloned().collect()
+        self.rules.keys().filter(|name| !SOURCE_RULESETS.contains(&name.as_str())).cloned().collect()
     }
 
     /// Runs the rulesets, each once in a round and `shape` to its fixpoint before each, until
@@ -133,7 +165,8 @@ impl Session {
 
     /// One round of one ruleset; whether it changed anything.
     fn step(&mut self, ruleset: &str) -> Result<bool, NormalizeError> {
-        let report = self.egraph.step_rules(ruleset).map_err(|e| NormalizeError::Clash {
+        let Some(selected) = self.selected.get(ruleset) else { return Ok(false) };
+        let report = self.egraph.step_rules(selected).map_err(|e| NormalizeError::Clash {
             ruleset: ruleset.to_owned(),
             message: e.to_string(),
             suspects: self.fired.keys().filter(|name| !name.starts_with("shape/")).cloned().collect(),
@@ -145,6 +178,20 @@ impl Session {
             }
         }
         Ok(report.updated)
+    }
+}
+
+/// Moves a rule into a ruleset of its own, so that rules can be run in any selection; its old
+/// ruleset and its name.
+fn take_ruleset(command: &mut Command) -> Option<(String, String)> {
+    if let GenericCommand::Rule { rule } = command {
+        let name = rule.name.clone();
+        Some((std::mem::replace(&mut rule.ruleset, name.clone()), name))
+    } else if let GenericCommand::Rewrite(ruleset, rewrite, _) | GenericCommand::BiRewrite(ruleset, rewrite) = command {
+        let name = rewrite.name.clone();
+        Some((std::mem::replace(ruleset, name.clone()), name))
+    } else {
+        None
     }
 }
 

@@ -1,6 +1,5 @@
 //! What makes a command fail (exit code 2), as it is shown.
 
-use crate::candidates::SpaceError;
 use crate::cost_db::CostDbError;
 use crate::machine::MachineError;
 use crate::npz::NpzError;
@@ -12,6 +11,7 @@ use moat_optimizer::frontend::{FrontendError, FrontendErrors};
 use moat_optimizer::inputs::InputError;
 use moat_optimizer::interpret::InterpretError;
 use moat_optimizer::normalize::NormalizeError;
+use moat_optimizer::space::SpaceError;
 use moat_rules::RuleError;
 use std::fmt;
 use std::io;
@@ -21,10 +21,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(super) enum CliError {
     /// stdout.
-    #[error("cannot write the result: {0}")]
+    #[error("cannot write the result")]
     Output(#[from] io::Error),
     /// The workload's file.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     #[diagnostic(help("a workload is a Python file: moat tune FILE[:FUNCTION]"))]
     Workload {
         /// The file.
@@ -79,13 +79,13 @@ pub(super) enum CliError {
         reason: String,
     },
     /// The hidden command's streams.
-    #[error("the worker's streams: {source}")]
+    #[error("the worker's streams broke")]
     Worker {
         /// What is wrong with them.
         source: io::Error,
     },
     /// This program's own file, which workers are made of.
-    #[error("cannot find this program's own file: {source}")]
+    #[error("cannot find this program's own file")]
     Program {
         /// Why not.
         source: io::Error,

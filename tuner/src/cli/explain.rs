@@ -4,14 +4,14 @@ use super::args::ExplainArgs;
 use super::text::schedule_in_words;
 use super::workload::{Loaded, load};
 use super::{CliError, Goal};
-use crate::candidates::default_schedule;
+use crate::candidates::{MAX_FORMS, default_schedule, forms};
 use crate::machine;
 use crate::tune::derivation;
 use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::listing;
 use moat_optimizer::lower::lower;
-use moat_optimizer::normalize::{Form, NormalizeConfig, normalize};
 use moat_optimizer::notation;
+use moat_optimizer::normalize::Form;
 use moat_optimizer::work;
 use moat_rules::RuleBase;
 use std::io::Write;
@@ -23,8 +23,7 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
     write!(out, "{}", listing(&workload.program))?;
 
     let rules = RuleBase::standard()?;
-    let config = NormalizeConfig { numerics, ..Default::default() };
-    let forms = normalize(&workload.program, &rules, &config)?.forms;
+    let forms = forms(&workload.program, &rules, numerics, MAX_FORMS)?;
     let target = machine::detect();
     for (rank, form) in forms.iter().enumerate() {
         // The second is the best that the rules found.

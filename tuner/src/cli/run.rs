@@ -4,7 +4,7 @@ use super::args::RunArgs;
 use super::text::significant;
 use super::workload::{Loaded, load};
 use super::{CliError, Goal};
-use crate::candidates::default_schedule;
+use crate::candidates::{default_schedule, forms};
 use crate::machine;
 use crate::npz;
 use crate::tune::workload_hash;
@@ -15,7 +15,6 @@ use moat_optimizer::expr::{Node, Program};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::normal_form::NormalForm;
-use moat_optimizer::normalize::{NormalizeConfig, normalize};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::target::Target;
@@ -90,9 +89,7 @@ fn default(
     threads: usize,
 ) -> Result<(NormalForm, Schedule), CliError> {
     let rules = RuleBase::standard()?;
-    let config = NormalizeConfig { numerics, max_forms: 1, ..Default::default() };
-    let mut forms = normalize(program, &rules, &config)?.forms;
-    let form = forms.swap_remove(0).normal_form;
+    let form = forms(program, &rules, numerics, 1)?.swap_remove(0).normal_form;
     let schedule = default_schedule(&form, target, numerics, threads)?;
     Ok((form, schedule))
 }
