@@ -142,6 +142,8 @@ fn mutation() {
         "x = A + 1\ny = x.T\ny += 1\nreturn x",
         "x = [A + 1]\ny = x[0]\ny += 1\nreturn y",
         "def g(x):\n    x += 1\n    return x\ny = A * 2\nreturn g(y) + y",
+        "x = np.array(3.0)\ny = x\nx += 1\nreturn y",
+        "x = s.reshape(1)\ny = x\nx += 1\nreturn y",
         "x = i + 0\nx += 1.5\nreturn x",
         "x = v + 1\nx += A\nreturn x",
         "x = np.broadcast_to(v + 1, (3, 4))\nx += 1\nreturn x",
@@ -173,6 +175,7 @@ fn files() {
         "from typing import Annotated\ndef f(A: Annotated[f32[3], Range(5, 5)], B: Annotated[f32[3], SPD], C: Annotated[f32[3], Index(3)], D: Annotated[f32[3], Normal(0, 1)], E: Annotated[i32[3], Index(0)]):\n    return A\n",
         "class C:\n    pass\nfor x in (1, 2):\n    y = x\ndef f(A: f32[3]):\n    return A + y\n",
         "def f(A: f32[3], *rest):\n    return A\n",
+        "def f(A: f32[3], A: f32[3]):\n    return A\n",
         "@decorated\ndef f(A: f32[3]):\n    return A\n",
     ]);
     insta::assert_snapshot!(text);

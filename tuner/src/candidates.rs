@@ -7,14 +7,10 @@ use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, normalize};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
-<<<<<<< HEAD
-use moat_optimizer::target::Target;
-=======
 use moat_optimizer::space::{ScheduleSpace, SpaceError};
 use moat_optimizer::target::Target;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
->>>>>>> tuner
 
 /// The most normal forms of a program, the source form included.
 pub const MAX_FORMS: usize = 8;

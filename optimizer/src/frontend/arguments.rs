@@ -2,6 +2,7 @@
 
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::{Call, dtype_name};
+use super::number::Number;
 use super::value::{Arg, Builtin, Value};
 use crate::dtype::DType;
 use crate::expr::{NodeId, Span};
@@ -49,6 +50,9 @@ impl Evaluator<'_> {
 
     /// An axis of an array of rank `rank`, counted from the end if negative.
     pub(super) fn axis(&mut self, arg: &Arg, rank: usize) -> Eval<usize> {
+        if let Value::Number(Number::Bool(_)) = arg.value {
+            return Err(self.error(arg.span, "the axis must be an integer, not a bool", None));
+        }
         let axis = self.integer(arg, "the axis")?;
         self.normal_axis(axis, rank, arg.span)
     }

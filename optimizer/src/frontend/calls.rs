@@ -222,7 +222,14 @@ impl<'s> Evaluator<'s> {
                 }
             }
             (Builtin::Max | Builtin::Min, args) if !args.is_empty() => {
-                let items = if let [arg] = args { self.items(arg) } else { args.to_vec() };
+                let items = match args {
+                    [arg @ Arg { value: Value::Tuple(_) | Value::List(_), .. }] => self.items(arg),
+                    [arg] => {
+                        let message = format!("{name}() of one argument needs a tuple or list");
+                        return Err(self.error(arg.span, message, Some("on arrays write np.max or np.min")));
+                    }
+                    several => several.to_vec(),
+                };
                 let mut best: Option<Number> = None;
                 for item in &items {
                     let number = self.python_number(item, name)?;

@@ -20,7 +20,7 @@ pub(super) fn array(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
         },
         _ => from_literals(evaluator, object, dtype)?,
     };
-    Ok(Value::Array(evaluator.fresh(node)))
+    Ok(Value::Array(evaluator.fresh_array(node)))
 }
 
 /// `np.asarray`: the array itself where nothing changes.
@@ -31,6 +31,17 @@ pub(super) fn asarray(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
             Ok(Value::Array(array.clone()))
         }
         _ => array(evaluator, call),
+    }
+}
+
+/// `np.ascontiguousarray`: [`asarray`], of rank 1 at least.
+pub(super) fn ascontiguousarray(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    match asarray(evaluator, call)? {
+        Value::Array(array) if evaluator.shape(array.node).is_empty() => {
+            let node = evaluator.reshape(array.node, vec![1], call.span)?;
+            Ok(evaluator.view(node, &array))
+        }
+        value => Ok(value),
     }
 }
 
@@ -223,7 +234,7 @@ fn filled(evaluator: &mut Evaluator<'_>, value: NodeId, shape: &[usize], span: S
         return Err(evaluator.error(span, message, None));
     }
     let node = evaluator.broadcast(value, shape, span)?;
-    Ok(Value::Array(evaluator.fresh(node)))
+    Ok(Value::Array(evaluator.fresh_array(node)))
 }
 
 fn constant_filled(evaluator: &mut Evaluator<'_>, call: &Call, value: i64) -> Eval {

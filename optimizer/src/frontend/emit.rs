@@ -221,13 +221,16 @@ impl Evaluator<'_> {
 
     /// A new array in memory of its own (a NumPy scalar if of rank 0).
     pub(super) fn fresh(&mut self, node: NodeId) -> Array {
-        let storage = if self.shape(node).is_empty() {
-            None
-        } else {
-            self.storages += 1;
-            Some(self.storages)
-        };
-        Array { node, storage, writable: true }
+        if self.shape(node).is_empty() {
+            return Array { node, storage: None, writable: true };
+        }
+        self.fresh_array(node)
+    }
+
+    /// A new array in memory of its own, of rank 0 too.
+    pub(super) fn fresh_array(&mut self, node: NodeId) -> Array {
+        self.storages += 1;
+        Array { node, storage: Some(self.storages), writable: true }
     }
 }
 

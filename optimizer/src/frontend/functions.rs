@@ -137,7 +137,7 @@ pub(super) static NUMPY: &[Function] = &[
     other("arange", "start stop? step? dtype? device! like!", creation::arange),
     other("array", "object dtype? copy? order! subok! ndmin! ndmax! like!", creation::array),
     other("asarray", "object dtype? order! device! copy! like!", creation::asarray),
-    other("ascontiguousarray", "object dtype? like!", creation::asarray),
+    other("ascontiguousarray", "object dtype? like!", creation::ascontiguousarray),
     other("astype", "a dtype copy! device!", structural::astype),
     binary("bitwise_and", BinaryOp::And),
     unary("bitwise_invert", Unary::Op(UnaryOp::Not)),

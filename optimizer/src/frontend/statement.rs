@@ -159,6 +159,14 @@ impl<'s> Evaluator<'s> {
         if def.is_async {
             self.unsupported(span_of(&def.name), "'async'", "write a plain function");
         }
+        let mut seen = BTreeSet::new();
+        for parameter in def.parameters.iter_non_variadic_params() {
+            let parameter = &parameter.parameter;
+            if !seen.insert(parameter.name.as_str()) {
+                let message = format!("two parameters are named '{}'", parameter.name.as_str());
+                self.error(span_of(&parameter.name), message, None);
+            }
+        }
         let defaults = self.defaults(Some(&def.parameters));
         self.closures.push(Closure {
             name,

@@ -18,12 +18,27 @@ impl Evaluator<'_> {
     }
 
     /// A view of `array`'s memory.
-    pub(super) fn view(&self, node: NodeId, array: &Array) -> Value {
-        Value::Array(Array { node, storage: array.storage, writable: array.writable })
+    pub(super) fn view(&mut self, node: NodeId, array: &Array) -> Value {
+        // An array made of a NumPy scalar has memory of its own.
+        let viewed = if array.storage.is_some() || self.shape(node).is_empty() {
+            Array { node, ..array.clone() }
+        } else {
+            self.fresh(node)
+        };
+        Value::Array(viewed)
     }
 
-    fn read_only_view(&self, node: NodeId, array: &Array) -> Value {
-        Value::Array(Array { node, storage: array.storage, writable: false })
+    fn read_only_view(&mut self, node: NodeId, array: &Array) -> Value {
+        match self.view(node, array) {
+            Value::Array(view) => Value::Array(Array { writable: false, ..view }),
+            other => other,
+        }
+    }
+
+    /// A copy, which is an array of rank 0 where `array` is one, and a NumPy scalar where that is one.
+    fn copy_of(&mut self, node: NodeId, array: &Array) -> Eval {
+        let copy = if array.storage.is_some() { self.fresh_array(node) } else { self.fresh(node) };
+        Ok(Value::Array(copy))
     }
 
     fn copied(&mut self, node: NodeId) -> Eval {
@@ -36,13 +51,13 @@ pub(super) fn astype(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let array = evaluator.argument(call, "a")?;
     let dtype = evaluator.dtype_of(call.required("dtype")?)?;
     let node = evaluator.cast(array.node, dtype, call.span)?;
-    evaluator.copied(node)
+    evaluator.copy_of(node, &array)
 }
 
 /// `copy`.
 pub(super) fn copy(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let array = evaluator.argument(call, "a")?;
-    evaluator.copied(array.node)
+    evaluator.copy_of(array.node, &array)
 }
 
 /// `np.shape(a)`.

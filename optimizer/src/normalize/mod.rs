@@ -179,15 +179,10 @@ pub fn normalize(
     rules: &RuleBase,
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
-<<<<<<< HEAD
     let base = Session::load(rules, rule_numerics(config.numerics))?;
     let mut session = base.clone();
     let limits =
         Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
-=======
-    let mut session = Session::load(rules, rule_numerics(config.numerics))?;
-    let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
->>>>>>> space
     session
         .egraph
         .parse_and_run_program(Some("program".to_owned()), &encode::encode(program)?)

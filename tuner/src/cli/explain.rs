@@ -10,13 +10,8 @@ use crate::tune::derivation;
 use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::listing;
 use moat_optimizer::lower::lower;
-<<<<<<< HEAD
-use moat_optimizer::normalize::{Form, NormalizeConfig, normalize};
-use moat_optimizer::notation;
-=======
 use moat_optimizer::notation;
 use moat_optimizer::normalize::Form;
->>>>>>> tuner
 use moat_optimizer::work;
 use moat_rules::RuleBase;
 use std::io::Write;
