@@ -117,7 +117,6 @@ impl StageChoices {
             return;
         }
         self.repair_tile(wish);
-        self.add_panels(wish);
         self.repair_loops(wish);
         if wish.place != Place::Root || !wish.loops.first().is_some_and(|step| self.parallels.contains(&step.axis)) {
             wish.parallel = false;
@@ -130,7 +129,7 @@ impl StageChoices {
             self.packs.contains_key(&pack.load) && seen.insert(pack.load)
         });
         for pack in &mut packs {
-            pack.layout = self.layout(pack.load, wish);
+            pack.layout = self.layout(pack.load, &wish.tile);
         }
         packs.retain(|pack| !pack.layout.is_empty());
         packs.sort();
@@ -215,46 +214,13 @@ impl StageChoices {
             .copied()
     }
 
-    /// The register tile as innermost step loops, where a packed layout has blocks of it.
-    fn add_panels(&self, wish: &mut StageSchedule) {
-        let panels: Vec<TileSpec> = wish.packs.iter().filter_map(|pack| self.panel(pack.load, &wish.tile)).collect();
-        for spec in &wish.tile {
-            let step = LoopSpec { axis: spec.axis, step: spec.unroll * spec.lanes };
-            let wanted = panels.iter().any(|panel| panel.axis == spec.axis);
-            if wanted && !wish.loops.contains(&step) && step.step < self.extents[spec.axis] {
-                wish.loops.push(step);
-            }
-        }
-    }
-
-    /// Removes innermost loops that only step over register tiles, so that another tile can be chosen;
-    /// [`StageChoices::repair`] makes them anew where a pack needs them.
-    pub(super) fn strip_panels(&self, wish: &mut StageSchedule) {
-        while let Some(last) = wish.loops.last() {
-            let register = |spec: &TileSpec| spec.axis == last.axis && spec.unroll * spec.lanes == last.step;
-            if !wish.tile.iter().any(register) {
-                break;
-            }
-            wish.loops.pop();
-        }
-        let loops = wish.loops.len();
-        wish.parallel &= loops > 0;
-        for pack in &mut wish.packs {
-            pack.depth = pack.depth.min(loops);
-        }
-    }
-
     /// A packed layout in the order of use: the axis of the register tile that the load depends on comes
     /// in blocks of one tile around its folds.
-    fn layout(&self, load: usize, stage: &StageSchedule) -> Vec<LoopSpec> {
+    fn layout(&self, load: usize, tile: &[TileSpec]) -> Vec<LoopSpec> {
         let Some(axes) = self.load_axes.get(&load) else { return Vec::new() };
-        let panel =
-            self.panel(load, &stage.tile).map(|spec| LoopSpec { axis: spec.axis, step: spec.unroll * spec.lanes });
-        let panel = panel.filter(|panel| stage.loops.contains(panel));
+        let panel = self.panel(load, tile).map(|spec| LoopSpec { axis: spec.axis, step: spec.unroll * spec.lanes });
         let others = |points: bool| {
-            stage
-                .tile
-                .iter()
+            tile.iter()
                 .filter(move |spec| axes.contains(&spec.axis) && (spec.axis < self.points) == points)
                 .filter(move |spec| Some(spec.axis) != panel.map(|panel| panel.axis))
                 .map(|spec| LoopSpec { axis: spec.axis, step: 1 })
