@@ -57,12 +57,6 @@ impl StageChoices {
             sizes.sort_unstable();
             sizes.dedup();
         }
-        let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for &(s, load, axis) in &proposals.packs {
-            if s == stage && def.pieces.len() == 1 {
-                packs.entry(load).or_default().push(axis);
-            }
-        }
         let mut load_axes = BTreeMap::new();
         for load in &model.loads {
             if let Some(own) = load.own {
@@ -70,13 +64,20 @@ impl StageChoices {
                 load_axes.insert(own, (0..axes).filter(depends).collect());
             }
         }
-        let ragged = def
+        let ragged: BTreeSet<usize> = def
             .pieces
             .iter()
             .flat_map(|piece| &piece.domain)
             .flat_map(|range| range.lo.iter().chain(&range.hi))
             .flat_map(|bound| bound.terms.iter().map(|term| term.0))
             .collect();
+        let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &(s, load, axis) in &proposals.packs {
+            // The copy of a block that is no box would be sized by its hull and filled in part.
+            if s == stage && def.pieces.len() == 1 && ragged.is_empty() {
+                packs.entry(load).or_default().push(axis);
+            }
+        }
         StageChoices {
             extents: model.extents.clone(),
             points: model.points,
@@ -116,6 +117,7 @@ impl StageChoices {
             return;
         }
         self.repair_tile(wish);
+        self.add_panels(wish);
         self.repair_loops(wish);
         if wish.place != Place::Root || !wish.loops.first().is_some_and(|step| self.parallels.contains(&step.axis)) {
             wish.parallel = false;
@@ -128,7 +130,7 @@ impl StageChoices {
             self.packs.contains_key(&pack.load) && seen.insert(pack.load)
         });
         for pack in &mut packs {
-            pack.layout = self.layout(pack.load, &wish.tile);
+            pack.layout = self.layout(pack.load, wish);
         }
         packs.retain(|pack| !pack.layout.is_empty());
         packs.sort();
@@ -203,33 +205,66 @@ impl StageChoices {
         wish.loops = loops;
     }
 
+    /// The tile entry whose blocks a pack of `load` is laid out in: of the points that the load depends
+    /// on, the one with the most computed together.
+    fn panel(&self, load: usize, tile: &[TileSpec]) -> Option<TileSpec> {
+        let axes = self.load_axes.get(&load)?;
+        tile.iter()
+            .filter(|spec| axes.contains(&spec.axis) && spec.unroll * spec.lanes > 1 && spec.axis < self.points)
+            .max_by_key(|spec| (spec.lanes, spec.unroll))
+            .copied()
+    }
+
+    /// The register tile as innermost step loops, where a packed layout has blocks of it.
+    fn add_panels(&self, wish: &mut StageSchedule) {
+        let panels: Vec<TileSpec> = wish.packs.iter().filter_map(|pack| self.panel(pack.load, &wish.tile)).collect();
+        for spec in &wish.tile {
+            let step = LoopSpec { axis: spec.axis, step: spec.unroll * spec.lanes };
+            let wanted = panels.iter().any(|panel| panel.axis == spec.axis);
+            if wanted && !wish.loops.contains(&step) && step.step < self.extents[spec.axis] {
+                wish.loops.push(step);
+            }
+        }
+    }
+
+    /// Removes innermost loops that only step over register tiles, so that another tile can be chosen;
+    /// [`StageChoices::repair`] makes them anew where a pack needs them.
+    pub(super) fn strip_panels(&self, wish: &mut StageSchedule) {
+        while let Some(last) = wish.loops.last() {
+            let register = |spec: &TileSpec| spec.axis == last.axis && spec.unroll * spec.lanes == last.step;
+            if !wish.tile.iter().any(register) {
+                break;
+            }
+            wish.loops.pop();
+        }
+        let loops = wish.loops.len();
+        wish.parallel &= loops > 0;
+        for pack in &mut wish.packs {
+            pack.depth = pack.depth.min(loops);
+        }
+    }
+
     /// A packed layout in the order of use: the axis of the register tile that the load depends on comes
     /// in blocks of one tile around its folds.
-    pub(super) fn layout(&self, load: usize, tile: &[TileSpec]) -> Vec<LoopSpec> {
+    fn layout(&self, load: usize, stage: &StageSchedule) -> Vec<LoopSpec> {
         let Some(axes) = self.load_axes.get(&load) else { return Vec::new() };
-        let depends = |spec: &&TileSpec| axes.contains(&spec.axis);
-        let size = |spec: &TileSpec| spec.unroll * spec.lanes;
-        let panel = tile
-            .iter()
-            .filter(depends)
-            .filter(|spec| size(spec) > 1 && spec.axis < self.points)
-            .max_by_key(|spec| (spec.lanes, spec.unroll));
-        let mut layout = Vec::new();
+        let panel =
+            self.panel(load, &stage.tile).map(|spec| LoopSpec { axis: spec.axis, step: spec.unroll * spec.lanes });
+        let panel = panel.filter(|panel| stage.loops.contains(panel));
         let others = |points: bool| {
-            tile.iter()
-                .filter(depends)
-                .filter(move |spec| (spec.axis < self.points) == points && Some(spec.axis) != panel.map(|p| p.axis))
+            stage
+                .tile
+                .iter()
+                .filter(move |spec| axes.contains(&spec.axis) && (spec.axis < self.points) == points)
+                .filter(move |spec| Some(spec.axis) != panel.map(|panel| panel.axis))
                 .map(|spec| LoopSpec { axis: spec.axis, step: 1 })
         };
-        layout.extend(others(true));
-        if let Some(panel) = panel {
-            layout.push(LoopSpec { axis: panel.axis, step: size(panel) });
+        let last = panel.map(|panel| LoopSpec { axis: panel.axis, step: 1 });
+        match last {
+            Some(last) => others(true).chain(panel).chain(others(false)).chain([last]).collect(),
+            // Without a panel: the points last, contiguous as the lanes want them.
+            None => others(false).chain(others(true)).collect(),
         }
-        layout.extend(others(false));
-        if let Some(panel) = panel {
-            layout.push(LoopSpec { axis: panel.axis, step: 1 });
-        }
-        layout
     }
 
     /// A pack of `load` inside `depth` loops.

@@ -84,16 +84,20 @@ impl ScheduleSpace {
 
     /// The legal schedules one step away, in a fixed order.
     pub fn neighbours(&self, centre: &Schedule) -> Vec<Schedule> {
+        let mut base = centre.clone();
+        for (stage, choices) in base.stages.iter_mut().zip(&self.choices) {
+            choices.strip_panels(stage);
+        }
         let mut found: Vec<Schedule> = Vec::new();
         let mut offer = |change: &dyn Fn(&mut Schedule)| {
-            let mut wish = centre.clone();
+            let mut wish = base.clone();
             change(&mut wish);
             self.repair(&mut wish);
             if wish != *centre && !found.contains(&wish) && self.is_legal(&wish) {
                 found.push(wish);
             }
         };
-        for (number, stage) in centre.stages.iter().enumerate() {
+        for (number, stage) in base.stages.iter().enumerate() {
             let choices = &self.choices[number];
             for (at, spec) in stage.tile.iter().enumerate() {
                 let near = [spec.unroll.saturating_sub(1), spec.unroll + 1, spec.unroll * 2, spec.unroll / 2];
@@ -313,6 +317,7 @@ impl ScheduleSpace {
         let choices = &self.choices[number];
         let axes = choices.extents.len();
         let stage = &mut wish.stages[number];
+        choices.strip_panels(stage);
         let loops = stage.loops.len();
         match rng.below(13) {
             0 => {
