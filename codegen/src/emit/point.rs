@@ -72,7 +72,7 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
                 }
                 let place = self.place(*buffer, offset, combo)?;
                 let value = cx.load_at(&place)?;
-                return cx.from_memory(dtype, value);
+                return cx.register(dtype, value);
             }
             TileScalar::Compute(compute) => compute,
         };
@@ -127,7 +127,7 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
         let columns = self.cx.load_transposed(&place, u32::try_from(self.regs[axis].len()).unwrap_or(1))?;
         for (register, column) in columns.into_iter().enumerate() {
             at[axis] = register;
-            let value = self.cx.from_memory(place.dtype, column)?;
+            let value = self.cx.register(place.dtype, column)?;
             self.values.insert(self.key(node, &at), value);
         }
         self.value(node, combo)
@@ -207,7 +207,7 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
     pub(crate) fn stored(&mut self, combo: &[usize]) -> Emit<Value<'c>> {
         let place = self.target(combo)?;
         let value = self.cx.load_at(&place)?;
-        let value = self.cx.from_memory(place.dtype, value)?;
+        let value = self.cx.register(place.dtype, value)?;
         self.cx.splat(value, place.width)
     }
 
