@@ -118,9 +118,8 @@ fn run_takes_arrays_by_name_and_says_what_does_not_fit() {
         let (code, _, err) = check(path, &["run", "twice.py", "--inputs", "x.npz", "--output", "y.npz"]);
         assert_eq!((code, err.as_str()), (0, ""));
         let mut archive = NpzArchive::open(path.join("y.npz")).unwrap();
-        let read = |archive: &mut NpzArchive<_>, name| {
-            archive.by_name(name).unwrap().unwrap().into_vec::<f64>().unwrap()
-        };
+        let read =
+            |archive: &mut NpzArchive<_>, name| archive.by_name(name).unwrap().unwrap().into_vec::<f64>().unwrap();
         assert_eq!(read(&mut archive, "result0"), [2.0, 5.0, -6.0]);
         assert_eq!(read(&mut archive, "result1"), [1.0, 2.5, -3.0]);
     }
@@ -136,9 +135,15 @@ fn explain_shows_every_stage() {
     file(directory.path(), "gemm.py", GEMM);
     let (code, out, err) = check(directory.path(), &["explain", "gemm.py"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    for expected in
-        ["# Program", "f32[6, 5] = matmul", "# Normal form 0", "ψA", "# Loops before", "# Default schedule", "# Loops under"]
-    {
+    for expected in [
+        "# Program",
+        "f32[6, 5] = matmul",
+        "# Normal form 0",
+        "ψA",
+        "# Loops before",
+        "# Default schedule",
+        "# Loops under",
+    ] {
         assert!(out.contains(expected), "{expected}: {out}");
     }
 }
@@ -149,9 +154,7 @@ fn target_measures_once_and_answers_in_json() {
     let (code, text, _) = check(directory.path(), &["target", "--db", "db"]);
     assert_eq!(code, 0);
     assert!(text.contains("FMA peak f32") && text.contains("GB/s"), "{text}");
-    let json = |args: &[&str]| -> serde_json::Value {
-        serde_json::from_str(&check(directory.path(), args).1).unwrap()
-    };
+    let json = |args: &[&str]| -> serde_json::Value { serde_json::from_str(&check(directory.path(), args).1).unwrap() };
     let first = json(&["target", "--db", "db", "--json"]);
     assert_eq!(first, json(&["target", "--db", "db", "--json"]), "the figures are kept");
     assert!(first["peak_gflops_f32"].as_f64().unwrap() > 1.0);

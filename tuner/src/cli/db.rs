@@ -52,7 +52,11 @@ fn show(rows: &[Row], run: Option<&str>, json: bool, out: &mut impl Write) -> Re
         }
         let time = row.median_ns.map_or_else(|| "-".to_owned(), time);
         let shipped = if row.shipped { "  shipped" } else { "" };
-        writeln!(out, "{:<5} {:>4}  {:<14} {time:>10}  form {}{shipped}", row.stage, row.trial, row.outcome, row.form_index)?;
+        writeln!(
+            out,
+            "{:<5} {:>4}  {:<14} {time:>10}  form {}{shipped}",
+            row.stage, row.trial, row.outcome, row.form_index
+        )?;
         if !row.detail.is_empty() {
             writeln!(out, "            {}", row.detail)?;
         }
