@@ -1,4 +1,5 @@
 //! The command line as a person meets it: results, messages, exit codes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use npyz::npz::NpzArchive;
 use std::path::{Path, PathBuf};

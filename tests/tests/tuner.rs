@@ -1,4 +1,5 @@
 //! `moat tune` from file to kernel: what it prints, records and writes, also when it is interrupted or killed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_tuner::cost_db::CostDb;
 use moat_tuner::outcome::Outcome;

@@ -25,7 +25,6 @@ use moat_optimizer::inputs::{self, InputError};
 use moat_optimizer::interpret::{InterpretError, interpret};
 use moat_optimizer::lower::lower;
 use moat_optimizer::nest::LoopNest;
-use moat_optimizer::nest_verify::verify_nest;
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
 use moat_optimizer::normalize::{Form, NormalizeError};
 use moat_optimizer::numerics::Numerics;
@@ -524,14 +523,10 @@ impl Run<'_> {
         interrupts: &Interrupts,
     ) -> (Option<LoopNest>, Option<Trial>) {
         let form = &self.forms[candidate.form].normal_form;
-        let illegal = |why: String| (None, Some(Trial::failed(Outcome::Illegal, why)));
         let nest = match apply(form, &candidate.schedule) {
             Ok(nest) => nest,
-            Err(error) => return illegal(error.to_string()),
+            Err(error) => return (None, Some(Trial::failed(Outcome::Illegal, error.to_string()))),
         };
-        if let Err(error) = verify_nest(&nest) {
-            return illegal(error.to_string());
-        }
         let sampling = Sampling { hopeless_ns: incumbent.map(|ns| 1.5 * ns), ..Sampling::default() };
         let end = bench.trial(self.source(&nest), incumbent, &sampling, &interrupts.stop);
         (Some(nest), end)
