@@ -11,6 +11,7 @@ use inkwell::OptimizationLevel;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
 use moat_optimizer::nest::{Buffer, BufferRole, LoopNest};
+use moat_optimizer::tensor::Tensor;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::c_void;
 use std::path::Path;
@@ -168,6 +169,35 @@ impl CompiledNest {
         let inputs: Vec<*const u8> = inputs.iter().map(|input| input.as_ptr()).collect();
         let outputs: Vec<*mut u8> = outputs.iter_mut().map(|output| output.as_mut_ptr()).collect();
         self.run_checked(&inputs, &outputs, workspace)
+    }
+
+    /// Calls the kernel on tensors: parameters, then results, in order, each of its buffer's type and
+    /// number of elements.
+    pub fn call(
+        &self,
+        inputs: &[&Tensor],
+        outputs: &mut [Tensor],
+        workspace: &mut Workspace,
+    ) -> Result<(), CodegenError> {
+        self.check_count(inputs.len(), outputs.len())?;
+        for (index, (tensor, buffer)) in inputs.iter().zip(&self.inputs).enumerate() {
+            self.check_tensor(index, tensor, buffer.as_ref())?;
+        }
+        for (index, (tensor, buffer)) in outputs.iter().zip(&self.outputs).enumerate() {
+            self.check_tensor(inputs.len() + index, tensor, buffer.as_ref())?;
+        }
+        let inputs: Vec<*const u8> = inputs.iter().map(|tensor| tensor.as_ptr()).collect();
+        let outputs: Vec<*mut u8> = outputs.iter_mut().map(Tensor::as_mut_ptr).collect();
+        self.run_checked(&inputs, &outputs, workspace)
+    }
+
+    fn check_tensor(&self, index: usize, tensor: &Tensor, buffer: Option<&Buffer>) -> Result<(), CodegenError> {
+        let Some(buffer) = buffer else { return Ok(()) };
+        if tensor.data.dtype() != buffer.dtype {
+            let what = format!("`{}` is of {}, not {}", buffer.name, tensor.data.dtype(), buffer.dtype);
+            return Err(self.argument(index, what));
+        }
+        self.check(index, tensor.as_ptr(), tensor.len() * buffer.dtype.bytes(), Some(buffer))
     }
 
     /// Everything has been checked by the callers in this module: sizes, alignments, and that the

@@ -14,7 +14,7 @@ use crate::nest::{
 use crate::normal_form::{Access, Def, DefId, NormalForm, Range, ScalarOp, Source};
 use crate::pack::PackedLoad;
 use crate::region::{Interval, hull, image, prune_lower, prune_upper};
-use crate::schedule::{Place, Schedule, StageSchedule};
+use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
 use std::collections::BTreeMap;
 
 /// Why a schedule does not fit a normal form.
@@ -110,6 +110,8 @@ struct Stage<'s> {
     id: DefId,
     piece: usize,
     spec: &'s StageSchedule,
+    /// The schedule's loops, and the tile's own step loops that a pack names as blocks.
+    loops: Vec<LoopSpec>,
     axes: Vec<AxisState>,
     packs: Vec<PackedLoad>,
 }
@@ -177,7 +179,7 @@ impl<'a> Apply<'a> {
             if axes[..region.len()].iter().any(|axis| axis.hull.extent <= 0) {
                 continue;
             }
-            let mut stage = Stage { id, piece, spec, axes, packs: Vec::new() };
+            let mut stage = Stage { id, piece, spec, loops: step_loops(spec), axes, packs: Vec::new() };
             self.check_shape(&stage)?;
             nodes.extend(self.loops(&mut stage, 0)?);
         }
@@ -298,7 +300,7 @@ impl<'a> Apply<'a> {
             nodes.extend(self.placed(stage, depth)?);
         }
         nodes.extend(self.packs(stage, depth)?);
-        let Some(spec) = stage.spec.loops.get(depth).copied() else {
+        let Some(spec) = stage.loops.get(depth).copied() else {
             nodes.push(Node::Tile(self.tile(stage)?));
             return Ok(nodes);
         };
@@ -316,12 +318,12 @@ impl<'a> Apply<'a> {
         let saved = stage.axes[axis].clone();
         {
             let state = &mut stage.axes[axis];
-            if let Some(&(outer, outer_step)) = state.loops.last() {
-                if outer_step % step == 0 {
-                    // Blocks of a block never reach past it: its own end says nothing new.
-                    let end = Affine::variable(outer).offset(outer_step);
-                    state.hi.retain(|bound| *bound != end);
-                }
+            if let Some(&(outer, outer_step)) = state.loops.last()
+                && outer_step % step == 0
+            {
+                // Blocks of a block never reach past it: its own end says nothing new.
+                let end = Affine::variable(outer).offset(outer_step);
+                state.hi.retain(|bound| *bound != end);
             }
             state.lo = vec![Affine::variable(var)];
             state.hi.push(Affine::variable(var).offset(step));
@@ -342,10 +344,10 @@ impl<'a> Apply<'a> {
 
     /// The last value of a loop variable with constant bounds is known exactly.
     fn tighten(&mut self, var: VarId, range: &Range, step: i64) {
-        if let Some((lo, hi)) = range.as_constant() {
-            if hi > lo {
-                self.ranges[var] = (lo, lo + (hi - 1 - lo) / step * step);
-            }
+        if let Some((lo, hi)) = range.as_constant()
+            && hi > lo
+        {
+            self.ranges[var] = (lo, lo + (hi - 1 - lo) / step * step);
         }
     }
 
@@ -471,7 +473,7 @@ impl<'a> Apply<'a> {
             let ScalarOp::Load(source, access) = &scalar.op else { continue };
             let (buffer, offset) = self.address(stage.id, *source, access)?;
             let lanes = stage.spec.tile.iter().map(|tile| tile.lanes).max().unwrap_or(1);
-            if let Some(entry) = pack.layout.iter().find(|entry| entry.step > 1 && !stage.spec.loops.contains(entry)) {
+            if let Some(entry) = pack.layout.iter().find(|entry| entry.step > 1 && !stage.loops.contains(entry)) {
                 return self.malformed(
                     stage.id,
                     format!("a pack has blocks of {} along axis {}, which no loop has", entry.step, entry.axis),
@@ -594,6 +596,19 @@ impl<'a> Apply<'a> {
             origin: def.name.clone(),
         })
     }
+}
+
+/// The loops of a stage, followed by those step loops of its tile whose steps are blocks of a pack
+/// and that the schedule does not write out: a packed digit must be a loop's variable.
+fn step_loops(spec: &StageSchedule) -> Vec<LoopSpec> {
+    let mut loops = spec.loops.clone();
+    for tile in &spec.tile {
+        let step = LoopSpec { axis: tile.axis, step: tile.unroll * tile.lanes };
+        if step.step > 1 && !loops.contains(&step) && spec.packs.iter().any(|pack| pack.layout.contains(&step)) {
+            loops.push(step);
+        }
+    }
+    loops
 }
 
 /// A flat offset: a part over a reader's axes and a part over variables.

@@ -10,9 +10,9 @@
 //! | integer `//`, `%` | rounds towards −∞; `%` has the divisor's sign |
 //! | float `//`, `%` | as `np.floor_divide`, `np.remainder` (IEEE special cases included) |
 //! | shift by the width or more, or negative | `<<` gives 0; `>>` gives 0 or −1 (the sign) |
-//! | float → integer out of range or NaN | MIN of the type, as x86's `cvttsd2si` does (i64 via 64 bits; i32 via 32 bits) |
+//! | float → integer out of range or NaN | MIN of the type, as x86's `cvttsd2si` does (i64 via 64 bits; the others via 32 bits, then wrapped) |
 //! | `minimum`, `maximum` with a NaN | NaN |
-//! | integer `power` with negative exponent | refused by the frontend for literals; otherwise 0, ±1 by truncation of the real value |
+//! | integer `power` with negative exponent | refused by the frontend for literals; NumPy raises for any; here 0, ±1 by truncation of the real value, and 0 for base 0 |
 //! | `sign(NaN)` | NaN; `sign(±0)` is 0 |
 //! | comparisons with NaN | false, `!=` true |
 //! | bool `+` is or, bool `*` is and | as NumPy; bool `-` is refused by the frontend |

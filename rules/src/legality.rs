@@ -43,6 +43,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("pack/source", "a pack of an operand that is not in memory at that depth"),
     ("pack/axes", "a packed layout whose axes are not those of the load"),
     ("pack/digits", "blocks of one axis that do not decrease to 1, each a multiple of the next"),
+    ("pack/loop", "a packed layout in blocks by which neither a loop nor the tile steps"),
     ("pack/bounds", "a pack whose box of points reads outside the operand"),
 ];
 
@@ -282,6 +283,11 @@ mod program {
         illegal(s, "pack/digits", a) <--
             enabled("pack/digits"), digit(s, i, p, a, outer), digit(s, i, q, a, inner), if p < q,
             if outer <= inner || outer % inner.max(&1) != 0;
+        relation stepped(usize, usize, usize);
+        stepped(s, a, step) <-- step_loop(s, _, a, step);
+        stepped(s, a, unroll * lanes) <-- tile(s, _, a, unroll, lanes);
+        illegal(s, "pack/loop", a) <--
+            enabled("pack/loop"), digit(s, _, _, a, block), if *block > 1, !stepped(s, a, block);
         illegal(s, "pack/bounds", l) <--
             enabled("pack/bounds"), pack(s, _, l, _), load(s, l), !load_boxed(s, l);
     }

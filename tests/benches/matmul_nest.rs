@@ -4,9 +4,6 @@
 //!
 //! `cargo bench --workspace --bench matmul_nest -- [n] [rows,vectors,kc,mc,nc,order,packing]...`
 
-#[path = "../tests/nests/mod.rs"]
-mod nests;
-
 use moat_codegen::{CompileOptions, CompiledNest, Workspace, emit, passes};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
@@ -14,7 +11,7 @@ use moat_optimizer::nest::{BufferRole, LoopNest, Node};
 use moat_optimizer::normal_form::Range;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
-use nests::*;
+use moat_tests::nests::*;
 use std::io::Write;
 use std::time::Instant;
 
@@ -128,7 +125,7 @@ fn measure(n: usize, m: usize, k: usize, dtype: DType, b: Blocking, seconds: f64
     let options = options();
     let lanes = options.target.lanes(dtype.bytes());
     let nest = matmul(n, m, k, dtype, lanes, b);
-    let kernel = CompiledNest::load(&nest, &options).unwrap();
+    let kernel = CompiledNest::load(&nest, &options).expect("the test sets this up");
     let random = |count: usize| -> Aligned {
         let bytes: Vec<u8> = (0..count)
             .flat_map(|i| {
@@ -145,7 +142,7 @@ fn measure(n: usize, m: usize, k: usize, dtype: DType, b: Blocking, seconds: f64
     while times.len() < 20 || start.elapsed().as_secs_f64() < seconds {
         let before = Instant::now();
         let mut outputs = [z.bytes_mut()];
-        kernel.call_bytes(&[x.bytes(), y.bytes()], &mut outputs, &mut workspace).unwrap();
+        kernel.call_bytes(&[x.bytes(), y.bytes()], &mut outputs, &mut workspace).expect("the test sets this up");
         times.push(before.elapsed().as_secs_f64());
     }
     check(dtype, (n, m, k), [&x, &y, &z]);
@@ -196,11 +193,12 @@ fn main() {
             let context = inkwell::context::Context::create();
             let options = options();
             let lanes = options.target.lanes(dtype.bytes());
-            let emitted = emit(&context, &matmul(n, n, n, dtype, lanes, b), &options).unwrap();
-            passes::optimise(&emitted.module, &emitted.machine).unwrap();
-            writeln!(out, "{}", passes::assembly(&emitted.module, &emitted.machine).unwrap()).unwrap();
+            let emitted = emit(&context, &matmul(n, n, n, dtype, lanes, b), &options).expect("the test sets this up");
+            passes::optimise(&emitted.module, &emitted.machine).expect("the test sets this up");
+            writeln!(out, "{}", passes::assembly(&emitted.module, &emitted.machine).expect("the test sets this up"))
+                .expect("the test sets this up");
         }
         let (median, low, high) = measure(n, n, n, dtype, b, 0.7);
-        writeln!(out, "{n}³ {dtype} {b:?}: {median:.1} GFLOP/s ({low:.1}–{high:.1})").unwrap();
+        writeln!(out, "{n}³ {dtype} {b:?}: {median:.1} GFLOP/s ({low:.1}–{high:.1})").expect("the test sets this up");
     }
 }

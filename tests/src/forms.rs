@@ -37,9 +37,10 @@ impl Terms {
         self.load(Source::Def(definition), index, dtype)
     }
 
-    /// A number at `dtype`.
+    /// A number at `dtype`; a whole one for an integer type.
     pub fn number(&mut self, value: f64, dtype: DType) -> usize {
-        self.push(ScalarOp::Const(Literal::float(value).at(dtype)), dtype)
+        let literal = if dtype.is_float() { Literal::float(value).at(dtype) } else { Literal::Int(value as i64) };
+        self.push(ScalarOp::Const(literal), dtype)
     }
 
     /// `op(left, right)`; not for comparisons.

@@ -1,3 +1,6 @@
-//! What the tests share: sample programs and forms.
+//! What the tests share: sample programs and forms, random programs, and NumPy as a judge.
 
 pub mod forms;
+pub mod nests;
+pub mod python;
+pub mod random_program;

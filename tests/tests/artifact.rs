@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: a failure panics")]
 
-mod nests;
-
 use moat_codegen::CompileOptions;
 use moat_codegen::abi::{Argument, Interface, Status};
 use moat_codegen::artifact::{ArtifactError, ArtifactPaths, Compiled, compile, write};
@@ -12,7 +10,7 @@ use moat_optimizer::dtype::{DType, Literal};
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
-use nests::*;
+use moat_tests::nests::*;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

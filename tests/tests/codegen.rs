@@ -1,7 +1,5 @@
 //! Kernels of hand-built loop nests against a literal evaluation of the same nests.
 
-mod nests;
-
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::{DType, Literal};
@@ -10,7 +8,7 @@ use moat_optimizer::normal_form::{Range, ScalarOp};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::target::Target;
-use nests::*;
+use moat_tests::nests::*;
 
 /// The variants every nest is compiled for.
 fn variants() -> Vec<Target> {
@@ -24,7 +22,7 @@ fn variants() -> Vec<Target> {
 fn check_with(nest: &LoopNest, numerics: Numerics, threads: usize, tolerance: f64) {
     for target in variants() {
         let options = CompileOptions { target, numerics, threads, function: "kernel".to_string() };
-        let kernel = CompiledNest::load(nest, &options).unwrap();
+        let kernel = CompiledNest::load(nest, &options).expect("the test sets this up");
         for seed in 0..2 {
             let start = random_buffers(nest, seed);
             let expected = interpret(nest, &start);
@@ -34,7 +32,7 @@ fn check_with(nest: &LoopNest, numerics: Numerics, threads: usize, tolerance: f6
             let mut aligned: Vec<Aligned> = outputs.iter().map(|bytes| Aligned::new(bytes)).collect();
             let input_slices: Vec<&[u8]> = inputs.iter().map(Aligned::bytes).collect();
             let mut output_slices: Vec<&mut [u8]> = aligned.iter_mut().map(Aligned::bytes_mut).collect();
-            kernel.call_bytes(&input_slices, &mut output_slices, &mut Workspace::new()).unwrap();
+            kernel.call_bytes(&input_slices, &mut output_slices, &mut Workspace::new()).expect("the test sets this up");
             outputs = aligned.iter().map(|output| output.bytes().to_vec()).collect();
             let mut at = 0;
             for (buffer, values) in nest.buffers.iter().zip(&expected) {
@@ -148,6 +146,23 @@ fn reversed_strided_and_transposed_accesses() {
                 b2.nest.body.push(loop_node(v, 0, n, 5, LoopKind::Serial, vec![tile]));
                 check(&b2.nest);
             }
+        }
+    }
+}
+
+#[test]
+fn blocks_are_transposed_in_registers() {
+    for dtype in [DType::F32, DType::F64, DType::Bool] {
+        for (unroll, lanes) in [(16, 16), (8, 16), (16, 8), (4, 4), (32, 8), (5, 8)] {
+            let (n, m) = (37, 51);
+            let mut b = NestBuilder::new();
+            let x = b.param("x", dtype, n * m);
+            let z = b.output("z", dtype, n * m);
+            let (i, j) = (b.var("i"), b.var("j"));
+            let value = vec![load(x, Affine::new(0, [(j, m as i64), (i, 1)]))];
+            let to = Affine::new(0, [(i, n as i64), (j, 1)]);
+            b.push(map_tile(vec![axis(i, 0, m, unroll, 1), axis(j, 0, n, 1, lanes)], value, z, to));
+            check_with(&b.nest, Numerics::Exact, 1, 0.0);
         }
     }
 }
@@ -496,7 +511,7 @@ fn a_malformed_nest_is_an_error() {
 fn a_call_with_wrong_arguments_is_an_error() {
     let options =
         CompileOptions { target: host_target(), numerics: Numerics::Exact, threads: 1, function: "kernel".to_string() };
-    let kernel = CompiledNest::load(&rows(2, 8, LoopKind::Serial, 8), &options).unwrap();
+    let kernel = CompiledNest::load(&rows(2, 8, LoopKind::Serial, 8), &options).expect("the test sets this up");
     let (short, mut out) = (Aligned::new(&[0; 60]), Aligned::new(&[0; 64]));
     let mut outputs = [out.bytes_mut()];
     let refused = kernel.call_bytes(&[short.bytes()], &mut outputs, &mut Workspace::new());

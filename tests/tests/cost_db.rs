@@ -1,4 +1,5 @@
 //! The cost database: nothing that was recorded is lost, by a kill, a torn write, or company.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_tuner::cost_db::CostDb;
 use moat_tuner::row::Row;
@@ -173,4 +174,16 @@ fn every_row_acknowledged_before_a_kill_is_there_after_it() {
     assert!(contents.rows.len() >= promised, "{} of {promised}", contents.rows.len());
     assert!(contents.rows.iter().enumerate().all(|(at, row)| row.trial == at as u64));
     assert_eq!(files(directory.path(), "journal").len(), 0, "folded at the next open");
+}
+
+#[test]
+fn the_readme_documents_every_column() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/README.md")).unwrap();
+    let documented: Vec<&str> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("| column |"))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(documented, Row::COLUMNS);
 }

@@ -1,11 +1,18 @@
 //! The schedule space: what it offers is legal, complete where it must be, and comes from the rules.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
+
+use moat_optimizer::apply::apply;
 use moat_optimizer::dtype::DType;
+use moat_optimizer::inputs::random;
+use moat_optimizer::nest_verify::verify_nest;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::{Place, Schedule, StageSchedule};
 use moat_optimizer::space::{Choose, ScheduleSpace};
 use moat_optimizer::target::Target;
+use moat_optimizer::tensor::Tensor;
+use moat_optimizer::{evaluate_form, evaluate_nest};
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::forms;
 use rand::rngs::StdRng;
@@ -90,7 +97,9 @@ fn everything_offered_is_legal() {
                     last = sample.clone();
                     distinct.insert(sample);
                 }
-                assert!(distinct.len() > 8, "{name} {numerics}: only {} distinct samples", distinct.len());
+                // Two fold axes of a float sum, in exact order, leave nothing to decide.
+                let fixed = name == "frobenius" && numerics == Numerics::Exact;
+                assert!(fixed || distinct.len() > 8, "{name} {numerics}: only {} distinct samples", distinct.len());
             }
         }
     }
@@ -120,6 +129,47 @@ fn defaults() {
     ];
     let text: Vec<String> = all.iter().map(|(name, schedule)| format!("# {name}\n{schedule}")).collect();
     insta::assert_snapshot!(text.join("\n"));
+}
+
+/// Every sample becomes a nest that computes what the form says, without a race or a stray access.
+#[test]
+fn every_sample_can_be_applied_and_computes_the_form() {
+    for (dtype, numerics, threads, seed) in
+        [(DType::I64, Numerics::Exact, 2, 3), (DType::I32, Numerics::Reassociate, 1, 4)]
+    {
+        for (name, form) in forms::samples(dtype) {
+            if name == "softmax" || name == "blur" || name == "jacobi" {
+                // Exp and true division are for floats.
+                continue;
+            }
+            applied_equals(name, &form, numerics, threads, seed, 25);
+        }
+    }
+    for (name, form) in forms::samples(DType::F64) {
+        applied_equals(name, &form, Numerics::Exact, 2, 5, 25);
+    }
+}
+
+fn applied_equals(name: &str, form: &NormalForm, numerics: Numerics, threads: usize, seed: u64, count: usize) {
+    let inputs: Vec<Tensor> =
+        form.params.iter().enumerate().map(|(at, param)| random(param, seed + at as u64).unwrap()).collect();
+    let expected = evaluate_form::evaluate(form, &inputs).unwrap();
+    let space = space_with(form, &ScheduleRules::standard(), numerics, threads);
+    let mut rng = Seeded(StdRng::seed_from_u64(seed));
+    let mut schedules = vec![space.default()];
+    schedules.extend((0..count).map(|_| space.sample(&mut rng)));
+    schedules.extend(space.neighbours(&space.default()).into_iter().step_by(7));
+    for schedule in schedules {
+        let nest = apply(form, &schedule).unwrap_or_else(|error| panic!("{name}: {error}\n{}", show_all(&schedule)));
+        verify_nest(&nest).unwrap_or_else(|error| panic!("{name}: {error}\n{}", show_all(&schedule)));
+        let found = evaluate_nest::evaluate(&nest, &inputs)
+            .unwrap_or_else(|error| panic!("{name}: {error}\n{}", show_all(&schedule)));
+        assert!(
+            found.iter().zip(&expected).all(|(a, b)| (0..b.len()).all(|at| a.get(at) == b.get(at))),
+            "{name} {numerics} differs under\n{}",
+            show_all(&schedule)
+        );
+    }
 }
 
 /// What a rule file proposes is gone from the proposals and from every sample when the file is.

@@ -1,6 +1,6 @@
 //! From a program to what is tried: its normal forms, their schedule spaces, and the search over them.
 
-use crate::search::{FormSpace, Searcher};
+use crate::search::{FormSpace, SearchConfig, Searcher};
 use moat_optimizer::expr::Program;
 use moat_optimizer::lower::merge_axes;
 use moat_optimizer::normal_form::NormalForm;
@@ -14,6 +14,9 @@ use moat_rules::schedule_rules::ScheduleRules;
 
 /// The most normal forms of a program, the source form included.
 pub const MAX_FORMS: usize = 8;
+
+/// The most candidates of the search's first round.
+const MAX_FIRST_ROUND: usize = 64;
 
 /// The normal forms of `program`, the source form first, with axes merged where the operational normal form allows:
 /// what schedules refer to.
@@ -49,7 +52,10 @@ pub fn search(
         let space = space(&of.normal_form, target, numerics, threads)?;
         Ok(FormSpace { form, space })
     });
-    Ok(Searcher::new(spaces.collect::<Result<_, SpaceError>>()?, seed, trials))
+    let config = SearchConfig::for_budget(trials);
+    // With thousands of trials, choosing a first round of hundreds would take longer than measuring them.
+    let config = SearchConfig { first_round: config.first_round.min(MAX_FIRST_ROUND), ..config };
+    Ok(Searcher::with_config(spaces.collect::<Result<_, SpaceError>>()?, seed, config))
 }
 
 /// The heuristic schedule of one form.

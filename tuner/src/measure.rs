@@ -166,6 +166,7 @@ impl Bench {
         Some(trial)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`unexpected` names every reply")]
     fn try_trial(
         &mut self,
         source: Source,
@@ -196,6 +197,7 @@ impl Bench {
     ///
     /// # Errors
     /// With the failure of the one that could not be compiled, or answered wrongly; `Ok(None)` if interrupted.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`unexpected` names every reply")]
     pub fn compare(
         &mut self,
         sources: &[Source],

@@ -67,7 +67,8 @@ fn list(names: &[String]) -> String {
 pub fn read(path: &Path, params: &[Param]) -> Result<Vec<Tensor>, NpzError> {
     let fail = |reason| NpzError::File { action: "read", path: path.to_owned(), reason };
     let mut archive = NpzArchive::open(path).map_err(fail)?;
-    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    names.sort();
     let positional = params.iter().all(|param| !names.contains(&param.name))
         && names.len() == params.len()
         && (0..names.len()).all(|at| names.contains(&format!("arr_{at}")));
@@ -244,7 +245,7 @@ mod tests {
         let back = read(&path, &params).unwrap();
         assert!(back.iter().eq(arrays.iter().map(|(_, tensor)| tensor)));
         let missing = read(&path, &[param("x", DType::F32, &[])]).unwrap_err().to_string();
-        assert!(missing.contains("no array `x` (it has f32,"), "{missing}");
+        assert!(missing.contains("no array `x` (it has bool, f32,"), "{missing}");
         let other = read(&path, &[param("f32", DType::F64, &[2, 3])]).unwrap_err().to_string();
         assert!(other.contains("array `f32` is '<f4'[2, 3], expected f64[2, 3]"), "{other}");
         for (_, tensor) in &arrays {

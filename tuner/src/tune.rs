@@ -25,6 +25,7 @@ use moat_optimizer::inputs::{self, InputError};
 use moat_optimizer::interpret::{InterpretError, interpret};
 use moat_optimizer::lower::lower;
 use moat_optimizer::nest::LoopNest;
+use moat_optimizer::normal_form_verify::{FormError, verify_form};
 use moat_optimizer::normalize::{Form, NormalizeError};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
@@ -93,6 +94,9 @@ pub enum TuneError {
     /// The workload has no normal form.
     #[error(transparent)]
     Normalize(#[from] NormalizeError),
+    /// Normalizing gave something else.
+    #[error("a normal form breaks its invariants, which is a bug of moat: {0}")]
+    BadForm(#[from] FormError),
     /// Normalizing gave nothing.
     #[error("the workload has no normal form")]
     NoForm,
@@ -242,6 +246,7 @@ pub fn tune(
     observer.phase("deriving normal forms");
     let rules = RuleBase::standard()?;
     let forms = candidates::forms(program, &rules, config.numerics, MAX_FORMS)?;
+    forms.iter().try_for_each(|form| verify_form(&form.normal_form))?;
     observer.phase("computing references");
     let sets = input_sets(program, config)?;
     let mut bench = Bench::new(bench_config(config, &sets), arguments(program), &sets)
@@ -253,6 +258,8 @@ pub fn tune(
     let source = forms.first().ok_or(TuneError::NoForm)?;
     let plain = lower(&source.normal_form).map(|nest| work(&nest));
     let source_work = plain.unwrap_or(Work { flops: source.flops, bytes: source.bytes });
+
+    searcher.warm_start(known(db, &forms, config)?);
 
     let mut recording = db.record()?;
     let template = template(workload, config, &rules, &recording, source_work);
@@ -295,6 +302,27 @@ pub fn tune(
         run_id,
         interrupted: interrupts.stop.load(Ordering::Relaxed),
     })
+}
+
+/// Schedules that were measured for one of these very forms on such a machine, fastest first: worth a trial here, and no
+/// more than that.
+fn known(db: &CostDb, forms: &[Form], config: &TuneConfig) -> Result<Vec<Candidate>, TuneError> {
+    let hashes: BTreeMap<String, usize> =
+        forms.iter().enumerate().map(|(at, form)| (hash(&form.normal_form), at)).collect();
+    let mut found: Vec<(f64, Candidate)> = Vec::new();
+    for row in db.read()?.rows {
+        let alike = row.cpu_model == config.target.model
+            && row.threads == config.threads as u64
+            && row.numerics == config.numerics.name();
+        if let (true, Some(ns), Some(&form)) = (alike, row.median_ns, hashes.get(&row.normal_form_hash))
+            && let Ok(schedule) = serde_json::from_str(&row.schedule_json)
+        {
+            found.push((ns, Candidate { form, schedule }));
+        }
+    }
+    found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    found.dedup_by(|a, b| a.1 == b.1);
+    Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
 /// Two sets of inputs with their references: real ones first, if there are any.

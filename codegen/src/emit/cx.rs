@@ -119,7 +119,12 @@ impl<'c> Cx<'c, '_> {
                 let bits = if dtype == DType::Bool { i64::from(bits != 0) } else { bits };
                 t.const_int(bits.cast_unsigned(), true).into()
             }
-            other => other.const_zero(),
+            // No element type is an aggregate.
+            aggregate @ (BasicTypeEnum::ArrayType(_)
+            | BasicTypeEnum::PointerType(_)
+            | BasicTypeEnum::StructType(_)
+            | BasicTypeEnum::VectorType(_)
+            | BasicTypeEnum::ScalableVectorType(_)) => aggregate.const_zero(),
         };
         self.splat_constant(scalar, lanes)
     }
@@ -160,24 +165,24 @@ impl<'c> Cx<'c, '_> {
     }
 
     pub(crate) fn vector(&self, value: Value<'c>) -> Emit<VectorValue<'c>> {
-        match value {
-            BasicValueEnum::VectorValue(vector) => Ok(vector),
-            other => Err(self.internal(&format!("expected a vector, found {other}"))),
+        if let BasicValueEnum::VectorValue(vector) = value {
+            return Ok(vector);
         }
+        Err(self.internal(&format!("expected a vector, found {value}")))
     }
 
     pub(crate) fn scalar_int(&self, value: Value<'c>) -> Emit<IntValue<'c>> {
-        match value {
-            BasicValueEnum::IntValue(int) => Ok(int),
-            other => Err(self.internal(&format!("expected an integer, found {other}"))),
+        if let BasicValueEnum::IntValue(int) = value {
+            return Ok(int);
         }
+        Err(self.internal(&format!("expected an integer, found {value}")))
     }
 
     pub(crate) fn pointer(&self, value: Value<'c>) -> Emit<PointerValue<'c>> {
-        match value {
-            BasicValueEnum::PointerValue(pointer) => Ok(pointer),
-            other => Err(self.internal(&format!("expected a pointer, found {other}"))),
+        if let BasicValueEnum::PointerValue(pointer) = value {
+            return Ok(pointer);
         }
+        Err(self.internal(&format!("expected a pointer, found {value}")))
     }
 
     /// `<0, 1, …>` of a type.
@@ -243,11 +248,10 @@ impl<'c> Cx<'c, '_> {
     pub(crate) fn select(&self, condition: Value<'c>, then: Value<'c>, otherwise: Value<'c>) -> Emit<Value<'c>> {
         let lanes = lanes_of(condition).max(lanes_of(then)).max(lanes_of(otherwise));
         let (then, otherwise) = (self.splat(then, lanes)?, self.splat(otherwise, lanes)?);
-        match condition {
-            BasicValueEnum::IntValue(c) => Ok(self.builder.build_select(c, then, otherwise, "choice")?),
-            BasicValueEnum::VectorValue(c) => Ok(self.builder.build_select(c, then, otherwise, "choice")?),
-            other => Err(self.internal(&format!("condition {other}"))),
+        if let BasicValueEnum::IntValue(c) = condition {
+            return Ok(self.builder.build_select(c, then, otherwise, "choice")?);
         }
+        Ok(self.builder.build_select(self.vector(condition)?, then, otherwise, "choice")?)
     }
 
     /// Calls an intrinsic overloaded on `types`.

@@ -145,12 +145,12 @@ mod tests {
         // v in range(0, 1000, 504); p in [v, min(v + 504, 1000)) by 14.
         let none = |_| None;
         let outer = Range::constant(0, 1000);
-        let v = Bounds::new(&outer, &none).unwrap().variable(504, &none).unwrap();
+        let v = Bounds::new(&outer, &none).expect("known bounds").variable(504, &none).expect("known bounds");
         assert_eq!(v, Facts { min: 0, max: 504, modulus: 504, residue: 0 });
         let vars = move |var| (var == 0).then_some(v);
         let range =
             Range { lo: vec![Affine::variable(0)], hi: vec![Affine::variable(0).offset(504), Affine::constant(1000)] };
-        let bounds = Bounds::new(&range, &vars).unwrap();
+        let bounds = Bounds::new(&range, &vars).expect("known bounds");
         assert_eq!(bounds.remainders(14, &vars), Some(vec![0, 6]));
         assert_eq!(bounds.extent, (496, 504));
     }
@@ -158,11 +158,14 @@ mod tests {
     #[test]
     fn a_bound_that_is_never_the_least_is_dropped() {
         let none = |_| None;
-        let v = Bounds::new(&Range::constant(0, 512), &none).unwrap().variable(64, &none).unwrap();
+        let v = Bounds::new(&Range::constant(0, 512), &none)
+            .expect("known bounds")
+            .variable(64, &none)
+            .expect("known bounds");
         let vars = move |var| (var == 0).then_some(v);
         let range =
             Range { lo: vec![Affine::variable(0)], hi: vec![Affine::variable(0).offset(64), Affine::constant(512)] };
-        let bounds = Bounds::new(&range, &vars).unwrap();
+        let bounds = Bounds::new(&range, &vars).expect("known bounds");
         assert_eq!(bounds.his, vec![Affine::variable(0).offset(64)]);
         assert_eq!(bounds.extent, (64, 64));
     }

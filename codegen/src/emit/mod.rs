@@ -10,6 +10,7 @@ mod elementary;
 mod facts;
 mod frame;
 mod loops;
+mod memory;
 mod point;
 mod scalar;
 mod tile;

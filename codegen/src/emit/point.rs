@@ -4,20 +4,16 @@
 //! scalar where it does not depend on the axis with lanes: a load that several points share is
 //! one load.
 
-use super::cx::{Cx, Emit, Value, lanes_of};
+use super::cx::{Cx, Emit, Value};
 use super::frame::Frame;
-use super::tile::{Count, Mask, Plan, Reg};
-use inkwell::attributes::AttributeLoc;
-use inkwell::types::BasicTypeEnum;
-use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
+use super::memory::{Place, SHUFFLED_STRIDE};
+use super::tile::{Mask, Plan, Reg};
+use inkwell::values::{InstructionOpcode, PointerValue};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::nest::TileScalar;
 use moat_optimizer::normal_form::ScalarOp;
 use std::collections::BTreeMap;
-
-/// Strides up to this are read by whole vectors and shuffles.
-const SHUFFLED_STRIDE: i64 = 4;
 
 /// Evaluates a tile's expression at the insertion point; valid for one straight piece of code.
 pub(crate) struct Evaluator<'e, 'c, 'n, 't> {
@@ -27,15 +23,6 @@ pub(crate) struct Evaluator<'e, 'c, 'n, 't> {
     regs: &'e [Vec<Reg<'c>>],
     values: BTreeMap<(usize, Vec<usize>), Value<'c>>,
     bases: BTreeMap<(usize, Vec<(usize, i64)>), PointerValue<'c>>,
-}
-
-/// Where one register lies in a buffer.
-struct Place<'c> {
-    dtype: DType,
-    pointer: PointerValue<'c>,
-    stride: i64,
-    width: u32,
-    mask: Option<Mask<'c>>,
 }
 
 impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
@@ -80,9 +67,12 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
         let plan = self.plan;
         let compute = match &plan.tile.value[node] {
             TileScalar::Load { buffer, offset } => {
+                if let Some(axis) = self.transposable(offset, combo) {
+                    return self.load_transposed(node, *buffer, offset, axis, combo);
+                }
                 let place = self.place(*buffer, offset, combo)?;
                 let value = cx.load_at(&place)?;
-                return cx.from_memory(dtype, value);
+                return cx.register(dtype, value);
             }
             TileScalar::Compute(compute) => compute,
         };
@@ -100,6 +90,47 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
             }
             ScalarOp::Cast(x) => cx.convert(plan.dtypes[*x], dtype, self.value(*x, combo)?),
         }
+    }
+
+    /// The axis along which a load that strides along the lanes is contiguous, if its registers
+    /// form a block: then whole rows are loaded and transposed in registers.
+    fn transposable(&self, offset: &Affine, combo: &[usize]) -> Option<usize> {
+        let vector = self.plan.vector.filter(|&axis| axis < combo.len())?;
+        let lanes = &self.regs[vector][combo[vector]];
+        let stride = offset.coefficient(self.plan.axes[vector].axis.var);
+        if stride.abs() <= SHUFFLED_STRIDE || lanes.width < 4 || !lanes.width.is_power_of_two() || lanes.mask.is_some()
+        {
+            return None;
+        }
+        (0..combo.len()).find(|&axis| {
+            let regs = &self.regs[axis];
+            axis != vector
+                && offset.coefficient(self.plan.axes[axis].axis.var) == 1
+                && regs.len() >= 4
+                && regs.len().is_power_of_two()
+                && (0i64..).zip(regs).all(|(at, reg)| reg.width == 1 && reg.offset == at)
+        })
+    }
+
+    /// Loads the values of a node for every register of `axis` at once.
+    fn load_transposed(
+        &mut self,
+        node: usize,
+        buffer: usize,
+        offset: &Affine,
+        axis: usize,
+        combo: &[usize],
+    ) -> Emit<Value<'c>> {
+        let mut at = combo.to_vec();
+        at[axis] = 0;
+        let place = self.place(buffer, offset, &at)?;
+        let columns = self.cx.load_transposed(&place, u32::try_from(self.regs[axis].len()).unwrap_or(1))?;
+        for (register, column) in columns.into_iter().enumerate() {
+            at[axis] = register;
+            let value = self.cx.register(place.dtype, column)?;
+            self.values.insert(self.key(node, &at), value);
+        }
+        self.value(node, combo)
     }
 
     /// The constant part of a form at one choice of registers, its stride along the lanes, and
@@ -176,7 +207,7 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
     pub(crate) fn stored(&mut self, combo: &[usize]) -> Emit<Value<'c>> {
         let place = self.target(combo)?;
         let value = self.cx.load_at(&place)?;
-        let value = self.cx.from_memory(place.dtype, value)?;
+        let value = self.cx.register(place.dtype, value)?;
         self.cx.splat(value, place.width)
     }
 
@@ -186,164 +217,5 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
         let value = self.cx.splat(value, place.width)?;
         let value = self.cx.to_memory(place.dtype, value)?;
         self.cx.store_at(&place, value)
-    }
-}
-
-fn reversed(lanes: u32) -> Vec<u32> {
-    (0..lanes).rev().collect()
-}
-
-impl<'c> Cx<'c, '_> {
-    fn at(&self, place: &Place<'c>, elements: i64) -> Emit<PointerValue<'c>> {
-        self.element(self.memory_type(place.dtype), place.pointer, self.i64(elements), "at")
-    }
-
-    /// One register from memory, in memory's representation.
-    fn load_at(&self, place: &Place<'c>) -> Emit<Value<'c>> {
-        let align = place.dtype.bytes();
-        let element = self.memory_type(place.dtype);
-        if place.width <= 1 || place.stride == 0 {
-            return self.load(element, place.pointer, align, "element");
-        }
-        let lanes = place.width;
-        let backwards = place.stride < 0;
-        let distance = place.stride.abs();
-        match &place.mask {
-            _ if distance == 1 => {
-                let pointer = if backwards { self.at(place, 1 - i64::from(lanes))? } else { place.pointer };
-                let value = match &place.mask {
-                    None => self.load(self.memory_vector(place.dtype, lanes), pointer, align, "elements")?,
-                    Some(mask) => self.masked_load(place, pointer, mask, backwards)?,
-                };
-                if !backwards {
-                    return Ok(value);
-                }
-                let vector = self.vector(value)?;
-                Ok(self.shuffle(vector, vector, &reversed(lanes))?.into())
-            }
-            None if distance <= SHUFFLED_STRIDE => self.load_shuffled(place, distance, backwards),
-            _ => self.load_by_lane(place, element),
-        }
-    }
-
-    /// Lane `l` from element `l · stride`, each by itself. Under a mask the lanes that do not
-    /// count repeat the last one that does, so nothing outside the range is read.
-    fn load_by_lane(&self, place: &Place<'c>, element: BasicTypeEnum<'c>) -> Emit<Value<'c>> {
-        let BasicTypeEnum::VectorType(vector) = self.memory_vector(place.dtype, place.width) else {
-            return Err(self.malformed("gather", "no vector type"));
-        };
-        let mut value = vector.const_zero();
-        for lane in 0..place.width {
-            let pointer = match place.mask.as_ref().map(|mask| mask.count) {
-                Some(Count::Static(count)) if lane >= count => continue,
-                None | Some(Count::Static(_)) => self.at(place, i64::from(lane) * place.stride)?,
-                Some(Count::Dynamic(count)) => {
-                    let lane = self.i64(i64::from(lane));
-                    let last = self.builder.build_int_nsw_sub(count, self.i64(1), "last")?;
-                    let inside = self.icmp(inkwell::IntPredicate::SLT, lane.into(), count.into())?;
-                    let lane = self.choose(inside, lane, last)?;
-                    let index: IntValue<'c> = self.builder.build_int_nsw_mul(lane, self.i64(place.stride), "index")?;
-                    self.element(element, place.pointer, index, "at")?
-                }
-            };
-            let one = self.load(element, pointer, place.dtype.bytes(), "element")?;
-            value = self.builder.build_insert_element(value, one, self.i32(lane), "gathered")?;
-        }
-        Ok(value.into())
-    }
-
-    /// Every `distance`-th element, from `distance` whole vectors. The last vector ends with the
-    /// last element wanted, so nothing beyond it is read.
-    fn load_shuffled(&self, place: &Place<'c>, distance: i64, backwards: bool) -> Emit<Value<'c>> {
-        let lanes = i64::from(place.width);
-        let span = distance * (lanes - 1) + 1;
-        let first = if backwards { 1 - span } else { 0 };
-        let ty = self.memory_vector(place.dtype, place.width);
-        let mut gathered: Option<VectorValue<'c>> = None;
-        for part in 0..distance {
-            let start = if part == distance - 1 { span - lanes } else { part * lanes };
-            let pointer = self.at(place, first + start)?;
-            let value = self.vector(self.load(ty, pointer, place.dtype.bytes(), "elements")?)?;
-            let so_far = gathered.unwrap_or(value);
-            // Lanes whose element lies in this part come from it, the others stay.
-            let picks: Vec<u32> = (0..lanes)
-                .map(|lane| {
-                    let element = lane * distance;
-                    let inside = element >= part * lanes && element < (part + 1) * lanes;
-                    u32::try_from(if inside { lanes + element - start } else { lane }).unwrap_or(0)
-                })
-                .collect();
-            gathered = Some(self.shuffle(so_far, value, &picks)?);
-        }
-        let Some(vector) = gathered else { return Err(self.malformed("load", "no part")) };
-        if backwards { Ok(self.shuffle(vector, vector, &reversed(place.width))?.into()) } else { Ok(vector.into()) }
-    }
-
-    fn mask_lanes(&self, mask: &Mask<'c>, backwards: bool) -> Emit<VectorValue<'c>> {
-        if !backwards {
-            return Ok(mask.lanes);
-        }
-        self.shuffle(mask.lanes, mask.lanes, &reversed(mask.lanes.get_type().get_size()))
-    }
-
-    fn masked_load(
-        &self,
-        place: &Place<'c>,
-        pointer: PointerValue<'c>,
-        mask: &Mask<'c>,
-        backwards: bool,
-    ) -> Emit<Value<'c>> {
-        let ty = self.memory_vector(place.dtype, place.width);
-        let lanes = self.mask_lanes(mask, backwards)?;
-        let types = [ty, pointer.get_type().into()];
-        let call = self.intrinsic_call("llvm.masked.load", &types, &[pointer.into(), lanes.into(), ty.const_zero()])?;
-        call.set_alignment_attribute(AttributeLoc::Param(0), u32::try_from(place.dtype.bytes()).unwrap_or(1));
-        call.try_as_basic_value().basic().ok_or_else(|| self.malformed("load", "a masked load without a value"))
-    }
-
-    /// One register to memory, from memory's representation.
-    fn store_at(&self, place: &Place<'c>, value: Value<'c>) -> Emit<()> {
-        let align = place.dtype.bytes();
-        if lanes_of(value) <= 1 {
-            return self.store(value, place.pointer, align);
-        }
-        let lanes = place.width;
-        let vector = self.vector(value)?;
-        let backwards = place.stride < 0;
-        if place.stride.abs() == 1 {
-            let pointer = if backwards { self.at(place, 1 - i64::from(lanes))? } else { place.pointer };
-            let vector = if backwards { self.shuffle(vector, vector, &reversed(lanes))? } else { vector };
-            return match &place.mask {
-                None => self.store(vector.into(), pointer, align),
-                Some(mask) => {
-                    let types = [vector.get_type().into(), pointer.get_type().into()];
-                    let active = self.mask_lanes(mask, backwards)?;
-                    let args = [vector.into(), pointer.into(), active.into()];
-                    let call = self.intrinsic_call("llvm.masked.store", &types, &args)?;
-                    call.set_alignment_attribute(AttributeLoc::Param(1), u32::try_from(align).unwrap_or(1));
-                    Ok(())
-                }
-            };
-        }
-        let count = match place.mask.as_ref().map(|mask| mask.count) {
-            None => lanes,
-            Some(Count::Static(count)) => count,
-            Some(Count::Dynamic(count)) => {
-                let last = self.builder.build_int_nsw_sub(count, self.i64(1), "last")?;
-                let element = self.memory_type(place.dtype);
-                self.counted(self.i64(0), last, 1, "lane", &mut |lane| {
-                    let index = self.builder.build_int_nsw_mul(lane, self.i64(place.stride), "index")?;
-                    let pointer = self.element(element, place.pointer, index, "at")?;
-                    let one = self.builder.build_extract_element(vector, lane, "element")?;
-                    self.store(one, pointer, align)
-                })?;
-                return Ok(());
-            }
-        };
-        for lane in 0..count {
-            let one = self.builder.build_extract_element(vector, self.i32(lane), "element")?;
-            self.store(one, self.at(place, i64::from(lane) * place.stride)?, align)?;
-        }
-        Ok(())
     }
 }

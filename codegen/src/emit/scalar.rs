@@ -32,10 +32,12 @@ impl<'c> Cx<'c, '_> {
         let zero = self.int(0, dtype, lanes);
         if dtype.is_float() {
             return match op {
-                UnaryOp::Neg => match x {
-                    BasicValueEnum::FloatValue(x) => Ok(self.builder.build_float_neg(x, "neg")?.into()),
-                    other => Ok(self.builder.build_float_neg(self.vector(other)?, "neg")?.into()),
-                },
+                UnaryOp::Neg => {
+                    if let BasicValueEnum::FloatValue(x) = x {
+                        return Ok(self.builder.build_float_neg(x, "neg")?.into());
+                    }
+                    Ok(self.builder.build_float_neg(self.vector(x)?, "neg")?.into())
+                }
                 UnaryOp::Not => Err(unsupported()),
                 UnaryOp::Abs => self.intrinsic("llvm.fabs", &[ty], &[x]),
                 UnaryOp::Floor => self.intrinsic("llvm.floor", &[ty], &[x]),
@@ -365,7 +367,7 @@ impl<'c> Cx<'c, '_> {
     }
 
     /// A value in the registers' representation.
-    pub(crate) fn from_memory(&self, dtype: DType, value: Value<'c>) -> Emit<Value<'c>> {
+    pub(crate) fn register(&self, dtype: DType, value: Value<'c>) -> Emit<Value<'c>> {
         if dtype == DType::Bool {
             self.icmp(IntPredicate::NE, value, self.int(0, DType::U8, lanes_of(value)))
         } else {

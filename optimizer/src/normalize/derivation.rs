@@ -87,6 +87,7 @@ pub fn replay(
 }
 
 /// The derivation of a candidate, from the rules that fired; `None` if it does not replay.
+#[expect(clippy::too_many_arguments, reason = "a run's state and its inputs, each used once and kept apart")]
 pub(super) fn derive(
     program: &Program,
     rules: &RuleBase,

@@ -57,12 +57,6 @@ impl StageChoices {
             sizes.sort_unstable();
             sizes.dedup();
         }
-        let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for &(s, load, axis) in &proposals.packs {
-            if s == stage && def.pieces.len() == 1 {
-                packs.entry(load).or_default().push(axis);
-            }
-        }
         let mut load_axes = BTreeMap::new();
         for load in &model.loads {
             if let Some(own) = load.own {
@@ -70,13 +64,20 @@ impl StageChoices {
                 load_axes.insert(own, (0..axes).filter(depends).collect());
             }
         }
-        let ragged = def
+        let ragged: BTreeSet<usize> = def
             .pieces
             .iter()
             .flat_map(|piece| &piece.domain)
             .flat_map(|range| range.lo.iter().chain(&range.hi))
             .flat_map(|bound| bound.terms.iter().map(|term| term.0))
             .collect();
+        let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &(s, load, axis) in &proposals.packs {
+            // The copy of a block that is no box would be sized by its hull and filled in part.
+            if s == stage && def.pieces.len() == 1 && ragged.is_empty() {
+                packs.entry(load).or_default().push(axis);
+            }
+        }
         StageChoices {
             extents: model.extents.clone(),
             points: model.points,
@@ -203,33 +204,33 @@ impl StageChoices {
         wish.loops = loops;
     }
 
+    /// The tile entry whose blocks a pack of `load` is laid out in: of the points that the load depends
+    /// on, the one with the most computed together.
+    fn panel(&self, load: usize, tile: &[TileSpec]) -> Option<TileSpec> {
+        let axes = self.load_axes.get(&load)?;
+        tile.iter()
+            .filter(|spec| axes.contains(&spec.axis) && spec.unroll * spec.lanes > 1 && spec.axis < self.points)
+            .max_by_key(|spec| (spec.lanes, spec.unroll))
+            .copied()
+    }
+
     /// A packed layout in the order of use: the axis of the register tile that the load depends on comes
     /// in blocks of one tile around its folds.
-    pub(super) fn layout(&self, load: usize, tile: &[TileSpec]) -> Vec<LoopSpec> {
+    fn layout(&self, load: usize, tile: &[TileSpec]) -> Vec<LoopSpec> {
         let Some(axes) = self.load_axes.get(&load) else { return Vec::new() };
-        let depends = |spec: &&TileSpec| axes.contains(&spec.axis);
-        let size = |spec: &TileSpec| spec.unroll * spec.lanes;
-        let panel = tile
-            .iter()
-            .filter(depends)
-            .filter(|spec| size(spec) > 1 && spec.axis < self.points)
-            .max_by_key(|spec| (spec.lanes, spec.unroll));
-        let mut layout = Vec::new();
+        let panel = self.panel(load, tile).map(|spec| LoopSpec { axis: spec.axis, step: spec.unroll * spec.lanes });
         let others = |points: bool| {
             tile.iter()
-                .filter(depends)
-                .filter(move |spec| (spec.axis < self.points) == points && Some(spec.axis) != panel.map(|p| p.axis))
+                .filter(move |spec| axes.contains(&spec.axis) && (spec.axis < self.points) == points)
+                .filter(move |spec| Some(spec.axis) != panel.map(|panel| panel.axis))
                 .map(|spec| LoopSpec { axis: spec.axis, step: 1 })
         };
-        layout.extend(others(true));
-        if let Some(panel) = panel {
-            layout.push(LoopSpec { axis: panel.axis, step: size(panel) });
+        let last = panel.map(|panel| LoopSpec { axis: panel.axis, step: 1 });
+        match last {
+            Some(last) => others(true).chain(panel).chain(others(false)).chain([last]).collect(),
+            // Without a panel: the points last, contiguous as the lanes want them.
+            None => others(false).chain(others(true)).collect(),
         }
-        layout.extend(others(false));
-        if let Some(panel) = panel {
-            layout.push(LoopSpec { axis: panel.axis, step: 1 });
-        }
-        layout
     }
 
     /// A pack of `load` inside `depth` loops.

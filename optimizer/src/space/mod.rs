@@ -13,6 +13,7 @@ mod vary;
 
 use crate::footprint::{StageModel, model};
 use crate::legality::{FormFacts, Illegal, LegalityRules};
+use crate::lower::plain_schedule;
 use crate::normal_form::NormalForm;
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule, StageSchedule, TileSpec};
@@ -92,7 +93,7 @@ impl ScheduleSpace {
             proposals,
             models,
             choices,
-            default: plain(form),
+            default: plain_schedule(form),
         };
         space.default = space.heuristic();
         Ok(space)
@@ -148,14 +149,8 @@ impl ScheduleSpace {
 
     /// The schedule without any decision: always legal.
     pub fn plain(&self) -> Schedule {
-        plain(&self.form)
+        plain_schedule(&self.form)
     }
-}
-
-/// The schedule without any decision: every definition stored whole, one point at a time.
-pub fn plain(form: &NormalForm) -> Schedule {
-    let stages = form.defs.iter().map(|def| plain_stage(crate::dependence::axes_of(def))).collect();
-    Schedule { stages }
 }
 
 fn plain_stage(axes: usize) -> StageSchedule {

@@ -211,6 +211,16 @@ pub(super) enum DbCommand {
         #[command(flatten)]
         db: DbArg,
     },
+    /// Every trial of one run: outcome, time, rules, what went wrong
+    Show {
+        /// The run, or the beginning of its identifier [default: the latest]
+        run: Option<String>,
+        /// One JSON object per row, one per line, with every column
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        db: DbArg,
+    },
     /// Where the database is
     Path {
         #[command(flatten)]

@@ -1,6 +1,7 @@
 //! `moat db`: what the cost database holds.
 
 use super::args::{DbArg, DbArgs, DbCommand};
+use super::text::time;
 use super::{CliError, Goal};
 use crate::cost_db::{CostDb, default_directory};
 use crate::outcome::Outcome;
@@ -20,13 +21,44 @@ pub(super) fn directory(arg: &DbArg) -> Result<PathBuf, CliError> {
 pub(super) fn run(args: &DbArgs, out: &mut impl Write) -> Result<Goal, CliError> {
     match &args.command {
         DbCommand::Path { db } => writeln!(out, "{}", directory(db)?.display())?,
-        DbCommand::List { json, db } => {
-            let contents = CostDb::open(&directory(db)?)?.read()?;
-            for warning in &contents.warnings {
-                // A damaged file is worth a line, not the end of the list.
-                let _ = writeln!(std::io::stderr(), "warning: {warning}");
-            }
-            list(&contents.rows, *json, out)?;
+        DbCommand::List { json, db } => list(&read(db)?, *json, out)?,
+        DbCommand::Show { run, json, db } => return show(&read(db)?, run.as_deref(), *json, out),
+    }
+    Ok(Goal::Met)
+}
+
+fn read(db: &DbArg) -> Result<Vec<Row>, CliError> {
+    let contents = CostDb::open(&directory(db)?)?.read()?;
+    for warning in &contents.warnings {
+        // A damaged file is worth a line, not the end of the list.
+        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+    }
+    Ok(contents.rows)
+}
+
+fn show(rows: &[Row], run: Option<&str>, json: bool, out: &mut impl Write) -> Result<Goal, CliError> {
+    let run_id = match run {
+        Some(prefix) => rows.iter().rev().find(|row| row.run_id.starts_with(prefix)),
+        None => rows.last(),
+    };
+    let Some(run_id) = run_id.map(|row| row.run_id.as_str()) else {
+        let _ = writeln!(std::io::stderr(), "no such run on record");
+        return Ok(Goal::NotMet);
+    };
+    for row in rows.iter().filter(|row| row.run_id == run_id) {
+        if json {
+            writeln!(out, "{}", serde_json::to_string(row).map_err(std::io::Error::from)?)?;
+            continue;
+        }
+        let time = row.median_ns.map_or_else(|| "-".to_owned(), time);
+        let shipped = if row.shipped { "  shipped" } else { "" };
+        writeln!(
+            out,
+            "{:<5} {:>4}  {:<14} {time:>10}  form {}{shipped}",
+            row.stage, row.trial, row.outcome, row.form_index
+        )?;
+        if !row.detail.is_empty() {
+            writeln!(out, "            {}", row.detail)?;
         }
     }
     Ok(Goal::Met)
@@ -53,7 +85,7 @@ fn list(rows: &[Row], json: bool, out: &mut impl Write) -> Result<(), CliError> 
         }
         writeln!(
             out,
-            "{:<16} {:<28} {:>6} {:>6} {:>12} {:>12} {:>8}",
+            "{:<16} {:<28} {:>6} {:>6} {:>12} {:>12} {:>8}  run",
             "recorded (UTC)", "workload:function", "trials", "failed", "default ms", "best ms", "threads"
         )?;
     }
@@ -66,7 +98,7 @@ fn list(rows: &[Row], json: bool, out: &mut impl Write) -> Result<(), CliError> 
             let failed = run.trials - run.outcomes.get(Outcome::Measured.name()).copied().unwrap_or(0);
             writeln!(
                 out,
-                "{:<16} {:<28} {:>6} {:>6} {:>12} {:>12} {:>8}",
+                "{:<16} {:<28} {:>6} {:>6} {:>12} {:>12} {:>8}  {}",
                 date(run.first.recorded_unix_ms),
                 format!("{}:{}", run.first.workload, run.first.function),
                 run.trials,
@@ -74,6 +106,7 @@ fn list(rows: &[Row], json: bool, out: &mut impl Write) -> Result<(), CliError> 
                 ms(run.default_ns),
                 ms(run.best_ns),
                 run.first.threads,
+                run.first.run_id,
             )?;
         }
     }

@@ -2,12 +2,13 @@
 
 use super::args::TargetArgs;
 use super::{CliError, Goal, db};
-use crate::machine;
+use crate::machine::{self, Kept};
 use moat_optimizer::target::Target;
 use std::io::Write;
 
 pub(super) fn run(args: &TargetArgs, out: &mut impl Write) -> Result<Goal, CliError> {
-    let target = machine::describe(&db::directory(&args.db)?, args.measure)?;
+    let kept = if args.measure { Kept::Replace } else { Kept::Use };
+    let target = machine::describe(&db::directory(&args.db)?, kept)?;
     if args.json {
         let json = serde_json::to_string_pretty(&target).map_err(std::io::Error::from)?;
         writeln!(out, "{json}")?;

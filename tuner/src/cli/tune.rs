@@ -6,7 +6,7 @@ use super::text::{percent, schedule_in_words, seconds, significant, time};
 use super::workload::{Loaded, load};
 use super::{CliError, Goal, db};
 use crate::cost_db::CostDb;
-use crate::machine;
+use crate::machine::{self, Kept};
 use crate::npz;
 use crate::outcome::Outcome;
 use crate::tune::{Figure, Interrupts, Summary, TuneConfig, TuneError, tune};
@@ -38,7 +38,7 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
         seed: args.seed,
         out: args.out.clone(),
         worker: worker_command()?,
-        target: machine::describe(&directory, false)?,
+        target: machine::describe(&directory, Kept::Improve)?,
     };
     let interrupts = watch_signals();
     let mut progress = Stderr::new();

@@ -1,5 +1,5 @@
 //! Building loop nests by hand, and evaluating them one element at a time, as they are written.
-#![allow(dead_code, reason = "each test binary uses its own part of these helpers")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "an operator without a case here is a defect of the test")]
 
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::{DType, Literal};
@@ -10,69 +10,94 @@ use moat_optimizer::target::Target;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-pub(crate) struct NestBuilder {
-    pub(crate) nest: LoopNest,
+/// A nest under construction.
+pub struct NestBuilder {
+    /// The nest so far.
+    pub nest: LoopNest,
+}
+
+impl Default for NestBuilder {
+    fn default() -> NestBuilder {
+        NestBuilder::new()
+    }
 }
 
 impl NestBuilder {
-    pub(crate) fn new() -> NestBuilder {
+    /// An empty nest.
+    pub fn new() -> NestBuilder {
         NestBuilder { nest: LoopNest { buffers: vec![], vars: vec![], body: vec![] } }
     }
     fn count(&self, matching: fn(&BufferRole) -> bool) -> usize {
         self.nest.buffers.iter().filter(|buffer| matching(&buffer.role)).count()
     }
-    pub(crate) fn param(&mut self, name: &str, dtype: DType, len: usize) -> usize {
+    /// The next parameter.
+    pub fn param(&mut self, name: &str, dtype: DType, len: usize) -> usize {
         let at = self.count(|role| matches!(role, BufferRole::Param(_)));
         self.scratch(name, dtype, len, BufferRole::Param(at))
     }
-    pub(crate) fn output(&mut self, name: &str, dtype: DType, len: usize) -> usize {
+    /// The next result.
+    pub fn output(&mut self, name: &str, dtype: DType, len: usize) -> usize {
         let at = self.count(|role| matches!(role, BufferRole::Output(_)));
         self.scratch(name, dtype, len, BufferRole::Output(at))
     }
-    pub(crate) fn scratch(&mut self, name: &str, dtype: DType, len: usize, role: BufferRole) -> usize {
+    /// A buffer of any role.
+    pub fn scratch(&mut self, name: &str, dtype: DType, len: usize, role: BufferRole) -> usize {
         self.nest.buffers.push(Buffer { name: name.to_string(), dtype, len, role });
         self.nest.buffers.len() - 1
     }
-    pub(crate) fn var(&mut self, name: &str) -> usize {
+    /// A new variable.
+    pub fn var(&mut self, name: &str) -> usize {
         self.nest.vars.push(name.to_string());
         self.nest.vars.len() - 1
     }
-    pub(crate) fn push(&mut self, node: Node) {
+    /// Appends a top-level statement.
+    pub fn push(&mut self, node: Node) {
         self.nest.body.push(node);
     }
 }
 
-pub(crate) fn var(v: usize) -> Affine {
+/// The form that is one variable.
+pub fn var(v: usize) -> Affine {
     Affine::variable(v)
 }
-pub(crate) fn load(buffer: usize, offset: Affine) -> TileScalar {
+/// `buffer[offset]`.
+pub fn load(buffer: usize, offset: Affine) -> TileScalar {
     TileScalar::Load { buffer, offset }
 }
-pub(crate) fn compute(op: ScalarOp, dtype: DType) -> TileScalar {
+/// Any operation.
+pub fn compute(op: ScalarOp, dtype: DType) -> TileScalar {
     TileScalar::Compute(ScalarNode { op, dtype })
 }
-pub(crate) fn constant(literal: Literal, dtype: DType) -> TileScalar {
+/// A constant.
+pub fn constant(literal: Literal, dtype: DType) -> TileScalar {
     compute(ScalarOp::Const(literal), dtype)
 }
-pub(crate) fn index(form: Affine, dtype: DType) -> TileScalar {
+/// An index as a number.
+pub fn index(form: Affine, dtype: DType) -> TileScalar {
     compute(ScalarOp::Index(form), dtype)
 }
-pub(crate) fn unary(op: UnaryOp, x: usize, dtype: DType) -> TileScalar {
+/// `op(x)`.
+pub fn unary(op: UnaryOp, x: usize, dtype: DType) -> TileScalar {
     compute(ScalarOp::Unary(op, x), dtype)
 }
-pub(crate) fn binary(op: BinaryOp, x: usize, y: usize, dtype: DType) -> TileScalar {
+/// `op(x, y)`.
+pub fn binary(op: BinaryOp, x: usize, y: usize, dtype: DType) -> TileScalar {
     compute(ScalarOp::Binary(op, x, y), dtype)
 }
-pub(crate) fn axis(var: usize, lo: i64, hi: usize, unroll: usize, lanes: usize) -> TileAxis {
+/// A tile axis over a constant range.
+pub fn axis(var: usize, lo: i64, hi: usize, unroll: usize, lanes: usize) -> TileAxis {
     axis_in(var, Range::constant(lo, hi as i64), unroll, lanes)
 }
-pub(crate) fn axis_in(var: usize, range: Range, unroll: usize, lanes: usize) -> TileAxis {
+/// A tile axis over any range.
+pub fn axis_in(var: usize, range: Range, unroll: usize, lanes: usize) -> TileAxis {
     TileAxis { var, range, unroll, lanes }
 }
-pub(crate) fn map_tile(points: Vec<TileAxis>, value: Vec<TileScalar>, target: usize, offset: Affine) -> Node {
+/// A tile without a fold.
+pub fn map_tile(points: Vec<TileAxis>, value: Vec<TileScalar>, target: usize, offset: Affine) -> Node {
     Node::Tile(Tile { points, folds: vec![], fold: None, value, target, offset, origin: "map".to_string() })
 }
-pub(crate) fn fold_tile(
+/// A tile with a fold.
+pub fn fold_tile(
     points: Vec<TileAxis>,
     folds: Vec<TileAxis>,
     op: FoldOp,
@@ -84,15 +109,17 @@ pub(crate) fn fold_tile(
     let fold = Some(TileFold { op, first });
     Node::Tile(Tile { points, folds, fold, value, target, offset, origin: "fold".to_string() })
 }
-pub(crate) fn loop_node(var: usize, lo: i64, hi: usize, step: usize, kind: LoopKind, body: Vec<Node>) -> Node {
+/// A loop over a constant range.
+pub fn loop_node(var: usize, lo: i64, hi: usize, step: usize, kind: LoopKind, body: Vec<Node>) -> Node {
     Node::Loop(Loop { var, range: Range::constant(lo, hi as i64), step, kind, body })
 }
-pub(crate) fn loop_in(var: usize, range: Range, step: usize, body: Vec<Node>) -> Node {
+/// A serial loop over any range.
+pub fn loop_in(var: usize, range: Range, step: usize, body: Vec<Node>) -> Node {
     Node::Loop(Loop { var, range, step, kind: LoopKind::Serial, body })
 }
 
 /// The machine the tests run on.
-pub(crate) fn host_target() -> Target {
+pub fn host_target() -> Target {
     let (triple, cpu, features) = moat_codegen::passes::host();
     let wide = features.contains("+avx512f");
     Target {
@@ -113,24 +140,27 @@ pub(crate) fn host_target() -> Target {
 }
 
 /// Bytes at an address aligned to 8 but to nothing more.
-pub(crate) struct Aligned {
+pub struct Aligned {
     words: Vec<u64>,
     len: usize,
 }
 
 impl Aligned {
-    pub(crate) fn new(bytes: &[u8]) -> Aligned {
+    /// A copy of `bytes`.
+    pub fn new(bytes: &[u8]) -> Aligned {
         let mut aligned = Aligned { words: vec![0; bytes.len().div_ceil(8)], len: bytes.len() };
         aligned.bytes_mut().copy_from_slice(bytes);
         aligned
     }
+    /// The bytes.
     #[expect(unsafe_code, reason = "a view of words as bytes")]
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         // SAFETY: u64 has no invalid bytes, and `len` is at most the words' size.
         unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len) }
     }
+    /// The bytes, to write.
     #[expect(unsafe_code, reason = "a view of words as bytes")]
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and any bytes make valid words.
         unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), self.len) }
     }
@@ -138,13 +168,17 @@ impl Aligned {
 
 /// An element; floats of any width as f64, rounded to their width.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum V {
+pub enum V {
+    /// A float.
     F(f64),
+    /// An integer.
     I(i64),
+    /// A truth value.
     B(bool),
 }
 
-pub(crate) fn close(got: V, want: V, tolerance: f64) -> bool {
+/// Equal (NaN to NaN), or within a relative tolerance above 0.
+pub fn close(got: V, want: V, tolerance: f64) -> bool {
     match (got, want) {
         (V::F(a), V::F(b)) => {
             (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= tolerance * (1.0 + b.abs()) && tolerance > 0.0
@@ -153,7 +187,8 @@ pub(crate) fn close(got: V, want: V, tolerance: f64) -> bool {
     }
 }
 
-pub(crate) fn random_buffers(nest: &LoopNest, seed: u64) -> Vec<Vec<V>> {
+/// Contents for every buffer; those named `…_special` hold the corners of their type.
+pub fn random_buffers(nest: &LoopNest, seed: u64) -> Vec<Vec<V>> {
     let mut rng = StdRng::seed_from_u64(seed);
     nest.buffers
         .iter()
@@ -209,7 +244,8 @@ fn wrap(x: i64, dtype: DType) -> i64 {
     if dtype == DType::I32 { i64::from(x as i32) } else { x }
 }
 
-pub(crate) fn bytes_of(nest: &LoopNest, values: &[Vec<V>], which: fn(&BufferRole) -> bool) -> Vec<Vec<u8>> {
+/// The buffers of some roles as memory.
+pub fn bytes_of(nest: &LoopNest, values: &[Vec<V>], which: fn(&BufferRole) -> bool) -> Vec<Vec<u8>> {
     nest.buffers
         .iter()
         .zip(values)
@@ -229,14 +265,15 @@ pub(crate) fn bytes_of(nest: &LoopNest, values: &[Vec<V>], which: fn(&BufferRole
         .collect()
 }
 
-pub(crate) fn values_of(dtype: DType, bytes: &[u8]) -> Vec<V> {
+/// Memory as values.
+pub fn values_of(dtype: DType, bytes: &[u8]) -> Vec<V> {
     bytes
         .chunks(dtype.bytes())
         .map(|chunk| match dtype {
-            DType::F32 => V::F(f64::from(f32::from_ne_bytes(chunk.try_into().unwrap()))),
-            DType::F64 => V::F(f64::from_ne_bytes(chunk.try_into().unwrap())),
-            DType::I32 => V::I(i64::from(i32::from_ne_bytes(chunk.try_into().unwrap()))),
-            DType::I64 => V::I(i64::from_ne_bytes(chunk.try_into().unwrap())),
+            DType::F32 => V::F(f64::from(f32::from_ne_bytes(chunk.try_into().expect("a test value")))),
+            DType::F64 => V::F(f64::from_ne_bytes(chunk.try_into().expect("a test value"))),
+            DType::I32 => V::I(i64::from(i32::from_ne_bytes(chunk.try_into().expect("a test value")))),
+            DType::I64 => V::I(i64::from_ne_bytes(chunk.try_into().expect("a test value"))),
             DType::Bool => V::B(chunk[0] != 0),
             other => panic!("no test values of {other}"),
         })
@@ -244,7 +281,7 @@ pub(crate) fn values_of(dtype: DType, bytes: &[u8]) -> Vec<V> {
 }
 
 /// The nest as it is written: no tiles, no vectors.
-pub(crate) fn interpret(nest: &LoopNest, start: &[Vec<V>]) -> Vec<Vec<V>> {
+pub fn interpret(nest: &LoopNest, start: &[Vec<V>]) -> Vec<Vec<V>> {
     let mut buffers = start.to_vec();
     let mut vars = vec![0; nest.vars.len()];
     run_nodes(nest, &nest.body, &mut vars, &mut buffers);
@@ -252,8 +289,8 @@ pub(crate) fn interpret(nest: &LoopNest, start: &[Vec<V>]) -> Vec<Vec<V>> {
 }
 
 fn bounds(range: &Range, vars: &[i64]) -> (i64, i64) {
-    let lo = range.lo.iter().map(|form| form.evaluate(|v| vars[v])).max().unwrap();
-    let hi = range.hi.iter().map(|form| form.evaluate(|v| vars[v])).min().unwrap();
+    let lo = range.lo.iter().map(|form| form.evaluate(|v| vars[v])).max().expect("a test value");
+    let hi = range.hi.iter().map(|form| form.evaluate(|v| vars[v])).min().expect("a test value");
     (lo, hi)
 }
 
@@ -332,7 +369,7 @@ fn scalar(nest: &LoopNest, tile: &Tile, vars: &[i64], buffers: &[Vec<V>]) -> V {
         values.push(value);
         dtypes.push(dtype);
     }
-    *values.last().unwrap()
+    *values.last().expect("a test value")
 }
 
 fn cast(value: V, to: DType) -> V {

@@ -1,0 +1,231 @@
+//! The oracle's bounds accept what the numerics allow and nothing else; the evaluators and
+//! verifiers of forms and nests agree with each other on the sample forms.
+
+use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::evaluate_form;
+use moat_optimizer::evaluate_nest::{self, NestRunError};
+use moat_optimizer::expr::{Node, Op, Param, Program, Span};
+use moat_optimizer::inputs::random;
+use moat_optimizer::interpret::{InterpretError, Mismatch, interpret};
+use moat_optimizer::lower::lower;
+use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node as NestNode};
+use moat_optimizer::nest_verify::{NestError, verify_nest};
+use moat_optimizer::normal_form::Range;
+use moat_optimizer::normal_form_verify::{FormError, verify_form};
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::tensor::{Data, Tensor};
+use moat_tests::forms;
+
+/// Builds programs node by node.
+struct Build(Program);
+
+impl Build {
+    fn new(params: &[(&[usize], DType)]) -> Build {
+        let mut build = Build(Program::default());
+        for (index, (shape, dtype)) in params.iter().enumerate() {
+            let name = format!("p{index}");
+            build.0.params.push(Param { name, dtype: *dtype, shape: shape.to_vec(), hint: Default::default() });
+            build.add(Op::Input(index), &[], shape, *dtype);
+        }
+        build
+    }
+
+    fn add(&mut self, op: Op, args: &[usize], shape: &[usize], dtype: DType) -> usize {
+        self.0.nodes.push(Node { op, args: args.to_vec(), shape: shape.to_vec(), dtype, span: Span::default() });
+        self.0.roots = vec![self.0.nodes.len() - 1];
+        self.0.nodes.len() - 1
+    }
+}
+
+fn f32s(values: &[f32]) -> Tensor {
+    Tensor::new(&[values.len()], Data::F32(values.to_vec())).expect("a row")
+}
+
+#[test]
+fn a_sum_in_another_order_is_accepted_and_a_wrong_one_is_not() {
+    let mut build = Build::new(&[(&[1000], DType::F32)]);
+    build.add(Op::Reduce { op: FoldOp::Sum, axes: vec![0] }, &[0], &[], DType::F32);
+    let values: Vec<f32> = (0..1000u16).map(|i| (f32::from(i) * 0.37).sin()).collect();
+    let reference = &interpret(&build.0, &[f32s(&values)], Numerics::Reassociate).expect("a program")[0];
+    let scalar = |x: f32| Tensor::new(&[], Data::F32(vec![x])).expect("a scalar");
+    let forwards: f32 = values.iter().sum();
+    let backwards: f32 = values.iter().rev().sum();
+    assert!(reference.check(&scalar(forwards)).is_ok() && reference.check(&scalar(backwards)).is_ok());
+    let without_one: f32 = values[1..].iter().sum::<f32>() - values[7];
+    assert!(matches!(reference.check(&scalar(without_one)), Err(Mismatch::Element { index: 0, .. })));
+    assert!(matches!(reference.check(&scalar(f32::NAN)), Err(Mismatch::Element { .. })));
+    assert!(matches!(reference.check(&Tensor::zeros(DType::F64, &[])), Err(Mismatch::Type { .. })));
+    // In exact numerics only the order of the source will do.
+    let exact = &interpret(&build.0, &[f32s(&values)], Numerics::Exact).expect("a program")[0];
+    let in_order = values.iter().fold(0.0f32, |sum, x| sum + x);
+    assert_eq!(exact.check(&scalar(in_order)), Ok(0.0));
+    assert!(exact.check(&scalar(in_order + in_order.abs() * f32::EPSILON)).is_err());
+}
+
+/// The two-pass variance bounds its own error, and the one-pass rewrite's cancellation exceeds it:
+/// accepted only where the numerics say so.
+#[test]
+fn cancellation_that_the_source_does_not_have_is_caught() {
+    let n = 256usize;
+    let mut build = Build::new(&[(&[n], DType::F32)]);
+    let sum = Op::Reduce { op: FoldOp::Sum, axes: vec![0] };
+    let total = build.add(sum.clone(), &[0], &[], DType::F32);
+    let count = build.add(Op::Const(Literal::float(256.0)), &[], &[], DType::F32);
+    let mean = build.add(Op::Binary(BinaryOp::Div), &[total, count], &[], DType::F32);
+    let mean = build.add(Op::Broadcast, &[mean], &[n], DType::F32);
+    let deviation = build.add(Op::Binary(BinaryOp::Sub), &[0, mean], &[n], DType::F32);
+    let square = build.add(Op::Binary(BinaryOp::Mul), &[deviation, deviation], &[n], DType::F32);
+    let squares = build.add(sum, &[square], &[], DType::F32);
+    build.add(Op::Binary(BinaryOp::Div), &[squares, count], &[], DType::F32);
+    let values: Vec<f32> = (0..256u16).map(|i| 1000.0 + (f32::from(i) * 0.7).sin()).collect();
+    let two_pass = {
+        let mean = values.iter().sum::<f32>() / 256.0;
+        values.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / 256.0
+    };
+    let one_pass = {
+        let mean = values.iter().sum::<f32>() / 256.0;
+        values.iter().map(|x| x * x).sum::<f32>() / 256.0 - mean * mean
+    };
+    let check = |numerics, x: f32| {
+        let reference = interpret(&build.0, &[f32s(&values)], numerics).expect("a program").remove(0);
+        reference.check(&Tensor::new(&[], Data::F32(vec![x])).expect("a scalar")).is_ok()
+    };
+    assert!(check(Numerics::Reassociate, two_pass));
+    assert!(!check(Numerics::Reassociate, one_pass), "{one_pass} for {two_pass}");
+    assert!(check(Numerics::Algebraic, one_pass));
+}
+
+/// (A·B)·v as A·(B·v), with a cancellation in A·B that the second order does not have.
+#[test]
+fn products_may_be_reassociated() {
+    let (m, k, n) = (4, 3, 400);
+    let mut build = Build::new(&[(&[m, k], DType::F32), (&[k, n], DType::F32), (&[n], DType::F32)]);
+    let product = build.add(Op::MatMul, &[0, 1], &[m, n], DType::F32);
+    build.add(Op::MatMul, &[product, 2], &[m], DType::F32);
+    let draw = |index: usize| random(&build.0.params[index], 3).expect("a fitting hint");
+    let (mut a, b, v) = (draw(0), draw(1), draw(2));
+    for row in 0..m {
+        let rest = -a.get_f64(row * k) - a.get_f64(row * k + 1);
+        a.set(row * k + 2, Literal::float(rest));
+    }
+    let other = {
+        let single = |t: &Tensor, at: usize| t.get_f64(at) as f32;
+        let inner: Vec<f32> = (0..k).map(|p| (0..n).map(|j| single(&b, p * n + j) * single(&v, j)).sum()).collect();
+        (0..m).map(|i| (0..k).map(|p| single(&a, i * k + p) * inner[p]).sum()).collect::<Vec<f32>>()
+    };
+    let reference = &interpret(&build.0, &[a, b, v], Numerics::Reassociate).expect("a program")[0];
+    assert!(reference.check(&f32s(&other)).is_ok());
+}
+
+#[test]
+fn malformed_programs_and_inputs_are_errors() {
+    let mut build = Build::new(&[(&[3], DType::F32)]);
+    build.add(Op::Binary(BinaryOp::Add), &[0, 0], &[4], DType::F32);
+    let input = f32s(&[1.0, 2.0, 3.0]);
+    let run = |inputs: &[Tensor]| interpret(&build.0, inputs, Numerics::Exact).map(|_| ());
+    assert!(matches!(run(&[input]), Err(InterpretError::BadNode { node: 1, .. })));
+    assert!(matches!(run(&[f32s(&[1.0])]), Err(InterpretError::InputType { .. })));
+    assert!(matches!(run(&[]), Err(InterpretError::InputCount { expected: 1, found: 0, .. })));
+}
+
+#[test]
+fn sample_forms_verify_and_evaluate_as_their_plain_nests() {
+    for dtype in [DType::F32, DType::F64] {
+        for (name, form) in forms::samples(dtype) {
+            verify_form(&form).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let inputs: Vec<Tensor> =
+                form.params.iter().map(|param| random(param, 5).expect("a fitting hint")).collect();
+            let expected = evaluate_form::evaluate(&form, &inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let nest = lower(&form).unwrap_or_else(|error| panic!("{name}: {error}"));
+            verify_nest(&nest).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let found = evaluate_nest::evaluate(&nest, &inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
+            for (expected, found) in expected.iter().zip(&found) {
+                assert_eq!(expected.data, found.data, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn broken_forms_are_refused() {
+    let form = forms::matmul(3, 4, 5, DType::F32);
+    let mut gap = form.clone();
+    gap.defs[0].pieces[0].domain[0] = Range::constant(1, 3);
+    assert!(matches!(verify_form(&gap), Err(FormError::Cover { .. })));
+    let mut outside = form.clone();
+    outside.defs[0].pieces[0].domain[2] = Range::constant(0, 6);
+    assert!(matches!(verify_form(&outside), Err(FormError::Node { .. })));
+    let mut digits = form.clone();
+    digits.defs[0].axes = vec![4, 3];
+    assert!(matches!(verify_form(&digits), Err(FormError::Digits { .. })));
+    let mut twice = form;
+    twice.outputs = vec![0, 0];
+    assert!(matches!(verify_form(&twice), Err(FormError::Output { .. })));
+}
+
+/// Makes every loop of a nest parallel, or changes its step.
+fn change_loops(nodes: &mut [NestNode], change: &impl Fn(&mut moat_optimizer::nest::Loop)) {
+    for node in nodes {
+        if let NestNode::Loop(inner) = node {
+            change(inner);
+            change_loops(&mut inner.body, change);
+        }
+    }
+}
+
+#[test]
+fn broken_nests_are_refused_or_caught() {
+    use moat_optimizer::affine::Affine;
+    use moat_optimizer::nest::{Buffer, Loop, Tile, TileScalar};
+    use moat_optimizer::scalar::UnaryOp;
+    // for i in 0 .. 4: s[0] = x[i]; y[i] = -s[0]
+    let tile = |value: Vec<TileScalar>, target, offset| {
+        NestNode::Tile(Tile { points: vec![], folds: vec![], fold: None, value, target, offset, origin: "t".into() })
+    };
+    let load = |buffer, offset| TileScalar::Load { buffer, offset };
+    let negative = TileScalar::Compute(moat_optimizer::normal_form::ScalarNode {
+        op: moat_optimizer::normal_form::ScalarOp::Unary(UnaryOp::Neg, 0),
+        dtype: DType::F32,
+    });
+    let buffer = |name: &str, len, role| Buffer { name: name.into(), dtype: DType::F32, len, role };
+    let i = Affine::variable(0);
+    let nest = |scratch: BufferRole, kind: LoopKind, step: usize, shift: i64| LoopNest {
+        buffers: vec![
+            buffer("x", 4, BufferRole::Param(0)),
+            buffer("y", 4, BufferRole::Output(0)),
+            buffer("s", 1, scratch),
+        ],
+        vars: vec!["i".into()],
+        body: vec![NestNode::Loop(Loop {
+            var: 0,
+            range: Range::constant(0, 4),
+            step,
+            kind,
+            body: vec![
+                tile(vec![load(0, i.offset(shift))], 2, Affine::constant(0)),
+                tile(vec![load(2, Affine::constant(0)), negative.clone()], 1, i.clone()),
+            ],
+        })],
+    };
+    let x = [f32s(&[1.0, 2.0, 3.0, 4.0])];
+    let run = |nest: &LoopNest| evaluate_nest::evaluate(nest, &x);
+    let sound = nest(BufferRole::Private, LoopKind::Parallel, 1, 0);
+    assert_eq!(verify_nest(&sound), Ok(()));
+    assert_eq!(run(&sound).map(|y| y[0].data.clone()), Ok(Data::F32(vec![-1.0, -2.0, -3.0, -4.0])));
+    let raced = nest(BufferRole::Shared, LoopKind::Parallel, 1, 0);
+    assert!(matches!(run(&raced), Err(NestRunError::Race { .. })));
+    let outside = nest(BufferRole::Shared, LoopKind::Serial, 1, 1);
+    assert!(matches!(verify_nest(&outside), Err(NestError::Tile { .. })));
+    assert!(matches!(run(&outside), Err(NestRunError::OutOfBounds { .. })));
+    let holes = nest(BufferRole::Shared, LoopKind::Serial, 2, 0);
+    assert!(matches!(run(&holes), Err(NestRunError::Unwritten { offset: 1, .. })));
+    let mut stuck = sound.clone();
+    change_loops(&mut stuck.body, &|inner| inner.step = 0);
+    assert!(matches!(verify_nest(&stuck), Err(NestError::Loop { .. })));
+    let mut early = sound;
+    if let NestNode::Loop(inner) = &mut early.body[0] {
+        inner.body.swap(0, 1);
+    }
+    assert!(matches!(run(&early), Err(NestRunError::Uninitialised { .. })));
+}
