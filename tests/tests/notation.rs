@@ -1,5 +1,7 @@
 //! MoA notation: what is printed parses back to an equal form.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod programs;
 
 use moat_optimizer::normalize::{NormalizeConfig, normalize};

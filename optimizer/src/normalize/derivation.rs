@@ -199,11 +199,7 @@ fn derives(
         program.roots.iter().map(|&root| encode::name(root)).zip(derivation.results.iter().cloned()).collect();
     let mut rulesets: Vec<String> = SOURCE_RULESETS.map(str::to_owned).to_vec();
     rulesets.extend(session.algebra());
-    let limits = Limits {
-        matches: match_limit,
-        tuples: config.tuple_limit,
-        deadline: config.deadline,
-    };
+    let limits = Limits { matches: match_limit, tuples: config.tuple_limit, deadline: config.deadline };
     let equal = session.saturate_until(&rulesets, &limits, |session| {
         for (source, result) in &pairs {
             if value(session, source)? != value(session, result)? {

@@ -9,7 +9,7 @@
 use super::NormalizeError;
 use super::contraction::Spec;
 use super::cost::weight_of;
-use super::scalars::ScalarBuilder;
+use super::scalars::{ScalarBuilder, folds_binary, folds_unary};
 use super::term::{Class, Snapshot, Term};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
@@ -256,6 +256,8 @@ impl<'a> Builder<'a> {
         let mut weights: BTreeMap<Class, f64> = BTreeMap::new();
         // Integer arithmetic on ι and constants, which becomes an index form.
         let mut indices: BTreeSet<Class> = BTreeSet::new();
+        // What becomes a constant.
+        let mut constants: BTreeSet<Class> = BTreeSet::new();
         for &class in self.order.iter().rev() {
             let term = self.term(class)?;
             let is_index = match term {
@@ -274,11 +276,29 @@ impl<'a> Builder<'a> {
             if is_index {
                 indices.insert(class);
             }
+            let folds = match term {
+                Term::Const(_) => true,
+                Term::Map1(op, _) => folds_unary(*op),
+                Term::Map2(op, ..) => folds_binary(*op),
+                Term::Cast(_) | Term::View(..) => true,
+                Term::Input(_)
+                | Term::Iota(_)
+                | Term::Table(_)
+                | Term::Select(..)
+                | Term::Cat { .. }
+                | Term::Reshape(_)
+                | Term::Contract(..) => false,
+            };
+            let is_constant = folds && term.args().iter().all(|arg| constants.contains(arg));
+            if is_constant {
+                constants.insert(class);
+            }
             let below = |weights: &BTreeMap<Class, f64>, args: &[Class]| -> f64 {
                 args.iter().map(|arg| weights.get(arg).copied().unwrap_or(0.0)).sum()
             };
             let weight = match term {
                 Term::Map2(..) | Term::Cast(_) if is_index => 0.0,
+                Term::Map1(..) | Term::Map2(..) | Term::Cast(_) if is_constant => 0.0,
                 Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) => {
                     weight_of(term, self.dtype(class)?) + below(&weights, &term.args())
                 }

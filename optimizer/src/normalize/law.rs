@@ -6,6 +6,7 @@ use super::extract;
 use super::run::{Limits, Session};
 use super::term::{Snapshot, Term};
 use super::{NormalizeError, check_results};
+use crate::dtype::{DType, Literal};
 use crate::expr::{InputHint, Node, Op, Param, Program, Span};
 use crate::normal_form::NormalForm;
 use egglog::ast::Expr;
@@ -90,13 +91,25 @@ fn program_of(snapshot: &Snapshot, root: usize) -> Program {
     for at in 0..count {
         let class = snapshot.classes.iter().find(|data| data.terms.contains(&Term::Input(at)));
         let shape = class.and_then(|data| data.shape.clone()).unwrap_or_default();
-        let dtype = class.and_then(|data| data.dtype).unwrap_or(crate::dtype::DType::F32);
+        let dtype = class.and_then(|data| data.dtype).unwrap_or(DType::F32);
         program.params.push(Param { name: format!("x{at}"), dtype, shape, hint: InputHint::Any });
     }
+    // Tables of an example name node 0.
+    for data in &snapshot.classes {
+        if let (Some(shape), Some(dtype), true) = (&data.shape, data.dtype, data.terms.contains(&Term::Table(0))) {
+            let values = (0..shape.iter().product::<usize>()).map(|at| Literal::Int(i64::try_from(at).unwrap_or(0)));
+            program.nodes.push(Node {
+                op: Op::Array(values.map(|value| value.at(dtype)).collect()),
+                args: Vec::new(),
+                shape: shape.clone(),
+                dtype,
+                span: Span::default(),
+            });
+        }
+    }
     let data = &snapshot.classes[root];
-    let (shape, dtype) =
-        (data.shape.clone().unwrap_or_default(), data.dtype.unwrap_or(crate::dtype::DType::F32));
+    let (shape, dtype) = (data.shape.clone().unwrap_or_default(), data.dtype.unwrap_or(DType::F32));
     program.nodes.push(Node { op: Op::Input(0), args: Vec::new(), shape, dtype, span: Span::default() });
-    program.roots = vec![0];
+    program.roots = vec![program.nodes.len() - 1];
     program
 }

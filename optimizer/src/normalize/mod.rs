@@ -132,13 +132,16 @@ pub enum NormalizeError {
         message: String,
     },
     /// A rule equated arrays of different shape or dtype.
-    #[error("a rule of `{ruleset}`, or one before it, equates arrays of different shape or dtype: {message}; rules that fired: {}", suspects.join(", "))]
+    #[error(
+        "rules equate arrays of different shape or dtype; the last to fire before that: {}; egglog says: {message}",
+        suspects.join(", ")
+    )]
     Clash {
         /// The ruleset that ran.
         ruleset: String,
         /// egglog's message.
         message: String,
-        /// The rules that had fired by then.
+        /// The rule that did it; where that cannot be said, all that had fired by then.
         suspects: Vec<String>,
     },
     /// No rule gives this node a core form.
@@ -181,6 +184,23 @@ pub fn normalize(
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
     let base = Session::load(rules, rule_numerics(config.numerics))?;
+    match normalize_from(program, rules, &base, config) {
+        Err(NormalizeError::Clash { ruleset, message, suspects }) => {
+            let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
+            let culprit = base.culprit(&encode::encode(program)?, &limits)?;
+            let suspects = culprit.map_or(suspects, |culprit| vec![culprit]);
+            Err(NormalizeError::Clash { ruleset, message, suspects })
+        }
+        result => result,
+    }
+}
+
+fn normalize_from(
+    program: &Program,
+    rules: &RuleBase,
+    base: &Session,
+    config: &NormalizeConfig<'_>,
+) -> Result<Normalized, NormalizeError> {
     let mut session = base.clone();
     let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
     session
@@ -190,14 +210,14 @@ pub fn normalize(
     let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
     session.saturate(&rulesets, &limits)?;
     let mut forms = Vec::new();
-    offer(program, rules, &base, &mut session, config, 1, &mut forms)?;
+    offer(program, rules, base, &mut session, config, 1, &mut forms)?;
     if forms.is_empty() {
         return Err(NormalizeError::DoesNotReplay { problem: "the source form has none".to_owned() });
     }
     if config.max_forms > 1 {
         rulesets.extend(session.algebra());
         session.saturate(&rulesets, &limits)?;
-        offer(program, rules, &base, &mut session, config, config.max_forms, &mut forms)?;
+        offer(program, rules, base, &mut session, config, config.max_forms, &mut forms)?;
     }
     Ok(Normalized { forms, stats: session.stats })
 }

@@ -160,6 +160,46 @@ impl Session {
         }
     }
 
+    /// The rule after whose match arrays of different shape or dtype are equal: the run again, with
+    /// each rule in a round of its own.
+    ///
+    /// # Errors
+    /// A program that egglog refuses.
+    pub(super) fn culprit(&self, program: &str, limits: &Limits<'_>) -> Result<Option<String>, NormalizeError> {
+        let mut session = self.clone();
+        session
+            .egraph
+            .parse_and_run_program(None, program)
+            .map_err(|e| NormalizeError::Rules { file: "program".to_owned(), message: e.to_string() })?;
+        session.budget.refill(limits.matches);
+        if session.shapes().is_err() {
+            return Ok(None);
+        }
+        // What the program means comes first: a wrong law is the one that contradicts it.
+        let of = |source: bool| -> Vec<String> {
+            let wanted = |ruleset: &str| SOURCE_RULESETS.contains(&ruleset) == source && ruleset != "shapes";
+            self.rules.iter().filter(|(ruleset, _)| wanted(ruleset)).flat_map(|(_, rules)| rules.clone()).collect()
+        };
+        let (source, algebra) = (of(true), of(false));
+        let everything = [source.clone(), algebra].concat();
+        for rules in [source, everything] {
+            loop {
+                let mut changed = false;
+                for rule in &rules {
+                    let stepped = session.egraph.step_rules(rule).map(|report| report.updated);
+                    match stepped.map_err(|_| ()).and_then(|updated| Ok(updated | session.shapes().map_err(|_| ())?)) {
+                        Ok(updated) => changed |= updated,
+                        Err(()) => return Ok(Some(rule.clone())),
+                    }
+                }
+                if !changed || session.budget.left() == 0 || session.egraph.num_tuples() > limits.tuples {
+                    break;
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn shapes(&mut self) -> Result<bool, NormalizeError> {
         let mut changed = false;
         while self.step("shapes")? {

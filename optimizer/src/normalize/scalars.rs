@@ -5,6 +5,7 @@ use crate::dtype::{DType, Literal};
 use crate::normal_form::{Range, Scalar, ScalarNode, ScalarOp};
 use crate::notation::canonical;
 use crate::scalar::{BinaryOp, UnaryOp};
+use crate::scalar_eval;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Open {
@@ -71,6 +72,7 @@ impl ScalarBuilder {
                 Open::Leaf(n) => leaf(*n),
                 Open::Closed(op) => renumber(op, &place),
             };
+            let op = fold_constant(op, *dtype, &nodes);
             let node = ScalarNode { op: fold_index(op, *dtype, &nodes, domain), dtype: *dtype };
             let at = nodes.iter().position(|other| *other == node).unwrap_or_else(|| {
                 nodes.push(node);
@@ -91,6 +93,49 @@ fn renumber(op: &ScalarOp, place: &[usize]) -> ScalarOp {
         ScalarOp::Where(c, x, y) => ScalarOp::Where(place[*c], place[*x], place[*y]),
         ScalarOp::Cast(x) => ScalarOp::Cast(place[*x]),
     }
+}
+
+/// Whether a unary operator of a constant has one right value, bit for bit.
+pub(super) fn folds_unary(op: UnaryOp) -> bool {
+    match op {
+        UnaryOp::Neg | UnaryOp::Not | UnaryOp::Abs | UnaryOp::Sign | UnaryOp::Sqrt | UnaryOp::Floor => true,
+        UnaryOp::Exp | UnaryOp::Log | UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Tanh | UnaryOp::Erf => false,
+    }
+}
+
+/// The same of a binary operator.
+pub(super) fn folds_binary(op: BinaryOp) -> bool {
+    op != BinaryOp::Pow
+}
+
+/// An operation on constants as its value, where that is the same bit for bit.
+fn fold_constant(op: ScalarOp, dtype: DType, nodes: &[ScalarNode]) -> ScalarOp {
+    let constant = |x: usize| match &nodes[x].op {
+        ScalarOp::Const(value) => Some(*value),
+        ScalarOp::Load(..)
+        | ScalarOp::Index(_)
+        | ScalarOp::Unary(..)
+        | ScalarOp::Binary(..)
+        | ScalarOp::Where(..)
+        | ScalarOp::Cast(_) => None,
+    };
+    let value = match &op {
+        ScalarOp::Unary(unary, x) if folds_unary(*unary) => {
+            constant(*x).and_then(|x| scalar_eval::unary(*unary, dtype, x).ok())
+        }
+        ScalarOp::Binary(binary, x, y) if folds_binary(*binary) => {
+            let operands = constant(*x).zip(constant(*y));
+            operands.and_then(|(a, b)| scalar_eval::binary(*binary, nodes[*x].dtype, a, b).ok())
+        }
+        ScalarOp::Cast(x) => constant(*x).map(|x| scalar_eval::cast(dtype, x)),
+        ScalarOp::Unary(..)
+        | ScalarOp::Binary(..)
+        | ScalarOp::Where(..)
+        | ScalarOp::Load(..)
+        | ScalarOp::Const(_)
+        | ScalarOp::Index(_) => None,
+    };
+    value.map_or(op, ScalarOp::Const)
 }
 
 /// Sums, differences and multiples of index forms as one index form, where no intermediate value
