@@ -46,6 +46,10 @@ pub struct Derivation {
 const MAX_REPLAYS: usize = 40;
 /// A replay may make this many times the matches of one stage: it runs both stages' rules at once.
 const REPLAY_STAGES: usize = 2;
+/// While rules are left out, a replay may make this many times the matches of the whole run, and
+/// [`SUBSET_BASE`] more.
+const SUBSET_SHARE: usize = 2;
+const SUBSET_BASE: usize = 200;
 
 /// Checks that the rules of a form's derivation make its term from the program, and that the term
 /// is the form.
@@ -74,7 +78,8 @@ pub fn replay(
         return Err(fails("its term is not the form"));
     }
     let names: BTreeSet<&str> = derivation.rules.iter().map(String::as_str).collect();
-    if derives(program, base, derivation, &names, config)? {
+    let limit = config.match_limit.saturating_mul(REPLAY_STAGES);
+    if derives(program, base, derivation, &names, limit, config)?.0 {
         Ok(())
     } else {
         Err(fails("its rules do not make the term"))
@@ -109,34 +114,42 @@ pub(super) fn derive(
         return Ok(None);
     }
     let mut kept: Vec<String> = derivation.rules.clone();
-    let mut replays = 0;
-    let mut holds = |kept: &[String]| {
-        replays += 1;
+    // A subset of the rules may diverge where all of them do not: it gets little more than they took.
+    let limit = session
+        .stats
+        .matches
+        .saturating_mul(SUBSET_SHARE)
+        .saturating_add(SUBSET_BASE)
+        .min(config.match_limit.saturating_mul(REPLAY_STAGES));
+    // Both bounds are counts, so that the set found is the same on every machine.
+    let (replays, matches) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let exhausted = || replays.get() >= MAX_REPLAYS || matches.get() > config.match_limit;
+    let holds = |kept: &[String]| {
         let names: BTreeSet<&str> = kept.iter().map(String::as_str).collect();
-        derives(program, base, &derivation, &names, config)
+        let (holds, spent) = derives(program, base, &derivation, &names, limit, config)?;
+        replays.set(replays.get() + 1);
+        matches.set(matches.get() + spent);
+        Ok::<bool, NormalizeError>(holds)
     };
     if !holds(&kept)? {
         return Ok(None);
     }
     // Whole rulesets first, then halves, then single rules.
     let rulesets: BTreeSet<String> = kept.iter().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
-    let mut budget = MAX_REPLAYS;
     for ruleset in rulesets {
         let rest: Vec<String> =
             kept.iter().filter(|name| name.split_once('/').is_none_or(|(r, _)| r != ruleset)).cloned().collect();
-        budget = budget.saturating_sub(1);
-        if rest.len() < kept.len() && holds(&rest)? {
+        if rest.len() < kept.len() && !exhausted() && holds(&rest)? {
             kept = rest;
         }
     }
     let mut chunk = kept.len().div_ceil(2);
-    while chunk > 0 && budget > 0 {
+    while chunk > 0 && !exhausted() {
         let mut at = 0;
         let mut removed = false;
-        while at < kept.len() && budget > 0 {
+        while at < kept.len() && !exhausted() {
             let mut rest = kept.clone();
             rest.drain(at..(at + chunk).min(kept.len()));
-            budget -= 1;
             if holds(&rest)? {
                 kept = rest;
                 removed = true;
@@ -169,14 +182,16 @@ fn source_hash(program: &Program) -> Result<String, NormalizeError> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Whether the rules named, with the shape rules, make the term equal to the program's results.
+/// Whether the rules named, with the shape rules, make the term equal to the program's results, and
+/// how many matches that took.
 fn derives(
     program: &Program,
     base: &Session,
     derivation: &Derivation,
     names: &BTreeSet<&str>,
+    match_limit: usize,
     config: &NormalizeConfig<'_>,
-) -> Result<bool, NormalizeError> {
+) -> Result<(bool, usize), NormalizeError> {
     let mut session = base.select("derivation", |rule| is_shape(rule) || names.contains(rule))?;
     run(&mut session, "program", &encode::encode(program)?)?;
     run(&mut session, "derivation", &derivation.term)?;
@@ -185,18 +200,19 @@ fn derives(
     let mut rulesets: Vec<String> = SOURCE_RULESETS.map(str::to_owned).to_vec();
     rulesets.extend(session.algebra());
     let limits = Limits {
-        matches: config.match_limit.saturating_mul(REPLAY_STAGES),
+        matches: match_limit,
         tuples: config.tuple_limit,
         deadline: config.deadline,
     };
-    session.saturate_until(&rulesets, &limits, |session| {
+    let equal = session.saturate_until(&rulesets, &limits, |session| {
         for (source, result) in &pairs {
             if value(session, source)? != value(session, result)? {
                 return Ok(false);
             }
         }
         Ok(true)
-    })
+    })?;
+    Ok((equal, session.stats.matches))
 }
 
 /// The form that the term alone builds.

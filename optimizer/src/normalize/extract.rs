@@ -33,8 +33,15 @@ pub(super) fn extract(
 ) -> Result<Vec<Candidate>, NormalizeError> {
     let mut search = Search { program, snapshot, roots, cost, found: Vec::new(), seen: BTreeSet::new(), builds: 0 };
     let users = users(snapshot);
-    search.consider(&users, &BTreeMap::new())?;
     let mut fixed: BTreeMap<Class, usize> = BTreeMap::new();
+    if let Some(first) = choose(snapshot, &users, roots, &fixed) {
+        search.consider(&users, &fixed)?;
+        let shared = shared_views(snapshot, &first);
+        search.consider(&users, &shared)?;
+        if search.found.first().is_some_and(|best| best.choice != first) {
+            fixed = shared;
+        }
+    }
     // Hill climbing: from the best form so far, try every other term of every class it uses.
     while let Some(best) = search.found.first().cloned() {
         let mut better = None;
@@ -104,6 +111,36 @@ impl Search<'_> {
     }
 }
 
+/// The views of `choice` that may share their array: a tree's cost counts an array once for each
+/// view of it, and so prefers computing each view by itself, even where two views overlap. Fixes
+/// the view where it has most of an array that is chosen or viewed elsewhere too.
+fn shared_views(snapshot: &Snapshot, choice: &Choice) -> BTreeMap<Class, usize> {
+    let size = |class: Class| {
+        snapshot.classes[class].shape.as_ref().map_or(0.0, |shape| shape.iter().product::<usize>() as f64)
+    };
+    let mut views: BTreeMap<Class, Vec<(Class, usize)>> = BTreeMap::new();
+    for &class in choice.keys() {
+        for (at, term) in snapshot.classes[class].terms.iter().enumerate() {
+            if let Term::View(_, viewed) = term
+                && size(class) >= 0.5 * size(*viewed)
+                && size(class) <= size(*viewed)
+                && *viewed != class
+            {
+                views.entry(*viewed).or_default().push((class, at));
+            }
+        }
+    }
+    let mut fixed = BTreeMap::new();
+    for (viewed, by) in views {
+        if by.len() > 1 || choice.contains_key(&viewed) {
+            for (class, at) in by {
+                fixed.entry(class).or_insert(at);
+            }
+        }
+    }
+    fixed
+}
+
 /// For each class, the classes with a term that reads it.
 fn users(snapshot: &Snapshot) -> Vec<Vec<Class>> {
     let mut users = vec![Vec::new(); snapshot.classes.len()];
@@ -166,13 +203,7 @@ fn tree_cost(snapshot: &Snapshot, costs: &[f64], class: Class, term: &Term) -> f
         Term::Input(_) | Term::Const(_) | Term::Iota(_) => 1e-3,
         Term::Table(_) => size,
         Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) => size * weight_of(term, dtype),
-        // A view of an element-wise array that reads little of it computes little of it; one that
-        // reads most of it may share it.
-        Term::View(_, arg) => {
-            let viewed = snapshot.classes[*arg].shape.as_ref().map_or(0.0, |s| s.iter().product::<usize>() as f64);
-            let ratio = if viewed > 0.0 { size / viewed } else { 1.0 };
-            return if (0.5..1.0).contains(&ratio) { below * ratio * 0.999 + 1e-2 } else { below + 1e-2 };
-        }
+        Term::View(..) => 1e-2,
         Term::Cat { .. } | Term::Reshape(_) => 2.0 * size + 1e-3,
         Term::Contract(spec, args) => {
             let steps = if spec.points < spec.domain.len() { 1.0 } else { 0.0 };

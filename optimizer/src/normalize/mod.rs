@@ -16,6 +16,7 @@ mod derivation;
 mod encode;
 mod extract;
 mod form;
+pub mod law;
 mod primitives;
 mod run;
 mod scalars;
@@ -57,8 +58,8 @@ impl Default for NormalizeConfig<'_> {
         NormalizeConfig {
             numerics: Numerics::default(),
             max_forms: 8,
-            match_limit: 200_000,
-            tuple_limit: 200_000,
+            match_limit: 20_000,
+            tuple_limit: 50_000,
             deadline: None,
             cost: &Roofline { byte: 0.5 },
         }

@@ -92,6 +92,11 @@ impl Session {
         Ok(session)
     }
 
+    /// The rulesets that are loaded.
+    pub(super) fn rulesets(&self) -> Vec<String> {
+        self.rules.keys().cloned().collect()
+    }
+
     /// The rulesets that are loaded and are not those of the source form.
     pub(super) fn algebra(&self) -> Vec<String> {
         self.rules.keys().filter(|name| !SOURCE_RULESETS.contains(&name.as_str())).cloned().collect()
