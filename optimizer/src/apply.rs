@@ -318,12 +318,12 @@ impl<'a> Apply<'a> {
         let saved = stage.axes[axis].clone();
         {
             let state = &mut stage.axes[axis];
-            if let Some(&(outer, outer_step)) = state.loops.last() {
-                if outer_step % step == 0 {
-                    // Blocks of a block never reach past it: its own end says nothing new.
-                    let end = Affine::variable(outer).offset(outer_step);
-                    state.hi.retain(|bound| *bound != end);
-                }
+            if let Some(&(outer, outer_step)) = state.loops.last()
+                && outer_step % step == 0
+            {
+                // Blocks of a block never reach past it: its own end says nothing new.
+                let end = Affine::variable(outer).offset(outer_step);
+                state.hi.retain(|bound| *bound != end);
             }
             state.lo = vec![Affine::variable(var)];
             state.hi.push(Affine::variable(var).offset(step));
@@ -344,10 +344,10 @@ impl<'a> Apply<'a> {
 
     /// The last value of a loop variable with constant bounds is known exactly.
     fn tighten(&mut self, var: VarId, range: &Range, step: i64) {
-        if let Some((lo, hi)) = range.as_constant() {
-            if hi > lo {
-                self.ranges[var] = (lo, lo + (hi - 1 - lo) / step * step);
-            }
+        if let Some((lo, hi)) = range.as_constant()
+            && hi > lo
+        {
+            self.ranges[var] = (lo, lo + (hi - 1 - lo) / step * step);
         }
     }
 

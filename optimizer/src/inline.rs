@@ -81,7 +81,12 @@ pub fn inline(form: &NormalForm, inlined: impl Fn(DefId) -> bool) -> Result<Vec<
                         loads.push(Some(at));
                         at
                     }
-                    op => builder.add(ScalarNode { op: renumber(op, &map), dtype: node.dtype }),
+                    op @ (ScalarOp::Const(_)
+                    | ScalarOp::Index(_)
+                    | ScalarOp::Unary(..)
+                    | ScalarOp::Binary(..)
+                    | ScalarOp::Where(..)
+                    | ScalarOp::Cast(_)) => builder.add(ScalarNode { op: renumber(op, &map), dtype: node.dtype }),
                 };
                 map.push(at);
             }
@@ -122,7 +127,11 @@ impl Builder {
                 }
                 ScalarOp::Load(source, Access::Flat(form)) => ScalarOp::Load(*source, Access::Flat(substitute(form))),
                 ScalarOp::Index(form) => ScalarOp::Index(substitute(form)),
-                op => renumber(op, &map),
+                op @ (ScalarOp::Const(_)
+                | ScalarOp::Unary(..)
+                | ScalarOp::Binary(..)
+                | ScalarOp::Where(..)
+                | ScalarOp::Cast(_)) => renumber(op, &map),
             };
             map.push(self.add(ScalarNode { op, dtype: node.dtype }));
         }

@@ -156,7 +156,12 @@ fn merge(params: &[Param], def: &Def, axis: usize) -> Def {
                             ScalarOp::Load(Source::Param(*at), access)
                         }
                         ScalarOp::Index(form) => ScalarOp::Index(rename(form)),
-                        op => op.clone(),
+                        op @ (ScalarOp::Load(Source::Def(_), _)
+                        | ScalarOp::Const(_)
+                        | ScalarOp::Unary(..)
+                        | ScalarOp::Binary(..)
+                        | ScalarOp::Where(..)
+                        | ScalarOp::Cast(_)) => op.clone(),
                     },
                     dtype: node.dtype,
                 })

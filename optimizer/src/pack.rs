@@ -83,10 +83,10 @@ pub(crate) fn pack(
         if !used.contains(&entry.axis) {
             return Err(format!("the pack's layout names axis {}, which the load does not use", entry.axis));
         }
-        if let Some(last) = digits.iter().rev().find(|digit| digit.axis == entry.axis) {
-            if block >= last.block || last.block % block != 0 {
-                return Err(format!("blocks {} and {block} of axis {} do not nest", last.block, entry.axis));
-            }
+        if let Some(last) = digits.iter().rev().find(|digit| digit.axis == entry.axis)
+            && (block >= last.block || last.block % block != 0)
+        {
+            return Err(format!("blocks {} and {block} of axis {} do not nest", last.block, entry.axis));
         }
         digits.push(Digit { axis: entry.axis, block, stride: 0 });
     }

@@ -12,7 +12,6 @@ fn every_form_parses_back_to_itself() {
     for program in programs::all() {
         for form in normalize(&program, &rules, &NormalizeConfig::default()).unwrap().forms {
             let text = print(&form.normal_form);
-            println!("# {} ({} flops, {} bytes)\n{text}", program.name, form.flops, form.bytes);
             assert_eq!(parse(&text).unwrap(), form.normal_form, "{}\n{text}", program.name);
         }
     }

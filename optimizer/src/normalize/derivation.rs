@@ -44,8 +44,8 @@ pub struct Derivation {
 
 /// How many replays the search for a small set of rules may make for one form.
 const MAX_REPLAYS: usize = 40;
-/// A replay gets this share of the run's match limit.
-const REPLAY_SHARE: usize = 2;
+/// A replay may make this many times the matches of one stage: it runs both stages' rules at once.
+const REPLAY_STAGES: usize = 2;
 
 /// Checks that the rules of a form's derivation make its term from the program, and that the term
 /// is the form.
@@ -82,6 +82,7 @@ pub fn replay(
 }
 
 /// The derivation of a candidate, from the rules that fired; `None` if it does not replay.
+#[expect(clippy::too_many_arguments, reason = "a run's state and its inputs, each used once and kept apart")]
 pub(super) fn derive(
     program: &Program,
     rules: &RuleBase,
@@ -183,8 +184,11 @@ fn derives(
         program.roots.iter().map(|&root| encode::name(root)).zip(derivation.results.iter().cloned()).collect();
     let mut rulesets: Vec<String> = SOURCE_RULESETS.map(str::to_owned).to_vec();
     rulesets.extend(session.algebra());
-    let limits =
-        Limits { matches: config.match_limit / REPLAY_SHARE, tuples: config.tuple_limit, deadline: config.deadline };
+    let limits = Limits {
+        matches: config.match_limit.saturating_mul(REPLAY_STAGES),
+        tuples: config.tuple_limit,
+        deadline: config.deadline,
+    };
     session.saturate_until(&rulesets, &limits, |session| {
         for (source, result) in &pairs {
             if value(session, source)? != value(session, result)? {

@@ -36,8 +36,7 @@ pub(super) fn extract(
     search.consider(&users, &BTreeMap::new())?;
     let mut fixed: BTreeMap<Class, usize> = BTreeMap::new();
     // Hill climbing: from the best form so far, try every other term of every class it uses.
-    loop {
-        let Some(best) = search.found.first().cloned() else { break };
+    while let Some(best) = search.found.first().cloned() {
         let mut better = None;
         for (&class, term) in &best.choice {
             let terms = &snapshot.classes[class].terms;

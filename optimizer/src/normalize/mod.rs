@@ -181,8 +181,7 @@ pub fn normalize(
 ) -> Result<Normalized, NormalizeError> {
     let base = Session::load(rules, rule_numerics(config.numerics))?;
     let mut session = base.clone();
-    let limits =
-        Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
+    let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
     session
         .egraph
         .parse_and_run_program(Some("program".to_owned()), &encode::encode(program)?)
