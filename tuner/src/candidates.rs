@@ -4,6 +4,7 @@ use crate::search::{FormSpace, SearchConfig, Searcher};
 use moat_optimizer::expr::Program;
 use moat_optimizer::lower::merge_axes;
 use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::normal_form_verify::{FormError, verify_form};
 use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, normalize};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
@@ -18,6 +19,17 @@ pub const MAX_FORMS: usize = 8;
 /// The most candidates of the search's first round.
 const MAX_FIRST_ROUND: usize = 64;
 
+/// A program without usable normal forms.
+#[derive(Debug, thiserror::Error)]
+pub enum FormsError {
+    /// Normalizing failed.
+    #[error(transparent)]
+    Normalize(#[from] NormalizeError),
+    /// Normalizing gave a form that is none.
+    #[error("a normal form breaks its invariants, which is a bug of moat")]
+    Broken(#[from] FormError),
+}
+
 /// The normal forms of `program`, the source form first, with axes merged where the operational normal form allows:
 /// what schedules refer to.
 ///
@@ -28,9 +40,11 @@ pub fn forms(
     rules: &RuleBase,
     numerics: Numerics,
     max_forms: usize,
-) -> Result<Vec<Form>, NormalizeError> {
+) -> Result<Vec<Form>, FormsError> {
     let mut forms = normalize(program, rules, &NormalizeConfig { numerics, max_forms, ..Default::default() })?.forms;
     for form in &mut forms {
+        // Merged axes no longer refine the shape's: the form is checked before.
+        verify_form(&form.normal_form)?;
         form.normal_form = merge_axes(&form.normal_form);
     }
     Ok(forms)

@@ -5,6 +5,7 @@
 //! [`worker`] process, [`promotion`] decides what ships, [`cost_db`] keeps every [`row`] there ever was. [`machine`]
 //! finds out what this machine is and can do.
 
+pub mod as_written;
 pub mod candidates;
 pub mod cli;
 pub mod cost_db;

@@ -31,7 +31,8 @@ impl Roof {
         Roof {
             gflops: gflops.map(|peak| peak * cores),
             gb_s: target.bandwidth_gb_s.map(|bandwidth| bandwidth * cores),
-            cache_bytes: target.cache_bytes.last().copied().unwrap_or(0),
+            // The whole last level: alone, a core may use its siblings' share.
+            cache_bytes: target.cache_bytes.last().copied().unwrap_or(0) * target.cores.max(1),
         }
     }
 

@@ -214,7 +214,7 @@ row! {
     flops: Option<f64>,
     /// Bytes of the arrays that the executed nest reads and writes, each counted once.
     bytes: Option<f64>,
-    /// Scalar operations of the source form's plain nest.
+    /// Scalar operations of the program as written.
     source_flops: Option<f64>,
     /// Largest error of an element, as a fraction of its bound (integers: 0).
     error_fraction: Option<f64>,

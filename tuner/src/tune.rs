@@ -3,7 +3,8 @@
 //! Input: a workload, what to try, a database, an observer. Output: a [`Summary`] and a folder with the kernel. A
 //! candidate's failure is a row; only what concerns the whole run is an error. Nothing is printed here.
 
-use crate::candidates::{self, MAX_FORMS};
+use crate::as_written;
+use crate::candidates::{self, FormsError, MAX_FORMS};
 use crate::cost_db::{CostDb, CostDbError, Recording};
 use crate::journal::hex;
 use crate::machine;
@@ -23,10 +24,8 @@ use moat_optimizer::expr::{Program, Span};
 use moat_optimizer::frontend::Workload;
 use moat_optimizer::inputs::{self, InputError};
 use moat_optimizer::interpret::{InterpretError, interpret};
-use moat_optimizer::lower::lower;
 use moat_optimizer::nest::LoopNest;
-use moat_optimizer::normal_form_verify::{FormError, verify_form};
-use moat_optimizer::normalize::{Form, NormalizeError};
+use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::SpaceError;
@@ -93,13 +92,7 @@ pub enum TuneError {
     Rules(#[from] RuleError),
     /// The workload has no normal form.
     #[error(transparent)]
-    Normalize(#[from] NormalizeError),
-    /// Normalizing gave something else.
-    #[error("a normal form breaks its invariants, which is a bug of moat: {0}")]
-    BadForm(#[from] FormError),
-    /// Normalizing gave nothing.
-    #[error("the workload has no normal form")]
-    NoForm,
+    Forms(#[from] FormsError),
     /// Random inputs.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -200,8 +193,8 @@ pub struct Summary {
     pub schedule: Schedule,
     /// Work of the executed nest.
     pub work: Work,
-    /// Work of the source form's plain nest.
-    pub source_work: Work,
+    /// Scalar operations of the program as written.
+    pub source_flops: u64,
     /// The shipped kernel's roof.
     pub roof: Roof,
     /// The largest error of an element, as a fraction of its bound.
@@ -246,7 +239,6 @@ pub fn tune(
     observer.phase("deriving normal forms");
     let rules = RuleBase::standard()?;
     let forms = candidates::forms(program, &rules, config.numerics, MAX_FORMS)?;
-    forms.iter().try_for_each(|form| verify_form(&form.normal_form))?;
     observer.phase("computing references");
     let sets = input_sets(program, config)?;
     let mut bench = Bench::new(bench_config(config, &sets), arguments(program), &sets)
@@ -255,14 +247,11 @@ pub fn tune(
     observer.phase("preparing the search");
     let (numerics, threads) = (config.numerics, config.threads);
     let mut searcher = candidates::search(&forms, &config.target, numerics, threads, config.seed, config.trials)?;
-    let source = forms.first().ok_or(TuneError::NoForm)?;
-    let plain = lower(&source.normal_form).map(|nest| work(&nest));
-    let source_work = plain.unwrap_or(Work { flops: source.flops, bytes: source.bytes });
-
+    let source_flops = as_written::flops(program);
     searcher.warm_start(known(db, &forms, config)?);
 
     let mut recording = db.record()?;
-    let template = template(workload, config, &rules, &recording, source_work);
+    let template = template(workload, config, &rules, &recording, source_flops);
     let mut run = Run { config, forms: &forms, recording: &mut recording, template, outcomes: BTreeMap::new() };
     let measured = run.trials(&mut bench, &mut searcher, observer, interrupts)?;
     observer.phase("comparing the best with the default");
@@ -295,7 +284,7 @@ pub fn tune(
         form_index: winner.form,
         schedule: winner.schedule.clone(),
         work: winner.work,
-        source_work,
+        source_flops,
         roof,
         error_fraction: winner.end.error_fraction.unwrap_or(0.0),
         kernel_dir,
@@ -386,7 +375,7 @@ fn template(
     config: &TuneConfig,
     rules: &RuleBase,
     recording: &Recording,
-    source_work: Work,
+    source_flops: u64,
 ) -> Row {
     let target = &config.target;
     let (major, minor, patch) = inkwell::support::get_llvm_version();
@@ -415,7 +404,7 @@ fn template(
         bandwidth_gb_s: target.bandwidth_gb_s,
         numerics: config.numerics.name().to_owned(),
         seed: config.seed,
-        source_flops: Some(source_work.flops as f64),
+        source_flops: Some(source_flops as f64),
         ..Row::default()
     }
 }

@@ -1,5 +1,6 @@
 //! What makes a command fail (exit code 2), as it is shown.
 
+use crate::candidates::FormsError;
 use crate::cost_db::CostDbError;
 use crate::machine::MachineError;
 use crate::npz::NpzError;
@@ -10,7 +11,6 @@ use moat_optimizer::apply::ApplyError;
 use moat_optimizer::frontend::{FrontendError, FrontendErrors};
 use moat_optimizer::inputs::InputError;
 use moat_optimizer::interpret::InterpretError;
-use moat_optimizer::normalize::NormalizeError;
 use moat_optimizer::space::SpaceError;
 use moat_rules::RuleError;
 use std::fmt;
@@ -54,7 +54,7 @@ pub(super) enum CliError {
     Rules(#[from] RuleError),
     /// Normalizing.
     #[error(transparent)]
-    Normalize(#[from] NormalizeError),
+    Forms(#[from] FormsError),
     /// The schedule space.
     #[error(transparent)]
     Space(#[from] SpaceError),

@@ -25,7 +25,7 @@ impl Stderr {
         if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
         }
-        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.enable_steady_tick(Duration::from_secs(1));
         Stderr { bar, terminal }
     }
 

@@ -115,12 +115,12 @@ fn failed(summary: &Summary) -> usize {
     summary.trials - summary.outcomes.get(&Outcome::Measured).copied().unwrap_or(0)
 }
 
-/// Scalar operations of the source form over those of the executed nest; 1 where neither has any.
+/// Scalar operations of the program as written over those of the executed nest; 1 where neither has any.
 fn work_reduction(summary: &Summary) -> f64 {
-    if summary.source_work.flops == summary.work.flops {
+    if summary.source_flops == summary.work.flops {
         return 1.0;
     }
-    summary.source_work.flops as f64 / (summary.work.flops as f64).max(1.0)
+    summary.source_flops as f64 / (summary.work.flops as f64).max(1.0)
 }
 
 fn write_summary(summary: &Summary, config: &TuneConfig, function: &str, out: &mut impl Write) -> Result<(), CliError> {
