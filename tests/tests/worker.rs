@@ -5,7 +5,7 @@ use moat_optimizer::dtype::DType;
 use moat_optimizer::interpret::Reference;
 use moat_optimizer::tensor::{Data, Tensor};
 use moat_tuner::machine;
-use moat_tuner::measure::{Bench, BenchConfig, InputSet, Limits, Trial};
+use moat_tuner::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use moat_tuner::outcome::Outcome;
 use moat_tuner::worker::protocol::{Argument, Sampling, Source};
 use std::path::PathBuf;
@@ -27,7 +27,9 @@ fn bench(command: Vec<PathBuf>) -> Bench {
     });
     let limits = Limits { compile: Duration::from_secs(60), ..Limits::default() };
     let config = BenchConfig { command, cores: Vec::new(), memory_bytes: None, target: machine::detect(), limits };
-    Bench::new(config, vec![argument("x", false), argument("y", true)], &sets).unwrap()
+    let mut data = InputData::new().unwrap();
+    sets.iter().for_each(|set| data.push(set).unwrap());
+    Bench::new(config, vec![argument("x", false), argument("y", true)], data)
 }
 
 fn worker_command() -> Vec<PathBuf> {

@@ -11,7 +11,7 @@ use moat_optimizer::target::Target;
 use moat_optimizer::tensor::Tensor;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -116,27 +116,23 @@ pub struct Bench {
     config: BenchConfig,
     setup: Setup,
     /// Kept open for the workers that come.
-    _data: DataFile,
+    _data: InputData,
     worker: Option<Worker>,
     next_id: u64,
 }
 
 impl Bench {
-    /// Writes the data file; the first worker is started when it is needed.
-    ///
-    /// # Errors
-    /// If the data cannot be written.
-    pub fn new(config: BenchConfig, arguments: Vec<Argument>, sets: &[InputSet]) -> io::Result<Bench> {
-        let (data, places) = DataFile::write(sets)?;
+    /// A bench for kernels with `arguments` on this data; the first worker is started when it is needed.
+    pub fn new(config: BenchConfig, arguments: Vec<Argument>, data: InputData) -> Bench {
         let setup = Setup {
             arguments,
-            sets: places,
+            sets: data.places.clone(),
             data: data.path.clone(),
             cores: config.cores.clone(),
             memory_bytes: config.memory_bytes,
             target: config.target.clone(),
         };
-        Ok(Bench { config, setup, _data: data, worker: None, next_id: 0 })
+        Bench { config, setup, _data: data, worker: None, next_id: 0 }
     }
 
     /// Compiles, checks and times one candidate; `None` if `interrupt` was raised meanwhile.
@@ -492,65 +488,82 @@ fn describe_exit(status: ExitStatus) -> String {
     }
 }
 
-/// Appends and answers where.
-fn append(out: &mut impl Write, at: &mut u64, bytes: &[u8]) -> io::Result<u64> {
-    let begin = *at;
-    out.write_all(bytes)?;
-    *at += bytes.len() as u64;
-    Ok(begin)
-}
-
-/// The inputs and references, readable by the workers under a path, gone with this process.
+/// Inputs and references, one set after the other in a file that workers read under a path; it is gone with this
+/// process.
 #[derive(Debug)]
-struct DataFile {
+pub struct InputData {
     path: PathBuf,
-    _file: File,
+    file: File,
     _temporary: Option<tempfile::TempPath>,
+    end: u64,
+    places: Vec<Vec<Place>>,
 }
 
-impl DataFile {
-    fn write(sets: &[InputSet]) -> io::Result<(DataFile, Vec<Vec<Place>>)> {
-        let data = DataFile::create()?;
-        let mut out = BufWriter::with_capacity(1 << 20, &data._file);
-        let mut at = 0_u64;
-        let mut places = Vec::with_capacity(sets.len());
-        for set in sets {
-            let mut row = Vec::new();
-            for tensor in &set.inputs {
-                row.push(Place::Input(append(&mut out, &mut at, &tensor.to_bytes())?));
-            }
-            for Reference { value, wide, bound } in &set.references {
-                let mut floats = |values: &[f64]| -> io::Result<Option<u64>> {
-                    if values.is_empty() {
-                        return Ok(None);
-                    }
-                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    append(&mut out, &mut at, &bytes).map(Some)
-                };
-                let (wide, bound) = (floats(wide)?, floats(bound)?);
-                row.push(Place::Reference { value: append(&mut out, &mut at, &value.to_bytes())?, wide, bound });
-            }
-            places.push(row);
+impl InputData {
+    /// No sets yet.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub fn new() -> io::Result<InputData> {
+        let (path, file, temporary) = create()?;
+        Ok(InputData { path, file, _temporary: temporary, end: 0, places: Vec::new() })
+    }
+
+    /// Adds a set.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn push(&mut self, set: &InputSet) -> io::Result<()> {
+        let mut places = Vec::new();
+        for tensor in &set.inputs {
+            places.push(Place::Input(self.append(&tensor.to_bytes())?));
         }
-        out.flush()?;
-        drop(out);
-        (&data._file).rewind()?;
-        Ok((data, places))
+        for Reference { value, wide, bound } in &set.references {
+            let value = self.append(&value.to_bytes())?;
+            let (wide, bound) = (self.append_floats(wide)?, self.append_floats(bound)?);
+            places.push(Place::Reference { value, wide, bound });
+        }
+        self.places.push(places);
+        Ok(())
     }
 
-    /// In memory: it vanishes even if this process is killed.
-    #[cfg(target_os = "linux")]
-    fn create() -> io::Result<DataFile> {
-        use nix::sys::memfd::{MFdFlags, memfd_create};
-        use std::os::fd::AsRawFd;
-        let file = File::from(memfd_create(c"moat-data", MFdFlags::MFD_CLOEXEC)?);
-        let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
-        Ok(DataFile { path, _file: file, _temporary: None })
+    /// How many bytes there are.
+    pub fn bytes(&self) -> u64 {
+        self.end
     }
 
-    #[cfg(not(target_os = "linux"))]
-    fn create() -> io::Result<DataFile> {
-        let (file, path) = tempfile::NamedTempFile::new()?.into_parts();
-        Ok(DataFile { path: path.to_path_buf(), _file: file, _temporary: Some(path) })
+    fn append_floats(&mut self, values: &[f64]) -> io::Result<Option<u64>> {
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let begin = self.end;
+        for piece in values.chunks(1 << 16) {
+            let bytes: Vec<u8> = piece.iter().flat_map(|value| value.to_le_bytes()).collect();
+            self.append(&bytes)?;
+        }
+        Ok(Some(begin))
     }
+
+    /// Answers where.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
+        let begin = self.end;
+        self.file.write_all(bytes)?;
+        self.end += bytes.len() as u64;
+        Ok(begin)
+    }
+}
+
+/// A file in memory: it vanishes even if this process is killed.
+#[cfg(target_os = "linux")]
+fn create() -> io::Result<(PathBuf, File, Option<tempfile::TempPath>)> {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use std::os::fd::AsRawFd;
+    let file = File::from(memfd_create(c"moat-data", MFdFlags::MFD_CLOEXEC)?);
+    Ok((PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())), file, None))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn create() -> io::Result<(PathBuf, File, Option<tempfile::TempPath>)> {
+    let (file, path) = tempfile::NamedTempFile::new()?.into_parts();
+    Ok((path.to_path_buf(), file, Some(path)))
 }

@@ -8,7 +8,7 @@ use crate::candidates::{self, FormsError, MAX_FORMS};
 use crate::cost_db::{CostDb, CostDbError, Recording};
 use crate::journal::hex;
 use crate::machine;
-use crate::measure::{Bench, BenchConfig, InputSet, Limits, Trial};
+use crate::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use crate::outcome::Outcome;
 use crate::promotion::{Promotion, interquartile_range, median, promote};
 use crate::roof::Roof;
@@ -240,10 +240,8 @@ pub fn tune(
     let rules = RuleBase::standard()?;
     let forms = candidates::forms(program, &rules, config.numerics, MAX_FORMS)?;
     observer.phase("computing references");
-    let sets = input_sets(program, config)?;
-    let mut bench = Bench::new(bench_config(config, &sets), arguments(program), &sets)
-        .map_err(|reason| TuneError::Data { reason })?;
-    drop(sets);
+    let data = input_data(program, config)?;
+    let mut bench = Bench::new(bench_config(config, &data), arguments(program), data);
     observer.phase("preparing the search");
     let (numerics, threads) = (config.numerics, config.threads);
     let mut searcher = candidates::search(&forms, &config.target, numerics, threads, config.seed, config.trials)?;
@@ -315,23 +313,22 @@ fn known(db: &CostDb, forms: &[Form], config: &TuneConfig) -> Result<Vec<Candida
 }
 
 /// Two sets of inputs with their references: real ones first, if there are any.
-fn input_sets(program: &Program, config: &TuneConfig) -> Result<Vec<InputSet>, TuneError> {
-    let random = |seed: u64| -> Result<Vec<Tensor>, InputError> {
-        program.params.iter().map(|param| inputs::random(param, seed)).collect()
-    };
-    let first = match &config.inputs {
-        Some(inputs) => inputs.clone(),
-        None => random(config.seed)?,
-    };
-    let second = random(config.seed.wrapping_add(1))?;
+fn input_data(program: &Program, config: &TuneConfig) -> Result<InputData, TuneError> {
+    let mut data = InputData::new().map_err(|reason| TuneError::Data { reason })?;
     // Without parameters, every set is the same.
-    let sets = if program.params.is_empty() { vec![first] } else { vec![first, second] };
-    sets.into_iter()
-        .map(|inputs| {
-            let references = interpret(program, &inputs, config.numerics)?;
-            Ok(InputSet { inputs, references })
-        })
-        .collect()
+    let sets = if program.params.is_empty() { 1 } else { 2 };
+    for set in 0..sets {
+        let inputs = match &config.inputs {
+            Some(inputs) if set == 0 => inputs.clone(),
+            Some(_) | None => {
+                let seed = config.seed.wrapping_add(set);
+                program.params.iter().map(|param| inputs::random(param, seed)).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let references = interpret(program, &inputs, config.numerics)?;
+        data.push(&InputSet { inputs, references }).map_err(|reason| TuneError::Data { reason })?;
+    }
+    Ok(data)
 }
 
 fn arguments(program: &Program) -> Vec<Argument> {
@@ -348,18 +345,9 @@ fn arguments(program: &Program) -> Vec<Argument> {
     params.chain(outputs).collect()
 }
 
-fn bench_config(config: &TuneConfig, sets: &[InputSet]) -> BenchConfig {
-    // The worker holds references of all sets, one set's buffers twice, and what a kernel needs; a candidate with
-    // absurd scratch memory must fail instead of driving the machine out of memory.
-    let data: usize = sets
-        .iter()
-        .map(|set| {
-            let inputs: usize = set.inputs.iter().map(|tensor| tensor.len() * tensor.dtype.bytes()).sum();
-            let outputs: usize = set.references.iter().map(|reference| reference.value.len() * 32).sum();
-            inputs + outputs
-        })
-        .sum();
-    let memory_bytes = machine::memory_bytes().map(|total| total.max((8 * data) as u64 + (4 << 30)));
+fn bench_config(config: &TuneConfig, data: &InputData) -> BenchConfig {
+    // A candidate with absurd scratch memory must fail instead of driving the machine out of memory.
+    let memory_bytes = machine::memory_bytes().map(|total| total.max(2 * data.bytes() + (4 << 30)));
     BenchConfig {
         command: config.worker.clone(),
         cores: machine::worker_cores(config.threads),

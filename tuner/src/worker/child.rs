@@ -10,7 +10,7 @@ use super::protocol::{Argument, Place, Reply, Request, Sampling, Setup, Source, 
 use crate::npz;
 use moat_codegen::jit::RawEntry;
 use moat_codegen::{CompileOptions, CompiledNest};
-use moat_optimizer::interpret::Reference;
+use moat_optimizer::interpret::{Mismatch, Reference};
 use moat_optimizer::tensor::Tensor;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, setrlimit};
@@ -24,6 +24,9 @@ use std::time::Instant;
 
 /// Workspaces are aligned to this many bytes.
 const WORKSPACE_ALIGN: usize = 64;
+
+/// Elements that are compared at once.
+const CHUNK: usize = 1 << 16;
 
 /// Fills outputs before a call: NaN for floats, unlikely for integers, no bool; one for each parity of the input set.
 const POISON: [u8; 2] = [0xff, 0xa5];
@@ -80,8 +83,6 @@ struct Worker {
     kernels: BTreeMap<u64, Kernel>,
     /// Buffers for timing, with the first input set; made at the first use.
     timing: Option<Vec<Guarded>>,
-    /// By input set and argument.
-    references: BTreeMap<(usize, usize), Reference>,
 }
 
 impl Worker {
@@ -98,27 +99,10 @@ impl Worker {
         }
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         let data = File::open(&setup.data)?;
-        let mut references = BTreeMap::new();
-        for (at, set) in setup.sets.iter().enumerate() {
-            if set.len() != setup.arguments.len() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "an input set of the wrong length"));
-            }
-            for (index, (argument, place)) in setup.arguments.iter().zip(set).enumerate() {
-                let floats = |offset: Option<u64>| {
-                    offset.map_or_else(|| Ok(Vec::new()), |offset| read_floats(&data, argument.len(), offset))
-                };
-                match *place {
-                    Place::Input(_) => {}
-                    Place::Reference { value, wide, bound } => {
-                        let bytes = read_bytes(&data, argument.bytes(), value)?;
-                        let value = tensor(argument, &bytes)?;
-                        let reference = Reference { value, wide: floats(wide)?, bound: floats(bound)? };
-                        references.insert((at, index), reference);
-                    }
-                }
-            }
+        if setup.sets.iter().any(|set| set.len() != setup.arguments.len()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an input set of the wrong length"));
         }
-        Ok(Worker { setup, data, kernels: BTreeMap::new(), timing: None, references })
+        Ok(Worker { setup, data, kernels: BTreeMap::new(), timing: None })
     }
 
     fn answer(&mut self, request: Request, replies: &mut impl Write) -> Result<Reply, Fault> {
@@ -349,22 +333,50 @@ impl Worker {
     /// The largest error of an element as a fraction of its bound.
     fn compare_outputs(&self, id: u64, set: usize, buffers: &[Guarded]) -> Result<f64, Fault> {
         let mut worst = 0.0_f64;
-        for (index, (argument, buffer)) in self.setup.arguments.iter().zip(buffers).enumerate() {
-            let Some(reference) = self.references.get(&(set, index)) else { continue };
-            let fraction = reference.check(&tensor(argument, buffer.bytes())?).map_err(|mismatch| Wrong::Element {
-                id,
-                output: argument.name.clone(),
-                set,
-                mismatch: mismatch.to_string(),
-            })?;
-            worst = worst.max(fraction);
+        for ((argument, buffer), place) in self.setup.arguments.iter().zip(buffers).zip(&self.setup.sets[set]) {
+            match *place {
+                Place::Input(_) => {}
+                Place::Reference { value, wide, bound } => {
+                    let mut at = 0;
+                    // In pieces: references may be several times as large as the arrays.
+                    for bytes in buffer.bytes().chunks(CHUNK * argument.dtype.bytes()) {
+                        let len = bytes.len() / argument.dtype.bytes();
+                        let floats = |begin: Option<u64>| match begin {
+                            Some(begin) => read_floats(&self.data, len, begin + 8 * at),
+                            None => Ok(Vec::new()),
+                        };
+                        let begin = value + at * argument.dtype.bytes() as u64;
+                        let value = tensor(argument, len, &read_bytes(&self.data, bytes.len(), begin)?)?;
+                        let reference = Reference { value, wide: floats(wide)?, bound: floats(bound)? };
+                        let fraction = reference.check(&tensor(argument, len, bytes)?);
+                        worst = worst.max(fraction.map_err(|mismatch| Wrong::Element {
+                            id,
+                            output: argument.name.clone(),
+                            set,
+                            mismatch: describe(&mismatch, at),
+                        })?);
+                        at += len as u64;
+                    }
+                }
+            }
         }
         Ok(worst)
     }
 }
 
-fn tensor(argument: &Argument, bytes: &[u8]) -> io::Result<Tensor> {
-    npz::from_bytes(argument.dtype, &argument.shape, bytes)
+/// The mismatch with the element's offset in the whole array, `begin` being its piece's.
+fn describe(mismatch: &Mismatch, begin: u64) -> String {
+    match mismatch {
+        Mismatch::Element { index, got, expected, bound } => {
+            format!("element {} is {got}, expected {expected} within {bound:e}", begin + *index as u64)
+        }
+        Mismatch::Type { .. } => mismatch.to_string(),
+    }
+}
+
+/// `len` elements of an argument, as a vector.
+fn tensor(argument: &Argument, len: usize, bytes: &[u8]) -> io::Result<Tensor> {
+    npz::from_bytes(argument.dtype, &[len], bytes)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an array of the wrong size"))
 }
 
