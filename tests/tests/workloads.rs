@@ -1,6 +1,5 @@
 //! Every workload of the repository, at reduced extents: tuned with a few trials, loaded into Python, and compared
 //! with NumPy running the same file.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_tests::python::numpy_python;
 use std::path::Path;
