@@ -26,13 +26,17 @@ lint: setup
 bench: build
 	$(CARGO) bench --workspace
 
-# Times NumPy and our kernels for every workload; see datasets/README.md.
-peers: build $(TARGET)/venv/ready
-	$(PYTHON) datasets/peers.py --moat kernels
+# Tunes every workload and times the kernels against the peers, interleaved in one process: the README's table.
+peers: build $(TARGET)/peers/ready
+	for file in datasets/workloads/*.py; do $(MOAT) tune $$file || exit 1; done
+	$(TARGET)/peers/bin/python datasets/peers.py --moat kernels
 
 setup:
 	@bash tests/setup.sh system
 
 # NumPy is the oracle's oracle: some tests compare with it, in an environment of their own.
 $(TARGET)/venv/ready: tests/setup.sh tests/requirements.txt
-	@bash tests/setup.sh python '$(TARGET)/venv'
+	@bash tests/setup.sh python '$(TARGET)/venv' tests/requirements.txt
+
+$(TARGET)/peers/ready: tests/setup.sh datasets/requirements-peers.txt
+	@bash tests/setup.sh python '$(TARGET)/peers' datasets/requirements-peers.txt

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what moat needs and the machine lacks.
 #   setup.sh system          LLVM 22, a C compiler, a Rust toolchain: on Debian by apt-get
-#   setup.sh python FOLDER   a virtual environment with NumPy, for the tests that compare with it
+#   setup.sh python FOLDER REQUIREMENTS   a virtual environment, for the tests and benches that compare with NumPy
 set -euo pipefail
 
 say() { printf '%s\n' "$*" >&2; }
@@ -43,13 +43,14 @@ case "${1:-}" in
     ;;
   python)
     folder=${2:?the folder of the environment}
-    say "moat: making a Python environment with NumPy for the tests"
+    requirements=${3:?the requirements file}
+    say "moat: making a Python environment from $requirements"
     python3 -m venv "$folder"
-    "$folder/bin/python" -m pip install --quiet --requirement "$(dirname "$0")/requirements.txt"
+    "$folder/bin/python" -m pip install --quiet --requirement "$requirements"
     touch "$folder/ready"
     ;;
   *)
-    say "usage: setup.sh system | python FOLDER"
+    say "usage: setup.sh system | python FOLDER REQUIREMENTS"
     exit 2
     ;;
 esac
