@@ -92,9 +92,7 @@ fn succeeded(output: &Output) -> String {
 
 /// The Python with NumPy that the build makes beside its results.
 fn python() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().find(|folder| folder.join("venv").exists());
-    target.expect("a Python environment in the target folder: `make venv`").join("venv/bin/python")
+    moat_tests::python::numpy_python().expect("no Python with NumPy: `make test` makes one")
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

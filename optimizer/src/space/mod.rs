@@ -13,10 +13,10 @@ mod vary;
 
 use crate::footprint::{StageModel, model};
 use crate::legality::{FormFacts, Illegal, LegalityRules};
-use crate::lower::plain_schedule;
+use crate::lower::{plain_schedule, plain_stage};
 use crate::normal_form::NormalForm;
 use crate::numerics::Numerics;
-use crate::schedule::{Place, Schedule, StageSchedule, TileSpec};
+use crate::schedule::Schedule;
 use crate::target::Target;
 use choices::StageChoices;
 use moat_rules::schedule_rules::{Proposals, ScheduleRules, ScheduleRulesError};
@@ -150,15 +150,5 @@ impl ScheduleSpace {
     /// The schedule without any decision: always legal.
     pub fn plain(&self) -> Schedule {
         plain_schedule(&self.form)
-    }
-}
-
-fn plain_stage(axes: usize) -> StageSchedule {
-    StageSchedule {
-        place: Place::Root,
-        loops: Vec::new(),
-        tile: (0..axes).map(|axis| TileSpec { axis, unroll: 1, lanes: 1 }).collect(),
-        parallel: false,
-        packs: Vec::new(),
     }
 }
