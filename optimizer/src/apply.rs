@@ -503,6 +503,7 @@ impl<'a> Apply<'a> {
                 };
                 Ok((at, Address { axes, variables: Affine::constant(0) }))
             }
+            Source::State(_) => self.malformed(reader, "it reads a state, which has no storage".to_owned()),
             Source::Def(id) => {
                 let Some(storage) = &self.storage[id] else {
                     return self

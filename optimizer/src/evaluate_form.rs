@@ -184,6 +184,7 @@ fn element(
             let (tensor, extents) = match *source {
                 Source::Param(p) => (inputs.get(p), form.params.get(p).map(|param| param.shape.as_slice())),
                 Source::Def(d) => (done.get(d), form.defs.get(d).map(|def| def.axes.as_slice())),
+                Source::State(_) => (None, None),
             };
             let (tensor, extents) = tensor.zip(extents).ok_or_else(malformed)?;
             let (position, flat) = match access {

@@ -4,6 +4,7 @@
 //! evaluates. Every extent is known; every conversion and every broadcast is a node of its own,
 //! so the arguments of an element-wise operator always agree in shape and dtype.
 
+use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};
@@ -59,12 +60,32 @@ pub struct SliceAxis {
     pub len: usize,
 }
 
+/// One operand axis of a section, affine in the variables of the loops around it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SectionAxis {
+    /// Indices `start, start + step, …`, as many as the result's live extent: the axis stays.
+    Slice {
+        /// The first index.
+        start: Affine,
+        /// The stride, not 0; may be negative.
+        step: i64,
+    },
+    /// One index: the axis goes.
+    At(Affine),
+}
+
 /// A surface operator. Shapes: `a` is the first argument, `s = ρa`; `r` is the result's shape,
 /// stored in the node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Op {
     /// The i-th parameter.
     Input(usize),
+    /// What state array `i` holds when the statement that this node belongs to is executed.
+    State(usize),
+    /// A scalar of an integer dtype: a form in the variables of the loops around it.
+    LoopIndex(Affine),
+    /// Basic indexing by forms in loop variables, one entry per axis of `a`.
+    Section(Vec<SectionAxis>),
     /// A scalar constant, `r = ⟨⟩`.
     Const(Literal),
     /// `np.array` of literals, row-major, `r` arbitrary.
@@ -188,8 +209,12 @@ pub struct Node {
     pub op: Op,
     /// Its arguments: earlier nodes.
     pub args: Vec<NodeId>,
-    /// Shape of the result.
+    /// Shape of the result: the largest, where it depends on the loops around it.
     pub shape: Vec<usize>,
+    /// Empty if the shape is the same in every iteration. Otherwise for each axis how many of its
+    /// indices exist, at most `shape`, affine in loop variables; no element beyond is ever used.
+    #[serde(default)]
+    pub live: Vec<Affine>,
     /// Element type of the result.
     pub dtype: DType,
     /// Where in the source it stands.
@@ -203,6 +228,55 @@ impl Node {
     }
 }
 
+/// An array that statements change: NumPy memory that the function writes to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// A readable name, unique among the states.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// The whole shape.
+    pub shape: Vec<usize>,
+}
+
+/// What a function with mutable arrays executes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Statement {
+    /// `state[region] = value`, functionally: the state from here on is the old one but for the
+    /// region. The value is computed whole before anything is written.
+    Update {
+        /// Index in [`Program::states`].
+        state: usize,
+        /// One entry per axis of the state. The slices, in order, are the axes of the value; no
+        /// two indices of the value name the same element.
+        region: Vec<SectionAxis>,
+        /// Of the state's dtype; its (live) shape is the region's. Its nodes are evaluated here.
+        value: NodeId,
+        /// Where in the source it stands.
+        span: Span,
+    },
+    /// `for var in range(lo, hi)`: the fold of its body over the states.
+    Loop {
+        /// The variable: the number of this loop in the program, in order of appearance.
+        var: usize,
+        /// Its Python name.
+        name: String,
+        /// The first value, affine in the variables of the loops around this one.
+        lo: Affine,
+        /// One past the last value. No iteration if it is not above `lo`.
+        hi: Affine,
+        /// Executed for each value.
+        body: Vec<Statement>,
+    },
+    /// `if`: executed where every form is ≥ 0.
+    If {
+        /// Affine in the variables of the loops around it.
+        conditions: Vec<Affine>,
+        /// Executed then.
+        body: Vec<Statement>,
+    },
+}
+
 /// A whole function as a DAG in topological order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Program {
@@ -212,6 +286,17 @@ pub struct Program {
     pub params: Vec<Param>,
     /// Nodes; arguments come before their users.
     pub nodes: Vec<Node>,
+    /// Arrays that the body changes; empty for a function without side effects. Undefined at the
+    /// start.
+    #[serde(default)]
+    pub states: Vec<State>,
+    /// Executed before the results are evaluated.
+    #[serde(default)]
+    pub body: Vec<Statement>,
+    /// Names of parameters that the function changes: each has a root of its own after those that
+    /// it returns, what the argument holds at the end.
+    #[serde(default)]
+    pub mutated: Vec<usize>,
     /// The results, in order; more than one for a tuple.
     pub roots: Vec<NodeId>,
     /// Whether the Python function returns a tuple (a 1-tuple has one root, too).

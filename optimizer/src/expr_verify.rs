@@ -76,7 +76,13 @@ fn check_node(program: &Program, id: NodeId, node: &Node) -> Check {
 
 fn check_arity(op: &Op, found: usize) -> Check {
     let expected = match op {
-        Op::Input(_) | Op::Const(_) | Op::Array(_) | Op::Arange { .. } | Op::Eye { .. } => 0,
+        Op::Input(_)
+        | Op::State(_)
+        | Op::LoopIndex(_)
+        | Op::Const(_)
+        | Op::Array(_)
+        | Op::Arange { .. }
+        | Op::Eye { .. } => 0,
         Op::Binary(_) | Op::MatMul | Op::Dot | Op::Inner | Op::Outer(_) => 2,
         Op::Where => 3,
         Op::Concat { .. } => return ensure(found > 0, || "it has no arguments".to_owned()),
@@ -87,6 +93,7 @@ fn check_arity(op: &Op, found: usize) -> Check {
         | Op::Transpose(_)
         | Op::Reshape
         | Op::Slice(_)
+        | Op::Section(_)
         | Op::Index { .. }
         | Op::Diagonal { .. }
         | Op::Flip(_)
@@ -106,6 +113,7 @@ type Type = (Vec<usize>, DType);
 
 fn nullary(node: &Node) -> Result<Type, String> {
     match &node.op {
+        Op::State(_) | Op::LoopIndex(_) => Err("it stands outside a loop".to_owned()),
         Op::Const(value) => {
             literal(*value, node.dtype)?;
             Ok((Vec::new(), node.dtype))
@@ -136,6 +144,7 @@ fn nullary(node: &Node) -> Result<Type, String> {
         | Op::Transpose(_)
         | Op::Reshape
         | Op::Slice(_)
+        | Op::Section(_)
         | Op::Index { .. }
         | Op::Diagonal { .. }
         | Op::Flip(_)
@@ -310,10 +319,13 @@ fn unary(op: &Op, a: &Node, node: &Node) -> Result<Type, String> {
         }
         Op::Concat { .. } | Op::Einsum { .. } => variadic(op, &[a]),
         Op::Input(_)
+        | Op::State(_)
+        | Op::LoopIndex(_)
         | Op::Const(_)
         | Op::Array(_)
         | Op::Arange { .. }
         | Op::Eye { .. }
+        | Op::Section(_)
         | Op::Binary(_)
         | Op::Where
         | Op::MatMul
@@ -365,6 +377,8 @@ fn binary(op: &Op, a: &Node, b: &Node) -> Result<Type, String> {
         }
         Op::Concat { .. } | Op::Einsum { .. } => variadic(op, &[a, b]),
         Op::Input(_)
+        | Op::State(_)
+        | Op::LoopIndex(_)
         | Op::Const(_)
         | Op::Array(_)
         | Op::Arange { .. }
@@ -376,6 +390,7 @@ fn binary(op: &Op, a: &Node, b: &Node) -> Result<Type, String> {
         | Op::Transpose(_)
         | Op::Reshape
         | Op::Slice(_)
+        | Op::Section(_)
         | Op::Index { .. }
         | Op::Diagonal { .. }
         | Op::Flip(_)
@@ -456,6 +471,8 @@ fn variadic(op: &Op, args: &[&Node]) -> Result<Type, String> {
             Ok((shape, dtype))
         }
         Op::Input(_)
+        | Op::State(_)
+        | Op::LoopIndex(_)
         | Op::Const(_)
         | Op::Array(_)
         | Op::Arange { .. }
@@ -467,6 +484,7 @@ fn variadic(op: &Op, args: &[&Node]) -> Result<Type, String> {
         | Op::Transpose(_)
         | Op::Reshape
         | Op::Slice(_)
+        | Op::Section(_)
         | Op::Index { .. }
         | Op::Diagonal { .. }
         | Op::Flip(_)

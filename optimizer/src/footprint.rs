@@ -294,19 +294,10 @@ fn add_load(
     own: Option<usize>,
     stage: &mut StageModel,
 ) {
-    let (dtype, axes, size) = match source {
-        Source::Param(param) => {
-            let param = &form.params[param];
-            (param.dtype, param.shape.clone(), param.shape.iter().product())
-        }
-        Source::Def(read) => {
-            let def = &form.defs[read];
-            (def.dtype, def.axes.clone(), def.size())
-        }
-    };
+    let (Some(dtype), Some(axes)) = (form.source_dtype(source), form.source_extents(source)) else { return };
     let extents = match access {
-        Access::Axes(_) => axes,
-        Access::Flat(_) => vec![size],
+        Access::Axes(_) => axes.to_vec(),
+        Access::Flat(_) => vec![axes.iter().product()],
     };
     let mut strides = vec![0; stage.extents.len()];
     let mut weight = 1;

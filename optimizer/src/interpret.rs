@@ -155,6 +155,9 @@ fn feeds_a_sum(program: &Program) -> Vec<bool> {
             | Op::Flip(_)
             | Op::Window { .. } => feeds[id],
             Op::Input(_)
+            | Op::State(_)
+            | Op::LoopIndex(_)
+            | Op::Section(_)
             | Op::Const(_)
             | Op::Array(_)
             | Op::Arange { .. }
@@ -248,7 +251,9 @@ fn evaluate(
     }
     let mut args = args.into_iter();
     Some(match op {
-        Op::Input(_) | Op::Concat { .. } | Op::Einsum { .. } => return None,
+        Op::Input(_) | Op::State(_) | Op::LoopIndex(_) | Op::Section(_) | Op::Concat { .. } | Op::Einsum { .. } => {
+            return None;
+        }
         Op::Const(literal) => structural::filled(dtype, shape, |_| *literal),
         Op::Array(literals) => structural::filled(dtype, shape, |i| literals[i]),
         Op::Arange { start, step } => structural::arange(dtype, shape[0], *start, *step, numerics),

@@ -182,11 +182,10 @@ fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: 
                 facts.load_axes.push((stage, load, axis));
             }
         }
-        let extents: Vec<usize> = match (access, source) {
-            (Access::Axes(_), Source::Param(param)) => form.params[param].shape.clone(),
-            (Access::Axes(_), Source::Def(read)) => form.defs[read].axes.clone(),
-            (Access::Flat(_), Source::Param(param)) => vec![form.params[param].shape.iter().product()],
-            (Access::Flat(_), Source::Def(read)) => vec![form.defs[read].size()],
+        let all = form.source_extents(source).unwrap_or_default();
+        let extents: Vec<usize> = match access {
+            Access::Axes(_) => all.to_vec(),
+            Access::Flat(_) => vec![all.iter().product()],
         };
         let inside = |bounds: &[(i64, i64)]| {
             indices(access).iter().zip(&extents).all(|(index, &extent)| {

@@ -60,7 +60,7 @@ pub fn merge_axes(form: &NormalForm) -> NormalForm {
 fn sources(def: &Def) -> impl Iterator<Item = DefId> + '_ {
     def.pieces.iter().flat_map(|piece| &piece.value.nodes).filter_map(|node| match &node.op {
         ScalarOp::Load(Source::Def(id), _) => Some(*id),
-        ScalarOp::Load(Source::Param(_), _)
+        ScalarOp::Load(Source::Param(_) | Source::State(_), _)
         | ScalarOp::Const(_)
         | ScalarOp::Index(_)
         | ScalarOp::Unary(..)
@@ -94,7 +94,7 @@ fn forms<'a>(params: &'a [Param], piece: &'a Piece) -> impl Iterator<Item = Affi
     piece.value.nodes.iter().filter_map(|node| match &node.op {
         ScalarOp::Load(Source::Param(at), access) => Some(flat(&params[*at], access)),
         ScalarOp::Index(form) => Some(form.clone()),
-        ScalarOp::Load(Source::Def(_), _)
+        ScalarOp::Load(Source::Def(_) | Source::State(_), _)
         | ScalarOp::Const(_)
         | ScalarOp::Unary(..)
         | ScalarOp::Binary(..)
@@ -155,7 +155,7 @@ fn merge(params: &[Param], def: &Def, axis: usize) -> Def {
                             ScalarOp::Load(Source::Param(*at), access)
                         }
                         ScalarOp::Index(form) => ScalarOp::Index(rename(form)),
-                        op @ (ScalarOp::Load(Source::Def(_), _)
+                        op @ (ScalarOp::Load(Source::Def(_) | Source::State(_), _)
                         | ScalarOp::Const(_)
                         | ScalarOp::Unary(..)
                         | ScalarOp::Binary(..)

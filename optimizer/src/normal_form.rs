@@ -14,8 +14,20 @@ use serde::{Deserialize, Serialize};
 /// Index of a definition in [`NormalForm::defs`].
 pub type DefId = usize;
 
+/// The variable of a program's loop in the [`Affine`]s of a form: far above every axis.
+pub const fn loop_variable(var: usize) -> usize {
+    LOOPS + var
+}
+
+/// The loop that a variable belongs to; `None` for an axis.
+pub const fn loop_of(variable: usize) -> Option<usize> {
+    variable.checked_sub(LOOPS)
+}
+
+const LOOPS: usize = 1 << 16;
+
 /// An array program in normal form.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NormalForm {
     /// The parameters, as in the program.
     pub params: Vec<Param>,
@@ -23,6 +35,59 @@ pub struct NormalForm {
     pub defs: Vec<Def>,
     /// The definition of each result, in order. Two results may not share a definition.
     pub outputs: Vec<DefId>,
+    /// Arrays that definitions update. Undefined at the start.
+    #[serde(default)]
+    pub states: Vec<State>,
+    /// What is executed, each definition once. Empty for a form without states: all definitions
+    /// in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+}
+
+/// An array that definitions update.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct State {
+    /// A readable name, unique in the form.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// The shape; stored row-major.
+    pub shape: Vec<usize>,
+}
+
+/// A part of what a form with states executes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Step {
+    /// Computes a definition.
+    Def(DefId),
+    /// The fold of its body over the states, one value of the variable after the other.
+    Loop {
+        /// The loop's number: its variable is [`loop_variable`] of it.
+        var: usize,
+        /// A readable name.
+        name: String,
+        /// The values; bounds affine in variables of the loops around it.
+        range: Range,
+        /// Executed for each value.
+        body: Vec<Step>,
+    },
+    /// Executed where every form is ≥ 0.
+    If {
+        /// Affine in variables of the loops around it.
+        conditions: Vec<Affine>,
+        /// Executed then.
+        body: Vec<Step>,
+    },
+}
+
+/// A definition that is stored into a part of a state instead of an array of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Update {
+    /// Index in [`NormalForm::states`].
+    pub state: usize,
+    /// One index for each axis of the state, affine in the definition's points and the loops
+    /// around it; no two points have the same.
+    pub index: Vec<Affine>,
 }
 
 /// One array: `name[x] = value(x)` for every point x of the box of `axes`.
@@ -39,8 +104,13 @@ pub struct Def {
     /// Extents of the digits that the shape's axes were refined to, most significant first: the
     /// row-major offset over `axes` is the row-major offset over `shape`.
     pub axes: Vec<usize>,
-    /// Disjoint pieces that cover the box; one in the common case.
+    /// Disjoint pieces that cover the box; one in the common case. Those of an update cover what is
+    /// written.
     pub pieces: Vec<Piece>,
+    /// Where it is stored, if not in an array of its own. All of it is computed before any is
+    /// written; nobody reads it but through the state.
+    #[serde(default)]
+    pub update: Option<Update>,
 }
 
 /// A part of a definition's domain with its own expression.
@@ -86,6 +156,8 @@ pub enum Source {
     Param(usize),
     /// An earlier definition.
     Def(DefId),
+    /// What a state holds when the reading definition is computed.
+    State(usize),
 }
 
 /// Where in the source a load reads, affine over the reading piece's axes.
@@ -141,6 +213,35 @@ impl ScalarOp {
             ScalarOp::Unary(_, x) | ScalarOp::Cast(x) => vec![*x],
             ScalarOp::Binary(_, x, y) => vec![*x, *y],
             ScalarOp::Where(c, x, y) => vec![*c, *x, *y],
+        }
+    }
+}
+
+impl NormalForm {
+    /// Element type of what a load reads; `None` if it does not exist.
+    pub fn source_dtype(&self, source: Source) -> Option<DType> {
+        match source {
+            Source::Param(at) => self.params.get(at).map(|param| param.dtype),
+            Source::Def(at) => self.defs.get(at).map(|def| def.dtype),
+            Source::State(at) => self.states.get(at).map(|state| state.dtype),
+        }
+    }
+
+    /// Extents that [`Access::Axes`] indexes; `None` if the source does not exist.
+    pub fn source_extents(&self, source: Source) -> Option<&[usize]> {
+        match source {
+            Source::Param(at) => self.params.get(at).map(|param| param.shape.as_slice()),
+            Source::Def(at) => self.defs.get(at).map(|def| def.axes.as_slice()),
+            Source::State(at) => self.states.get(at).map(|state| state.shape.as_slice()),
+        }
+    }
+
+    /// The name of what a load reads; `None` if it does not exist.
+    pub fn source_name(&self, source: Source) -> Option<&str> {
+        match source {
+            Source::Param(at) => self.params.get(at).map(|param| param.name.as_str()),
+            Source::Def(at) => self.defs.get(at).map(|def| def.name.as_str()),
+            Source::State(at) => self.states.get(at).map(|state| state.name.as_str()),
         }
     }
 }

@@ -254,13 +254,13 @@ fn verify_load(
     access: &Access,
     dtype: DType,
 ) -> Result<(), String> {
-    let (found, extents) = match source {
-        Source::Param(p) => {
-            let param = form.params.get(p).ok_or_else(|| format!("parameter {p} does not exist"))?;
-            (param.dtype, &param.shape)
-        }
-        Source::Def(d) if d < id => (form.defs[d].dtype, &form.defs[d].axes),
-        Source::Def(d) => return Err(format!("definition {d} does not come before")),
+    if let Source::Def(d) = source
+        && d >= id
+    {
+        return Err(format!("definition {d} does not come before"));
+    }
+    let (Some(found), Some(extents)) = (form.source_dtype(source), form.source_extents(source)) else {
+        return Err(format!("{source:?} does not exist"));
     };
     if found != dtype {
         return Err(format!("a load of {found} as {dtype}"));

@@ -79,7 +79,7 @@ pub fn def(name: &str, dtype: DType, shape: &[usize], fold: Option<(FoldOp, &[us
     let mut domain = boxed(shape);
     domain.extend(boxed(fold.map_or(&[], |(_, extents)| extents)));
     let pieces = vec![Piece { domain, fold: fold.map(|(op, _)| op), value }];
-    Def { name: name.to_string(), dtype, shape: shape.to_vec(), axes: shape.to_vec(), pieces }
+    Def { name: name.to_string(), dtype, shape: shape.to_vec(), axes: shape.to_vec(), pieces, update: None }
 }
 
 /// `C[i, j] = Σ_k A[i, k] · B[k, j]`, A: [m, k], B: [k, n].
@@ -88,6 +88,7 @@ pub fn matmul(m: usize, n: usize, k: usize, dtype: DType) -> NormalForm {
         params: vec![param("A", dtype, &[m, k]), param("B", dtype, &[k, n])],
         defs: vec![product("C", m, n, k, dtype, 0, 1)],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -119,6 +120,7 @@ pub fn gemm(m: usize, n: usize, k: usize, dtype: DType) -> NormalForm {
         ],
         defs: vec![product("mm", m, n, k, dtype, 2, 3), def("out", dtype, &[m, n], None, terms.scalar())],
         outputs: vec![1],
+        ..NormalForm::default()
     }
 }
 
@@ -147,6 +149,7 @@ pub fn softmax(rows: usize, columns: usize, dtype: DType) -> NormalForm {
             def("out", dtype, &[rows, columns], None, out.scalar()),
         ],
         outputs: vec![3],
+        ..NormalForm::default()
     }
 }
 
@@ -176,6 +179,7 @@ pub fn blur(rows: usize, columns: usize, dtype: DType) -> NormalForm {
             def("out", dtype, &[rows - 2, columns - 2], None, mean(Source::Def(0), 0)),
         ],
         outputs: vec![1],
+        ..NormalForm::default()
     }
 }
 
@@ -187,6 +191,7 @@ pub fn rowsum(rows: usize, columns: usize, dtype: DType) -> NormalForm {
         params: vec![param("x", dtype, &[rows, columns])],
         defs: vec![def("out", dtype, &[rows], Some((FoldOp::Sum, &[columns])), terms.scalar())],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -198,6 +203,7 @@ pub fn colsum(rows: usize, columns: usize, dtype: DType) -> NormalForm {
         params: vec![param("x", dtype, &[rows, columns])],
         defs: vec![def("out", dtype, &[columns], Some((FoldOp::Sum, &[rows])), terms.scalar())],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -209,6 +215,7 @@ pub fn transpose(m: usize, n: usize, dtype: DType) -> NormalForm {
         params: vec![param("x", dtype, &[n, m])],
         defs: vec![def("out", dtype, &[m, n], None, terms.scalar())],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -222,6 +229,7 @@ pub fn transpose_add(m: usize, n: usize, dtype: DType) -> NormalForm {
         params: vec![param("x", dtype, &[n, m]), param("y", dtype, &[m, n])],
         defs: vec![def("out", dtype, &[m, n], None, terms.scalar())],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -254,8 +262,9 @@ pub fn jacobi(n: usize, dtype: DType) -> NormalForm {
     ];
     NormalForm {
         params: vec![param("x", dtype, &[n, n])],
-        defs: vec![Def { name: "out".to_string(), dtype, shape: vec![n, n], axes: vec![n, n], pieces }],
+        defs: vec![Def { name: "out".to_string(), dtype, shape: vec![n, n], axes: vec![n, n], pieces, update: None }],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -273,6 +282,7 @@ pub fn axpby(n: usize, dtype: DType) -> NormalForm {
         params: vec![param("a", dtype, &[n]), param("b", dtype, &[n])],
         defs: vec![def("out", dtype, &[n], None, terms.scalar())],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -286,6 +296,7 @@ pub fn matvec(rows: usize, columns: usize, dtype: DType) -> NormalForm {
         params: vec![param("A", dtype, &[rows, columns]), param("v", dtype, &[columns])],
         defs: vec![def("out", dtype, &[rows], Some((FoldOp::Sum, &[columns])), terms.scalar())],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -299,6 +310,7 @@ pub fn frobenius(rows: usize, columns: usize, dtype: DType) -> NormalForm {
         params: vec![param("x", dtype, &[rows, columns]), param("y", dtype, &[rows, columns])],
         defs: vec![def("out", dtype, &[], Some((FoldOp::Sum, &[rows, columns])), terms.scalar())],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -319,6 +331,7 @@ pub fn conv(outputs: usize, inputs: usize, size: usize, window: usize, dtype: DT
             terms.scalar(),
         )],
         outputs: vec![0],
+        ..NormalForm::default()
     }
 }
 
@@ -349,9 +362,10 @@ pub fn flat(n: usize, dtype: DType) -> NormalForm {
         params: vec![param("x", dtype, &[n]), param("y", dtype, &[n])],
         defs: vec![
             def("t", dtype, &[2, n], None, t.scalar()),
-            Def { name: "out".to_string(), dtype, shape: vec![2 * n], axes: vec![2 * n], pieces },
+            Def { name: "out".to_string(), dtype, shape: vec![2 * n], axes: vec![2 * n], pieces, update: None },
         ],
         outputs: vec![1],
+        ..NormalForm::default()
     }
 }
 

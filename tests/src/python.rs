@@ -3,8 +3,9 @@
 //! Everything is written with functions (`np.add`, not `+`) on arrays, so that NumPy's separate
 //! arithmetic for Python scalars does not come into it.
 
+use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::{DType, Literal};
-use moat_optimizer::expr::{Node, Op, Program};
+use moat_optimizer::expr::{Node, Op, Program, SectionAxis};
 use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::tensor::{Data, Tensor};
 use npyz::WriterBuilder;
@@ -41,6 +42,10 @@ fn expression(program: &Program, node: &Node) -> String {
     let shape = tuple(&node.shape);
     match &node.op {
         Op::Input(index) => program.params[*index].name.clone(),
+        // Only a program with loops has them, and such a program is written by statements.
+        Op::State(at) => format!("s{at}"),
+        Op::LoopIndex(form) => format!("np.array({}, {dtype})", form.display(|var| format!("v{var}"))),
+        Op::Section(axes) => format!("{a}[{}]", section(node, axes)),
         Op::Const(value) => format!("np.array({}, {dtype})", literal(*value)),
         Op::Array(values) => {
             let values: Vec<String> = values.iter().map(|value| literal(*value)).collect();
@@ -111,6 +116,25 @@ fn expression(program: &Program, node: &Node) -> String {
             }
         }
     }
+}
+
+/// The subscripts of a section: a slice stops `step` after its last index.
+fn section(node: &Node, axes: &[SectionAxis]) -> String {
+    let name = |form: &Affine| form.display(|var| format!("v{var}"));
+    let mut result = 0;
+    let subscripts: Vec<String> = axes
+        .iter()
+        .map(|axis| match axis {
+            SectionAxis::At(at) => name(at),
+            SectionAxis::Slice { start, step } => {
+                let whole = Affine::constant(i64::try_from(node.shape[result]).unwrap_or(i64::MAX));
+                let stop = start.plus(&node.live.get(result).unwrap_or(&whole).times(*step));
+                result += 1;
+                format!("slice({}, ({1}) if ({1}) >= 0 else None, {step})", name(start), name(&stop))
+            }
+        })
+        .collect();
+    subscripts.join(", ")
 }
 
 fn dtype(dtype: DType) -> &'static str {

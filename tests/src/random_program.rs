@@ -129,7 +129,7 @@ impl Draft {
         if shape.iter().product::<usize>() > LARGEST || shape.len() > 6 {
             return None;
         }
-        self.program.nodes.push(Node { op, args: args.to_vec(), shape, dtype, span: Span::default() });
+        self.program.nodes.push(Node { op, args: args.to_vec(), shape, live: vec![], dtype, span: Span::default() });
         Some(self.program.nodes.len() - 1)
     }
 
@@ -141,7 +141,14 @@ impl Draft {
             _ => InputHint::Any,
         };
         self.program.params.push(Param { name: format!("p{index}"), dtype, shape: shape.to_vec(), hint });
-        let node = Node { op: Op::Input(index), args: vec![], shape: shape.to_vec(), dtype, span: Span::default() };
+        let node = Node {
+            op: Op::Input(index),
+            args: vec![],
+            shape: shape.to_vec(),
+            live: vec![],
+            dtype,
+            span: Span::default(),
+        };
         self.program.nodes.push(node);
         self.program.nodes.len() - 1
     }

@@ -32,7 +32,14 @@ impl Build {
     }
 
     fn add(&mut self, op: Op, args: &[usize], shape: &[usize], dtype: DType) -> usize {
-        self.0.nodes.push(Node { op, args: args.to_vec(), shape: shape.to_vec(), dtype, span: Span::default() });
+        self.0.nodes.push(Node {
+            op,
+            args: args.to_vec(),
+            shape: shape.to_vec(),
+            live: vec![],
+            dtype,
+            span: Span::default(),
+        });
         self.0.roots = vec![self.0.nodes.len() - 1];
         self.0.nodes.len() - 1
     }

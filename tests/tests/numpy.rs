@@ -68,13 +68,20 @@ fn single(op: Op, inputs: Vec<Tensor>, declared: Option<(Vec<usize>, DType)>) ->
     for (index, input) in inputs.iter().enumerate() {
         let (shape, dtype) = (input.shape.clone(), input.dtype);
         program.params.push(Param { name: format!("p{index}"), dtype, shape: shape.clone(), hint: Default::default() });
-        program.nodes.push(Node { op: Op::Input(index), args: vec![], shape, dtype, span: Span::default() });
+        program.nodes.push(Node {
+            op: Op::Input(index),
+            args: vec![],
+            shape,
+            live: vec![],
+            dtype,
+            span: Span::default(),
+        });
     }
     let types: Vec<(Vec<usize>, DType)> = inputs.iter().map(|input| (input.shape.clone(), input.dtype)).collect();
     let declared = declared.or_else(|| types.first().cloned()).expect("a type");
     let (shape, dtype) = result_type(&op, &types, &declared).expect("a well-typed operator");
     let args = (0..inputs.len()).collect();
-    program.nodes.push(Node { op, args, shape, dtype, span: Span::default() });
+    program.nodes.push(Node { op, args, shape, live: vec![], dtype, span: Span::default() });
     program.roots = vec![inputs.len()];
     (program, inputs)
 }

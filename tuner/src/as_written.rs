@@ -45,6 +45,9 @@ fn node_flops(program: &Program, node: &Node) -> u64 {
             size * length
         }
         Op::Input(_)
+        | Op::State(_)
+        | Op::LoopIndex(_)
+        | Op::Section(_)
         | Op::Const(_)
         | Op::Array(_)
         | Op::Arange { .. }

@@ -31,7 +31,7 @@ impl Evaluator<'_> {
         }
         let (op, args, shape, dtype) = key.clone();
         let node = self.nodes.len();
-        self.nodes.push(Node { op, args, shape, dtype, span });
+        self.nodes.push(Node { op, args, shape, live: Vec::new(), dtype, span });
         self.known.insert(key, node);
         Ok(node)
     }

@@ -1,6 +1,7 @@
 //! A program as text, one node a line: for snapshots and for people.
 
-use crate::expr::{InputHint, Op, Program, SliceAxis};
+use crate::affine::Affine;
+use crate::expr::{InputHint, Op, Program, SectionAxis, SliceAxis};
 use std::fmt::Write;
 
 /// The program as text: the parameters, then each node as `%id: dtype[shape] = operator(arguments)`, then the roots.
@@ -38,6 +39,9 @@ fn extents(shape: &[usize]) -> String {
 fn operator(op: &Op) -> String {
     match op {
         Op::Input(at) => format!("input {at}"),
+        Op::State(at) => format!("state {at}"),
+        Op::LoopIndex(form) => format!("index {}", affine(form)),
+        Op::Section(axes) => format!("section [{}]", axes.iter().map(section).collect::<Vec<_>>().join(", ")),
         Op::Const(value) => format!("const {value}"),
         Op::Array(values) => format!("array {values:?}"),
         Op::Arange { start, step } => format!("arange {start} step {step}"),
@@ -69,6 +73,18 @@ fn operator(op: &Op) -> String {
             format!("einsum {}->{}", terms.join(","), letters(output))
         }
         Op::Reduce { op, axes } => format!("{} {axes:?}", op.name()),
+    }
+}
+
+fn affine(form: &Affine) -> String {
+    form.display(|var| format!("v{var}"))
+}
+
+fn section(axis: &SectionAxis) -> String {
+    match axis {
+        SectionAxis::Slice { start, step: 1 } => format!("{}:", affine(start)),
+        SectionAxis::Slice { start, step } => format!("{}::{step}", affine(start)),
+        SectionAxis::At(at) => affine(at),
     }
 }
 

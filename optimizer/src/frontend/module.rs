@@ -154,7 +154,7 @@ impl<'s> Evaluator<'s> {
         }
         let name = def.name.as_str().to_owned();
         let nodes = std::mem::take(&mut self.nodes);
-        Ok(prune(Program { name, params, nodes, roots, returns_tuple }))
+        Ok(prune(Program { name, params, nodes, roots, returns_tuple, ..Program::default() }))
     }
 
     /// The inputs that a function's annotations declare.

@@ -17,13 +17,20 @@ pub type ArrayType = (Vec<usize>, DType);
 /// What is wrong with the arguments, as a clause: `` `sqrt` is not defined on i32 ``.
 pub fn result_type(op: &Op, args: &[ArrayType], declared: &ArrayType) -> Result<ArrayType, String> {
     let arity = match op {
-        Op::Input(_) | Op::Const(_) | Op::Array(_) | Op::Arange { .. } | Op::Eye { .. } => Some(0),
+        Op::Input(_)
+        | Op::State(_)
+        | Op::LoopIndex(_)
+        | Op::Const(_)
+        | Op::Array(_)
+        | Op::Arange { .. }
+        | Op::Eye { .. } => Some(0),
         Op::Unary(_)
         | Op::Cast
         | Op::Broadcast
         | Op::Transpose(_)
         | Op::Reshape
         | Op::Slice(_)
+        | Op::Section(_)
         | Op::Index { .. }
         | Op::Diagonal { .. }
         | Op::Flip(_)
@@ -55,6 +62,7 @@ pub fn result_type(op: &Op, args: &[ArrayType], declared: &ArrayType) -> Result<
     };
     match op {
         Op::Input(_) | Op::Const(_) => Ok(declared.clone()),
+        Op::State(_) | Op::LoopIndex(_) | Op::Section(_) => Err("stands outside a loop".to_owned()),
         Op::Array(elements) if elements.len() == declared.0.iter().product::<usize>() => Ok(declared.clone()),
         Op::Array(elements) => Err(format!("{} elements for shape {:?}", elements.len(), declared.0)),
         Op::Arange { .. } => expect_rank(declared, 1),

@@ -63,24 +63,14 @@ pub fn bytes_moved(form: &NormalForm) -> u64 {
             for node in &piece.value.nodes {
                 if let ScalarOp::Load(source, access) = &node.op {
                     let bytes = node.dtype.bytes() as f64;
-                    let size = match source {
-                        Source::Param(param) => {
-                            form.params.get(*param).map_or(0.0, |p| p.shape.iter().product::<usize>() as f64)
-                        }
-                        Source::Def(id) => form.defs.get(*id).map_or(0.0, |d| d.size() as f64),
-                    };
+                    let size = form.source_extents(*source).map_or(0.0, |e| e.iter().product::<usize>() as f64);
                     let points = reads(piece, access).min(size);
                     *read.entry(*source).or_default() += points * bytes;
                 }
             }
             for (source, bytes) in read {
-                let size = match source {
-                    Source::Param(param) => form
-                        .params
-                        .get(param)
-                        .map_or(0.0, |p| (p.shape.iter().product::<usize>() * p.dtype.bytes()) as f64),
-                    Source::Def(id) => form.defs.get(id).map_or(0.0, |d| (d.size() * d.dtype.bytes()) as f64),
-                };
+                let elements = form.source_extents(source).map_or(0, |e| e.iter().product::<usize>());
+                let size = (elements * form.source_dtype(source).map_or(0, DType::bytes)) as f64;
                 total += bytes.min(size);
             }
         }

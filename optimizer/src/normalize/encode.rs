@@ -55,13 +55,20 @@ fn table(program: &Program, id: NodeId) -> NodeId {
 fn term(program: &Program, id: NodeId, node: &Node) -> Result<String, NormalizeError> {
     let malformed = |problem: &str| NormalizeError::Malformed { node: id, problem: problem.to_owned() };
     let arity = match &node.op {
-        Op::Input(_) | Op::Const(_) | Op::Array(_) | Op::Arange { .. } | Op::Eye { .. } => Some(0),
+        Op::Input(_)
+        | Op::State(_)
+        | Op::LoopIndex(_)
+        | Op::Const(_)
+        | Op::Array(_)
+        | Op::Arange { .. }
+        | Op::Eye { .. } => Some(0),
         Op::Unary(_)
         | Op::Cast
         | Op::Broadcast
         | Op::Transpose(_)
         | Op::Reshape
         | Op::Slice(_)
+        | Op::Section(_)
         | Op::Index { .. }
         | Op::Diagonal { .. }
         | Op::Flip(_)
@@ -91,6 +98,7 @@ fn term(program: &Program, id: NodeId, node: &Node) -> Result<String, NormalizeE
             }
             format!("(Input {param} {shape} \"{dtype}\")")
         }
+        Op::State(_) | Op::LoopIndex(_) | Op::Section(_) => return Err(malformed("a loop around it")),
         Op::Const(value) => format!("(Const {})", lit(node.dtype, *value)),
         Op::Array(values) => {
             if values.len() != node.size() {

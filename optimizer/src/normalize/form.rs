@@ -345,7 +345,7 @@ impl<'a> Builder<'a> {
             };
             outputs.push(id);
         }
-        Ok(NormalForm { params: self.program.params.clone(), defs: self.defs, outputs })
+        Ok(NormalForm { params: self.program.params.clone(), defs: self.defs, outputs, ..NormalForm::default() })
     }
 
     fn output_name(&self, at: usize) -> String {
@@ -408,7 +408,7 @@ impl<'a> Builder<'a> {
         // What only definitions read needs no shape but its digits: forms that differ in no more
         // than that are the same.
         let shape = if self.roots.contains(&class) { shape } else { axes.clone() };
-        Ok(Def { name, dtype, shape, axes, pieces })
+        Ok(Def { name, dtype, shape, axes, pieces, update: None })
     }
 
     /// An element-wise piece over the class's own shape.

@@ -102,6 +102,7 @@ fn program_of(snapshot: &Snapshot, root: usize) -> Program {
                 op: Op::Array(values.map(|value| value.at(dtype)).collect()),
                 args: Vec::new(),
                 shape: shape.clone(),
+                live: Vec::new(),
                 dtype,
                 span: Span::default(),
             });
@@ -109,7 +110,14 @@ fn program_of(snapshot: &Snapshot, root: usize) -> Program {
     }
     let data = &snapshot.classes[root];
     let (shape, dtype) = (data.shape.clone().unwrap_or_default(), data.dtype.unwrap_or(DType::F32));
-    program.nodes.push(Node { op: Op::Input(0), args: Vec::new(), shape, dtype, span: Span::default() });
+    program.nodes.push(Node {
+        op: Op::Input(0),
+        args: Vec::new(),
+        shape,
+        live: Vec::new(),
+        dtype,
+        span: Span::default(),
+    });
     program.roots = vec![program.nodes.len() - 1];
     program
 }

@@ -29,7 +29,7 @@ const MAX_DEPTH: usize = 200;
 /// # Errors
 /// The place of the first thing that is not notation.
 pub fn parse(text: &str) -> Result<NormalForm, NotationError> {
-    let mut form = NormalForm { params: Vec::new(), defs: Vec::new(), outputs: Vec::new() };
+    let mut form = NormalForm::default();
     for (number, line) in text.lines().enumerate() {
         let mut cursor = Cursor { line, rest: line, number: number + 1, depth: 0 };
         cursor.space();
@@ -46,7 +46,7 @@ pub fn parse(text: &str) -> Result<NormalForm, NotationError> {
             while !cursor.rest.is_empty() {
                 match cursor.source(&form)? {
                     Source::Def(id) => form.outputs.push(id),
-                    Source::Param(_) => return Err(cursor.expected("the name of a definition")),
+                    Source::Param(_) | Source::State(_) => return Err(cursor.expected("the name of a definition")),
                 }
                 cursor.space();
             }
@@ -174,7 +174,7 @@ impl<'a> Cursor<'a> {
         let shape = self.numbers()?;
         self.space();
         let axes = if self.word("as") { self.numbers()? } else { shape.clone() };
-        Ok(Def { name, dtype, shape, axes, pieces: Vec::new() })
+        Ok(Def { name, dtype, shape, axes, pieces: Vec::new(), update: None })
     }
 
     fn source(&mut self, form: &NormalForm) -> Result<Source, NotationError> {
@@ -316,10 +316,7 @@ impl<'a> Cursor<'a> {
             nodes.push(ScalarNode { op, dtype });
             nodes.len() - 1
         };
-        let dtype_of = |source: Source| match source {
-            Source::Param(at) => form.params[at].dtype,
-            Source::Def(at) => form.defs[at].dtype,
-        };
+        let dtype_of = |source: Source| form.source_dtype(source).unwrap_or(DType::F64);
         if self.take("⟨") {
             let list = self.up_to("⟩")?;
             let rows = list.split_whitespace().map(|row| self.affine(row, variables)).collect::<Result<Vec<_>, _>>()?;

@@ -37,18 +37,16 @@ fn numbers(list: &[usize]) -> String {
 
 /// A source's name; where several have it, with its number.
 pub(super) fn reference(form: &NormalForm, source: Source) -> String {
-    let name = match source {
-        Source::Param(at) => form.params.get(at).map(|param| param.name.as_str()),
-        Source::Def(at) => form.defs.get(at).map(|def| def.name.as_str()),
-    };
     let count = |name: &str| {
         form.params.iter().filter(|param| param.name == name).count()
             + form.defs.iter().filter(|def| def.name == name).count()
+            + form.states.iter().filter(|state| state.name == name).count()
     };
-    match (name, source) {
+    match (form.source_name(source), source) {
         (Some(name), _) if count(name) == 1 => name.to_owned(),
         (_, Source::Param(at)) => format!("#p{at}"),
         (_, Source::Def(at)) => format!("#d{at}"),
+        (_, Source::State(at)) => format!("#s{at}"),
     }
 }
 
@@ -131,10 +129,7 @@ fn dtype_is_derived(form: &NormalForm, value: &Scalar, at: usize) -> bool {
     let node = &value.nodes[at];
     let of = |x: usize| value.nodes[x].dtype;
     match &node.op {
-        ScalarOp::Load(Source::Param(param), _) => {
-            form.params.get(*param).is_some_and(|param| param.dtype == node.dtype)
-        }
-        ScalarOp::Load(Source::Def(def), _) => form.defs.get(*def).is_some_and(|def| def.dtype == node.dtype),
+        ScalarOp::Load(source, _) => form.source_dtype(*source) == Some(node.dtype),
         ScalarOp::Const(_) | ScalarOp::Index(_) | ScalarOp::Cast(_) => true,
         ScalarOp::Unary(_, x) => of(*x) == node.dtype,
         ScalarOp::Binary(op, x, _) => op.result(of(*x)) == node.dtype,

@@ -27,7 +27,14 @@ impl B {
     }
 
     pub(crate) fn op(&mut self, op: Op, args: &[NodeId], shape: &[usize], dtype: DType) -> NodeId {
-        self.program.nodes.push(Node { op, args: args.to_vec(), shape: shape.to_vec(), dtype, span: Span::default() });
+        self.program.nodes.push(Node {
+            op,
+            args: args.to_vec(),
+            shape: shape.to_vec(),
+            live: vec![],
+            dtype,
+            span: Span::default(),
+        });
         self.program.nodes.len() - 1
     }
 
