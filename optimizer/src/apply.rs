@@ -594,6 +594,7 @@ impl<'a> Apply<'a> {
             value,
             target: storage.buffer,
             offset,
+            stream: stage.spec.stream,
             origin: def.name.clone(),
         })
     }

@@ -428,8 +428,10 @@ fn traffic(
             loads + of_store(block) <= capacity
         };
         let whole = levels.last().map(|last| fits(&last.0, last.3));
+        let past = stage.stream && level + 1 == rates.caches.len();
         if whole == Some(true) {
-            times.push(0.0);
+            let all = levels.last().map_or(0.0, |last| of_store(&last.0));
+            times.push(if past { all * per_byte } else { 0.0 });
             continue;
         }
         // The largest block that stays.
@@ -464,7 +466,7 @@ fn traffic(
             bytes += if short && level + 1 == rates.caches.len() { moved * 1.5 } else { moved };
         }
         let (block, ..) = &levels[boundary];
-        let mut written = of_store(block) * 2.0;
+        let mut written = of_store(block) * if past { 1.0 } else { 2.0 };
         for (_, around, trips, _) in levels.iter().skip(boundary) {
             if let Some(around) = around
                 && (*around < model.points || stage.loops.iter().any(|step| step.axis == *around))

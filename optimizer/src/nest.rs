@@ -106,8 +106,19 @@ pub struct Tile {
     pub target: BufferId,
     /// Offset of the element, affine in the variables of enclosing loops and of `points`.
     pub offset: Affine,
+    /// Whole vectors are stored past the caches, where their addresses can be aligned.
+    #[serde(default)]
+    pub stream: bool,
     /// Definition this computes, as an index into the normal form, or the operand that it packs.
     pub origin: String,
+}
+
+/// Every tile below `nodes`, in order.
+pub fn tiles(nodes: &[Node]) -> Box<dyn Iterator<Item = &Tile> + '_> {
+    Box::new(nodes.iter().flat_map(|node| match node {
+        Node::Loop(inner) => tiles(&inner.body),
+        Node::Tile(tile) => Box::new(std::iter::once(tile)) as Box<dyn Iterator<Item = &Tile>>,
+    }))
 }
 
 /// One axis of a tile: `var` runs over `range`.

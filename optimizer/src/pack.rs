@@ -167,6 +167,7 @@ pub(crate) fn pack(
         value: vec![TileScalar::Load { buffer: from, offset: address.over(point) }],
         target: buffer,
         offset,
+        stream: false,
         origin: name,
     };
     let copy = loops.into_iter().rev().fold(Node::Tile(tile), |body, (var, range, step)| {

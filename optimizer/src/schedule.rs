@@ -25,6 +25,10 @@ pub struct StageSchedule {
     pub parallel: bool,
     /// Operands that are copied into contiguous scratch.
     pub packs: Vec<Pack>,
+    /// The elements go to memory past the caches, by whole vectors (non-temporal stores). Worth it
+    /// for what is written once and is larger than the last cache: no line is read to be overwritten.
+    #[serde(default)]
+    pub stream: bool,
 }
 
 /// Where a definition lives.

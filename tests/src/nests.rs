@@ -94,7 +94,16 @@ pub fn axis_in(var: usize, range: Range, unroll: usize, lanes: usize) -> TileAxi
 }
 /// A tile without a fold.
 pub fn map_tile(points: Vec<TileAxis>, value: Vec<TileScalar>, target: usize, offset: Affine) -> Node {
-    Node::Tile(Tile { points, folds: vec![], fold: None, value, target, offset, origin: "map".to_string() })
+    Node::Tile(Tile {
+        points,
+        folds: vec![],
+        fold: None,
+        value,
+        target,
+        offset,
+        stream: false,
+        origin: "map".to_string(),
+    })
 }
 /// A tile with a fold.
 pub fn fold_tile(
@@ -107,7 +116,7 @@ pub fn fold_tile(
     offset: Affine,
 ) -> Node {
     let fold = Some(TileFold { op, first });
-    Node::Tile(Tile { points, folds, fold, value, target, offset, origin: "fold".to_string() })
+    Node::Tile(Tile { points, folds, fold, value, target, offset, stream: false, origin: "fold".to_string() })
 }
 /// A loop over a constant range.
 pub fn loop_node(var: usize, lo: i64, hi: usize, step: usize, kind: LoopKind, body: Vec<Node>) -> Node {

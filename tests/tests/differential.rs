@@ -53,7 +53,10 @@ fn difference(seed: u64, numerics: Numerics, threads: usize) -> Option<String> {
             threads,
         )
         .unwrap();
-        for schedule in [space.default(), space.sample(&mut choose), space.sample(&mut choose)] {
+        // Random programs are too small for stores past the caches to be proposed; they are always legal.
+        let mut streaming = space.sample(&mut choose);
+        streaming.stages.iter_mut().for_each(|stage| stage.stream = true);
+        for schedule in [space.default(), space.sample(&mut choose), streaming] {
             let nest = match apply(&form.normal_form, &schedule) {
                 Ok(nest) => nest,
                 Err(error) => return failure(number, format!("{error}: {schedule:?}")),

@@ -188,7 +188,16 @@ fn broken_nests_are_refused_or_caught() {
     use moat_optimizer::scalar::UnaryOp;
     // for i in 0 .. 4: s[0] = x[i]; y[i] = -s[0]
     let tile = |value: Vec<TileScalar>, target, offset| {
-        NestNode::Tile(Tile { points: vec![], folds: vec![], fold: None, value, target, offset, origin: "t".into() })
+        NestNode::Tile(Tile {
+            points: vec![],
+            folds: vec![],
+            fold: None,
+            value,
+            target,
+            offset,
+            stream: false,
+            origin: "t".into(),
+        })
     };
     let load = |buffer, offset| TileScalar::Load { buffer, offset };
     let negative = TileScalar::Compute(moat_optimizer::normal_form::ScalarNode {

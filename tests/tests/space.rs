@@ -175,19 +175,21 @@ fn applied_equals(name: &str, form: &NormalForm, numerics: Numerics, threads: us
 /// What a rule file proposes is gone from the proposals and from every sample when the file is.
 #[test]
 fn a_rule_file_removed_takes_its_candidates_with_it() {
-    let form = forms::gemm(256, 256, 256, DType::F32);
+    let (small, large) = (forms::gemm(256, 256, 256, DType::F32), forms::gemm(8192, 8192, 16, DType::F32));
     type Uses = fn(&Schedule) -> bool;
-    let uses: [(&str, Uses); 6] = [
+    let uses: [(&str, Uses); 7] = [
         ("pack", |s| s.stages.iter().any(|stage| !stage.packs.is_empty())),
         ("tile", |s| s.stages.iter().any(|stage| !stage.loops.is_empty())),
         ("vectorize", |s| s.stages.iter().any(|stage| stage.tile.iter().any(|t| t.lanes > 1))),
         ("unroll", |s| s.stages.iter().any(|stage| stage.tile.iter().any(|t| t.unroll > 1))),
         ("place", |s| s.stages.iter().any(|stage| stage.place != Place::Root)),
         ("parallel", |s| s.stages.iter().any(|stage| stage.parallel)),
+        ("stream", |s| s.stages.iter().any(|stage| stage.stream)),
     ];
     for (file, uses) in uses {
+        let form = if file == "stream" { &large } else { &small };
         let count = |rules: &ScheduleRules| {
-            let space = space_with(&form, rules, Numerics::Reassociate, 2);
+            let space = space_with(form, rules, Numerics::Reassociate, 2);
             let mut rng = Seeded(StdRng::seed_from_u64(5));
             (0..80).filter(|_| uses(&space.sample(&mut rng))).count()
         };
@@ -215,6 +217,7 @@ fn the_shapes_of_fast_kernels_are_legal() {
                 TileSpec { axis: 2, unroll: 1, lanes: 1 },
             ],
             parallel: false,
+            stream: false,
             packs: vec![
                 Pack { load: 0, depth: 3, layout: vec![l(0, mr), l(2, 1), l(0, 1)] },
                 Pack { load: 1, depth: 2, layout: vec![l(1, nr), l(2, 1), l(1, 1)] },

@@ -322,6 +322,29 @@ impl<'c> Cx<'c, '_> {
         Ok(())
     }
 
+    /// A store of a whole vector past the caches; the address must be a multiple of its size.
+    pub(crate) fn store_past_caches(
+        &self,
+        value: VectorValue<'c>,
+        pointer: PointerValue<'c>,
+        bytes: usize,
+    ) -> Emit<()> {
+        let instruction = self.builder.build_store(pointer, value)?;
+        self.align(Some(instruction), bytes);
+        let one = self.context.metadata_node(&[self.i32(1).into()]);
+        let kind = self.context.get_kind_id("nontemporal");
+        instruction.set_metadata(one, kind).map_err(|message| self.internal(&message.to_string()))
+    }
+
+    /// Makes what was stored past the caches visible to other threads before what follows.
+    pub(crate) fn drain(&self) -> Emit<()> {
+        let streams = moat_optimizer::nest::tiles(&self.nest.body).any(|tile| tile.stream);
+        if streams && self.options.target.triple.starts_with("x86_64") {
+            self.intrinsic_call("llvm.x86.sse.sfence", &[], &[])?;
+        }
+        Ok(())
+    }
+
     fn align(&self, instruction: Option<inkwell::values::InstructionValue<'c>>, align: usize) {
         if let (Some(instruction), Ok(align)) = (instruction, u32::try_from(align)) {
             // Only loads, stores and allocas come here, and they all take an alignment.

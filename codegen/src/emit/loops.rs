@@ -215,6 +215,7 @@ impl<'c> Cx<'c, '_> {
         fields[to] = self.choose(inside, end, hi)?.into();
         let args: Vec<BasicMetadataValueEnum<'c>> = fields.iter().map(|&field| field.into()).collect();
         self.builder.build_call(share, &args, "")?;
+        self.drain()?;
         self.builder.build_return(None)?;
         Ok(outlined)
     }

@@ -163,6 +163,7 @@ impl<'c> Cx<'c, '_> {
         for (at, node) in self.nest.body.iter().enumerate() {
             self.stage(&frame, at, node)?;
         }
+        self.drain()?;
         self.builder.build_return(Some(&self.context.i32_type().const_zero()))?;
         Ok(raw)
     }

@@ -12,6 +12,7 @@ use crate::error::CodegenError;
 use inkwell::IntPredicate;
 use inkwell::types::VectorType;
 use inkwell::values::{IntValue, PointerValue, VectorValue};
+use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::nest::{Tile, TileAxis, TileFold, TileScalar};
 use moat_optimizer::normal_form::ScalarOp;
@@ -32,6 +33,8 @@ pub(crate) struct Reg<'c> {
     pub(crate) mask: Option<Mask<'c>>,
     /// On a fold axis: the accumulator it adds to.
     partial: usize,
+    /// Where the stores go past the caches: its elements lie at a multiple of the vector's size.
+    aligned: bool,
 }
 
 /// The lanes that count: the first so many.
@@ -79,6 +82,15 @@ pub(crate) struct Plan<'t> {
     pub(crate) needed: Vec<usize>,
     /// The value is this product, to be added by a fused multiply-add.
     fused: Option<(usize, usize)>,
+    /// Whole vectors are stored past the caches: the pieces of the vector axis begin at aligned addresses.
+    stream: bool,
+}
+
+impl Plan<'_> {
+    /// Whether the vector stored at one choice of registers lies at a multiple of its size.
+    pub(crate) fn aligned(&self, regs: &[Vec<Reg<'_>>], combo: &[usize]) -> bool {
+        self.stream && self.vector.is_some_and(|axis| regs[axis][combo[axis]].aligned)
+    }
 }
 
 type Body<'b, 'c> = &'b mut dyn FnMut(&mut Frame<'c>, &[Reg<'c>]) -> Emit<()>;
@@ -162,7 +174,8 @@ impl<'c, 'n> Cx<'c, 'n> {
         if operations > OPERATION_LIMIT {
             return Err(CodegenError::TooLarge { origin: tile.origin.clone(), operations, limit: OPERATION_LIMIT });
         }
-        Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused })
+        let stream = tile.stream && vector.is_some_and(|vector| streams(tile, &axes, vector));
+        Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused, stream })
     }
 
     /// Dtype and axis dependence of every node; checks operands, buffers and types on the way.
@@ -235,6 +248,9 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         let Some(facts) = bounds.variable(tile, &|v| frame.facts(v)) else { return Ok(()) };
         let (lo, hi) = self.interval(frame, &bounds)?;
+        if plan.stream && plan.vector == Some(at) {
+            return self.split_aligned(frame, plan, at, (lo, hi), facts, body);
+        }
         let full: Vec<Reg<'c>> = (0..axis.unroll).map(|register| self.whole(axis, register)).collect();
         let mut from = lo;
         if bounds.extent.1 >= tile {
@@ -276,7 +292,6 @@ impl<'c, 'n> Cx<'c, 'n> {
     ) -> Emit<()> {
         let var = axis.axis.var;
         let tile = axis.register_tile();
-        let lanes = i64::from(axis.lanes);
         if let Some(rests) = bounds.remainders(tile, &|v| frame.facts(v)) {
             let certain = rests.len() == 1 && bounds.extent.0 >= 1;
             let possible: Vec<i64> = rests.into_iter().filter(|&rest| rest != 0).collect();
@@ -298,18 +313,94 @@ impl<'c, 'n> Cx<'c, 'n> {
                 return Ok(());
             }
         }
-        // The variable may now take any value of the interval.
-        let anywhere = Facts { modulus: 1, residue: 0, max: facts.max.saturating_add(tile - 1), ..facts };
-        let mut from = from;
-        if lanes > 1 && axis.unroll > 1 {
-            let last = self.index_add(hi, self.i64(-lanes), "last")?;
+        let from = if axis.lanes > 1 && axis.unroll > 1 {
             let one = [self.whole(axis, 0)];
-            from = self.counted(from, last, lanes, &format!("{}.vectors", axis.name), &mut |x| {
-                frame.bind(var, x, anywhere);
-                body(frame, &one)
-            })?;
+            self.vectors(frame, axis, (from, hi), facts, &one, body)?
+        } else {
+            from
+        };
+        self.tail(frame, axis, (from, hi), facts, body)
+    }
+
+    /// Vectors one by one; the first point after them.
+    fn vectors(
+        &self,
+        frame: &mut Frame<'c>,
+        axis: &Axis<'_>,
+        (from, hi): (IntValue<'c>, IntValue<'c>),
+        facts: Facts,
+        one: &[Reg<'c>],
+        body: Body<'_, 'c>,
+    ) -> Emit<IntValue<'c>> {
+        let lanes = i64::from(axis.lanes);
+        let last = self.index_add(hi, self.i64(-lanes), "last")?;
+        self.counted(from, last, lanes, &format!("{}.vectors", axis.name), &mut |x| {
+            frame.bind(axis.axis.var, x, anywhere(axis, facts));
+            body(frame, one)
+        })
+    }
+
+    /// The pieces of the vector axis of a tile whose stores go past the caches: single points or a masked vector up to
+    /// the first aligned address, whole register tiles, what is left.
+    fn split_aligned(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        at: usize,
+        (lo, hi): (IntValue<'c>, IntValue<'c>),
+        facts: Facts,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
+        let axis = &plan.axes[at];
+        let var = axis.axis.var;
+        let tile = axis.register_tile();
+        let anywhere = anywhere(axis, facts);
+        let malformed = || self.malformed(&plan.tile.origin, "a target that does not exist");
+        let target = self.nest.buffers.get(plan.tile.target).ok_or_else(malformed)?;
+        let start = *frame.buffers.get(&plan.tile.target).ok_or_else(malformed)?;
+        frame.bind(var, lo, anywhere);
+        // Axes that come later are multiples of the vector, see `streams`.
+        let bound = Affine::new(
+            plan.tile.offset.constant,
+            plan.tile.offset.terms.iter().copied().filter(|term| frame.facts(term.0).is_some()),
+        );
+        let first = self.element(self.memory_type(target.dtype), start, self.affine(frame, &bound)?, "first")?;
+        let bytes = i64::try_from(target.dtype.bytes()).unwrap_or(1);
+        let address = self.builder.build_ptr_to_int(first, self.context.i64_type(), "address")?;
+        let before = self.builder.build_int_sub(self.i64(0), address, "before")?;
+        let before = self.builder.build_and(before, self.i64(bytes * i64::from(axis.lanes) - 1), "before")?;
+        let before = self.builder.build_int_unsigned_div(before, self.i64(bytes), "elements")?;
+        let aligned = self.index_add(lo, before, "aligned")?;
+        let inside = self.icmp(IntPredicate::SLT, aligned.into(), hi.into())?;
+        let aligned = self.choose(inside, aligned, hi)?;
+        self.tail(frame, axis, (lo, aligned), facts, body)?;
+        let full: Vec<Reg<'c>> =
+            (0..axis.unroll).map(|register| Reg { aligned: true, ..self.whole(axis, register) }).collect();
+        let last = self.index_add(hi, self.i64(-tile), "last")?;
+        let mut from = self.counted(aligned, last, tile, &axis.name, &mut |x| {
+            frame.bind(var, x, anywhere);
+            body(frame, &full)
+        })?;
+        if axis.unroll > 1 {
+            from = self.vectors(frame, axis, (from, hi), facts, &full[..1], body)?;
         }
-        if lanes > 1 && self.options.target.masks {
+        self.tail(frame, axis, (from, hi), facts, body)?;
+        frame.unbind(var);
+        Ok(())
+    }
+
+    /// An interval shorter than a vector: a masked one, or single points.
+    fn tail(
+        &self,
+        frame: &mut Frame<'c>,
+        axis: &Axis<'_>,
+        (from, hi): (IntValue<'c>, IntValue<'c>),
+        facts: Facts,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
+        let var = axis.axis.var;
+        let anywhere = anywhere(axis, facts);
+        if axis.lanes > 1 && self.options.target.masks {
             let left = self.builder.build_int_nsw_sub(hi, from, "left")?;
             let some = self.icmp(IntPredicate::SGT, left.into(), self.i64(0).into())?;
             self.when(some, &format!("{}.masked", axis.name), &mut || {
@@ -317,12 +408,12 @@ impl<'c, 'n> Cx<'c, 'n> {
                 let inside = self.icmp(IntPredicate::ULT, self.iota(DType::I32, axis.lanes), count.into())?;
                 let mask = Mask { lanes: self.vector(inside)?, count: Count::Dynamic(left) };
                 frame.bind(var, from, anywhere);
-                body(frame, &[Reg { offset: 0, width: axis.lanes, mask: Some(mask), partial: 0 }])
+                body(frame, &[Reg { offset: 0, width: axis.lanes, mask: Some(mask), partial: 0, aligned: false }])
             })?;
             return Ok(());
         }
         let last = self.index_add(hi, self.i64(-1), "last")?;
-        let one = [Reg { offset: 0, width: 1, mask: None, partial: self.scalar_partial(axis) }];
+        let one = [Reg { offset: 0, width: 1, mask: None, partial: self.scalar_partial(axis), aligned: false }];
         self.counted(from, last, 1, &format!("{}.rest", axis.name), &mut |x| {
             frame.bind(var, x, anywhere);
             body(frame, &one)
@@ -332,7 +423,7 @@ impl<'c, 'n> Cx<'c, 'n> {
 
     fn whole(&self, axis: &Axis<'_>, register: usize) -> Reg<'c> {
         let offset = i64::try_from(register).unwrap_or(0) * i64::from(axis.lanes);
-        Reg { offset, width: axis.lanes, mask: None, partial: register }
+        Reg { offset, width: axis.lanes, mask: None, partial: register, aligned: false }
     }
 
     /// The accumulator of single points left over on a fold axis with lanes.
@@ -352,19 +443,19 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         if axis.fold && !self.options.target.masks {
             let partial = self.scalar_partial(axis);
-            regs.extend((offset..rest).map(|offset| Reg { offset, width: 1, mask: None, partial }));
+            regs.extend((offset..rest).map(|offset| Reg { offset, width: 1, mask: None, partial, aligned: false }));
             return regs;
         }
         if self.options.target.masks && (axis.fold || !left.is_power_of_two()) {
             let bits: Vec<IntValue<'c>> =
                 (0..axis.lanes).map(|lane| self.context.bool_type().const_int(u64::from(lane < left), false)).collect();
             let mask = Mask { lanes: VectorType::const_vector(&bits), count: Count::Static(left) };
-            regs.push(Reg { offset, width: axis.lanes, mask: Some(mask), partial: whole });
+            regs.push(Reg { offset, width: axis.lanes, mask: Some(mask), partial: whole, aligned: false });
             return regs;
         }
         while left > 0 {
             let width = 1 << left.ilog2();
-            regs.push(Reg { offset, width, mask: None, partial: 0 });
+            regs.push(Reg { offset, width, mask: None, partial: 0, aligned: false });
             offset += i64::from(width);
             left -= width;
         }
@@ -576,6 +667,25 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         result.ok_or_else(|| self.malformed("fold", "no accumulator"))
     }
+}
+
+/// Facts of an axis' variable off the grid of its register tile: it may take any value of the interval.
+fn anywhere(axis: &Axis<'_>, facts: Facts) -> Facts {
+    Facts { modulus: 1, residue: 0, max: facts.max.saturating_add(axis.register_tile() - 1), ..facts }
+}
+
+/// Whether the vectors of a tile's element along `vector` are all aligned once the first is: they follow each other in
+/// memory, and what lies between the registers and inner steps of the other axes is a multiple of a vector.
+fn streams(tile: &Tile, axes: &[Axis<'_>], vector: usize) -> bool {
+    let stride = |axis: &Axis<'_>| tile.offset.coefficient(axis.axis.var);
+    let lanes = i64::from(axes[vector].lanes);
+    let points = axes.iter().enumerate().take(tile.points.len());
+    vector < tile.points.len()
+        && axes[vector].lanes.is_power_of_two()
+        && stride(&axes[vector]) == 1
+        && points
+            .filter(|&(at, axis)| at > vector || at < vector && axis.unroll > 1)
+            .all(|(_, axis)| stride(axis) % lanes == 0)
 }
 
 enum First<'c> {

@@ -26,6 +26,8 @@ pub(super) struct StageChoices {
     pub(super) orders: BTreeSet<(usize, usize)>,
     /// Axes whose loop threads may share.
     pub(super) parallels: Vec<usize>,
+    /// Whether its stores may go past the caches.
+    pub(super) stream: bool,
     /// Axes inside whose loops a load may be packed.
     pub(super) packs: BTreeMap<usize, Vec<usize>>,
     /// Axes that each load depends on.
@@ -87,6 +89,7 @@ impl StageChoices {
             blocks,
             orders: proposals.orders.iter().filter(|o| o.0 == stage).map(|o| (o.1, o.2)).collect(),
             parallels: proposals.parallels.iter().filter(|p| p.0 == stage).map(|p| p.1).collect(),
+            stream: proposals.streams.contains(&stage),
             packs,
             load_axes,
             places: proposals.places.iter().filter(|p| p.0 == stage).map(|p| p.1).collect(),
@@ -121,6 +124,9 @@ impl StageChoices {
         if wish.place != Place::Root || !wish.loops.first().is_some_and(|step| self.parallels.contains(&step.axis)) {
             wish.parallel = false;
         }
+        // An element that is resumed is read again soon.
+        let resumed = wish.loops.iter().any(|step| step.axis >= self.points);
+        wish.stream &= self.stream && !resumed && wish.tile.iter().any(|spec| spec.lanes > 1);
         let loops = wish.loops.len();
         let mut seen = BTreeSet::new();
         let mut packs = std::mem::take(&mut wish.packs);

@@ -31,6 +31,7 @@ pub(super) fn question(
         }
         facts.add(if model.fold.is_some() { "folds" } else { "pure" }, &[s]);
         facts.add("bytes", &[s, number(model.widest)]);
+        facts.add("elements", &[s, number(def.size())]);
         facts.add("lanes", &[s, number(target.lanes(model.widest))]);
         let operations = model.iterations() * model.scale * (model.operations + model.loads.len() as f64);
         facts.add("work", &[s, operations.min(1e18) as i64]);
@@ -73,6 +74,7 @@ pub(super) fn question(
     for (level, &bytes) in target.cache_bytes.iter().enumerate() {
         facts.add("cache", &[number(level + 1), number(bytes)]);
     }
+    facts.add("last-cache", &[number(target.cache_bytes.iter().copied().max().unwrap_or(0))]);
     facts.add("line", &[number(target.line_bytes)]);
     facts.add("threads", &[number(threads)]);
     for count in 1..=16 {

@@ -73,6 +73,7 @@ impl ScheduleSpace {
         if self.threads > 1 {
             self.parallelise(choices, &mut wish);
         }
+        wish.stream = choices.stream;
         wish
     }
 

@@ -135,6 +135,7 @@ impl ScheduleSpace {
                     }),
                 }
             }
+            offer(&|wish| wish.stages[number].stream = !stage.stream);
             offer(&|wish| wish.stages[number].parallel = !stage.parallel);
             for &place in &choices.places {
                 offer(&|wish| wish.stages[number].place = placed(place));
@@ -190,6 +191,7 @@ impl ScheduleSpace {
         if self.threads > 1 && percent(rng, 80) {
             self.draw_parallel(stage, &mut wish, rng);
         }
+        wish.stream = choices.stream && percent(rng, 60);
         wish
     }
 
@@ -314,7 +316,7 @@ impl ScheduleSpace {
         let axes = choices.extents.len();
         let stage = &mut wish.stages[number];
         let loops = stage.loops.len();
-        match rng.below(13) {
+        match rng.below(if choices.stream { 14 } else { 13 }) {
             0 => {
                 if let Some(&(axis, lanes)) = pick(rng, &choices.vectors) {
                     set_vector(stage, axis, lanes);
@@ -376,6 +378,7 @@ impl ScheduleSpace {
                     self.draw_parallel(number, stage, rng);
                 }
             }
+            13 => stage.stream = !stage.stream,
             _ => {
                 if let Some(&place) = pick(rng, &choices.places) {
                     stage.place = placed(place);

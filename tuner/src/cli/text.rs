@@ -77,6 +77,9 @@ fn stage_in_words(form: &NormalForm, stage: &StageSchedule, axes: usize) -> Stri
             stage.packs.iter().map(|pack| format!("operand {} at loop {}", pack.load, pack.depth)).collect();
         parts.push(format!("packs {}", packs.join(", ")));
     }
+    if stage.stream {
+        parts.push("stores past the caches".to_owned());
+    }
     if parts.is_empty() { "plain loops".to_owned() } else { parts.join("; ") }
 }
 
