@@ -11,7 +11,9 @@ use crate::inline::{InlineError, InlinedPiece, inline};
 use crate::nest::{
     Buffer, BufferId, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar, VarId,
 };
-use crate::normal_form::{Access, Def, DefId, NormalForm, Range, ScalarOp, Source};
+use crate::normal_form::{
+    Access, Def, DefId, NormalForm, Range, ScalarNode, ScalarOp, Source, Step, loop_of, loop_variable,
+};
 use crate::pack::PackedLoad;
 use crate::region::{Interval, hull, image, prune_lower, prune_upper};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
@@ -52,16 +54,21 @@ pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyEr
         nest: LoopNest { buffers: Vec::new(), vars: Vec::new(), body: Vec::new() },
         ranges: Vec::new(),
         storage: vec![None; form.defs.len()],
+        states: Vec::new(),
+        loops: BTreeMap::new(),
         in_parallel: false,
     };
     apply.allocate_whole();
-    for id in 0..form.defs.len() {
-        if apply.schedule.stages[id].place == Place::Root {
-            let whole: Vec<Interval> = form.defs[id].axes.iter().map(|&n| Interval::whole(n)).collect();
-            let nodes = apply.stage(id, &whole)?;
-            apply.nest.body.extend(nodes);
+    let body = if form.steps.is_empty() {
+        let mut nodes = Vec::new();
+        for id in 0..form.defs.len() {
+            nodes.extend(apply.root(id)?);
         }
-    }
+        nodes
+    } else {
+        apply.steps(&form.steps)?
+    };
+    apply.nest.body = body;
     Ok(apply.nest)
 }
 
@@ -82,6 +89,10 @@ pub(crate) struct Apply<'a> {
     /// Inclusive range of each variable, for dropping redundant bounds.
     ranges: Vec<(i64, i64)>,
     storage: Vec<Option<Storage>>,
+    /// The buffer of each state.
+    states: Vec<BufferId>,
+    /// The nest's variable of each loop of the form that is being written.
+    loops: BTreeMap<usize, VarId>,
     pub(crate) in_parallel: bool,
 }
 
@@ -121,7 +132,72 @@ impl<'a> Apply<'a> {
         Err(ApplyError::Malformed { stage: self.form.defs[id].name.clone(), message: message.into() })
     }
 
-    /// Buffers of parameters, results and definitions stored whole.
+    /// The statements of a definition that is stored whole.
+    fn root(&mut self, id: DefId) -> Result<Vec<Node>, ApplyError> {
+        let copied = returned_state(self.form, id)
+            .is_some_and(|state| self.storage[id].as_ref().is_some_and(|storage| storage.buffer == self.states[state]));
+        if self.schedule.stages[id].place != Place::Root || copied {
+            return Ok(Vec::new());
+        }
+        let whole: Vec<Interval> = self.form.defs[id].axes.iter().map(|&n| Interval::whole(n)).collect();
+        self.stage(id, &whole)
+    }
+
+    /// Steps in order.
+    fn steps(&mut self, steps: &[Step]) -> Result<Vec<Node>, ApplyError> {
+        let mut nodes = Vec::new();
+        for step in steps {
+            match step {
+                Step::Def(id) => nodes.extend(self.root(*id)?),
+                Step::Loop { var, name, range, body } => {
+                    let range = Range { lo: self.over_variables(&range.lo), hi: self.over_variables(&range.hi) };
+                    let inner = self.variable(name, &range);
+                    self.loops.insert(loop_variable(*var), inner);
+                    let body = self.steps(body)?;
+                    self.loops.remove(&loop_variable(*var));
+                    if !body.is_empty() {
+                        nodes.push(Node::Loop(Loop { var: inner, range, step: 1, kind: LoopKind::Serial, body }));
+                    }
+                }
+                Step::If { conditions, body } => {
+                    // A loop that runs once where the condition holds, and never elsewhere.
+                    let conditions = self.over_variables(conditions);
+                    let mut around = Vec::new();
+                    for condition in conditions {
+                        let range =
+                            Range { lo: vec![Affine::constant(0)], hi: vec![Affine::constant(1), condition.offset(1)] };
+                        around.push((self.variable("if", &range), range));
+                    }
+                    let body = self.steps(body)?;
+                    if !body.is_empty() {
+                        nodes.extend(around.into_iter().rev().fold(body, |body, (var, range)| {
+                            vec![Node::Loop(Loop { var, range, step: 1, kind: LoopKind::Serial, body })]
+                        }));
+                    }
+                }
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// Forms over loops of the form as forms over variables of the nest.
+    fn over_variables(&self, forms: &[Affine]) -> Vec<Affine> {
+        forms.iter().map(|form| form.substitute(|v| self.loop_of_nest(v).unwrap_or_default())).collect()
+    }
+
+    /// The nest's variable of a loop of the form; `None` for an axis.
+    fn loop_of_nest(&self, variable: usize) -> Option<Affine> {
+        self.loops.get(&variable).map(|&var| Affine::variable(var))
+    }
+
+    /// A form over axes and loops as one over axes alone and one over the nest's variables.
+    fn parted(&self, form: &Affine) -> (Affine, Affine) {
+        let axes = form.terms.iter().copied().filter(|term| loop_of(term.0).is_none());
+        let loops = Affine::new(0, form.terms.iter().copied().filter(|term| loop_of(term.0).is_some()));
+        (Affine::new(form.constant, axes), loops.substitute(|v| self.loop_of_nest(v).unwrap_or_default()))
+    }
+
+    /// Buffers of parameters, results, states and definitions stored whole.
     fn allocate_whole(&mut self) {
         for (at, param) in self.form.params.iter().enumerate() {
             self.nest.buffers.push(Buffer {
@@ -131,11 +207,25 @@ impl<'a> Apply<'a> {
                 role: BufferRole::Param(at),
             });
         }
+        let mut states: Vec<Option<BufferId>> = vec![None; self.form.states.len()];
         for (at, &id) in self.form.outputs.iter().enumerate() {
             self.allocate_def(id, BufferRole::Output(at));
+            // A state that is returned lives where the result does.
+            if let (Some(state), Some(storage)) = (returned_state(self.form, id), &self.storage[id])
+                && let Some(slot @ None) = states.get_mut(state)
+            {
+                *slot = Some(storage.buffer);
+            }
+        }
+        for (at, state) in states.into_iter().enumerate() {
+            let of = &self.form.states[at];
+            let len = of.shape.iter().product();
+            let buffer = state.unwrap_or_else(|| self.buffer(&of.name, of.dtype, len, BufferRole::Shared));
+            self.states.push(buffer);
         }
         for id in 0..self.form.defs.len() {
-            if self.schedule.stages[id].place == Place::Root && self.storage[id].is_none() {
+            let own = self.form.defs[id].update.is_none();
+            if own && self.schedule.stages[id].place == Place::Root && self.storage[id].is_none() {
                 self.allocate_def(id, BufferRole::Shared);
             }
         }
@@ -218,6 +308,10 @@ impl<'a> Apply<'a> {
         let place = |form: &Affine, lower: bool| {
             let mut sum = Affine::constant(form.constant);
             for &(axis, coefficient) in &form.terms {
+                if let Some(outer) = self.loop_of_nest(axis) {
+                    sum = sum.plus(&outer.times(coefficient));
+                    continue;
+                }
                 let end = match axes[axis].var {
                     Some(var) => Affine::variable(var),
                     None if (coefficient > 0) == lower => axes[axis].hull.base.clone(),
@@ -440,8 +534,15 @@ impl<'a> Apply<'a> {
                     format!("`{}` reads it through a reshape, so it must be stored whole", self.form.defs[reader].name),
                 );
             };
-            let touched: Vec<Interval> =
-                indices.iter().zip(extents).map(|(index, &extent)| clip(image(index, boxes), extent)).collect();
+            let touched: Vec<Interval> = indices
+                .iter()
+                .zip(extents)
+                .map(|(index, &extent)| {
+                    let (index, outer) = self.parted(index);
+                    let Interval { base, extent: length } = image(&index, boxes);
+                    clip(Interval { base: base.plus(&outer), extent: length }, extent)
+                })
+                .collect();
             match regions.get_mut(source) {
                 None => {
                     regions.insert(*source, touched);
@@ -492,18 +593,11 @@ impl<'a> Apply<'a> {
     /// over variables (the base of a region).
     fn address(&self, reader: DefId, source: Source, access: &Access) -> Result<(BufferId, Address), ApplyError> {
         match source {
-            Source::Param(at) => {
-                let axes = match access {
-                    Access::Flat(form) => form.clone(),
-                    Access::Axes(indices) => {
-                        let extents: Vec<i64> =
-                            self.form.params[at].shape.iter().map(|&n| Interval::whole(n).extent).collect();
-                        dot(indices, &row_major(&extents))
-                    }
-                };
-                Ok((at, Address { axes, variables: Affine::constant(0) }))
-            }
-            Source::State(_) => self.malformed(reader, "it reads a state, which has no storage".to_owned()),
+            Source::Param(at) => Ok((at, self.flat(&self.form.params[at].shape, access))),
+            Source::State(at) => match self.states.get(at) {
+                Some(&buffer) => Ok((buffer, self.flat(&self.form.states[at].shape, access))),
+                None => self.malformed(reader, "it reads a state that does not exist"),
+            },
             Source::Def(id) => {
                 let Some(storage) = &self.storage[id] else {
                     return self
@@ -511,7 +605,8 @@ impl<'a> Apply<'a> {
                 };
                 match access {
                     Access::Flat(form) if storage.whole => {
-                        Ok((storage.buffer, Address { axes: form.clone(), variables: Affine::constant(0) }))
+                        let (axes, variables) = self.parted(form);
+                        Ok((storage.buffer, Address { axes, variables }))
                     }
                     Access::Flat(_) => self.malformed(
                         id,
@@ -520,16 +615,27 @@ impl<'a> Apply<'a> {
                             self.form.defs[reader].name
                         ),
                     ),
-                    Access::Axes(indices) => Ok((
-                        storage.buffer,
-                        Address {
-                            axes: dot(indices, &storage.strides),
-                            variables: dot(&storage.bases, &storage.strides).times(-1),
-                        },
-                    )),
+                    Access::Axes(indices) => {
+                        let (axes, outer) = self.parted(&dot(indices, &storage.strides));
+                        let variables = outer.minus(&dot(&storage.bases, &storage.strides));
+                        Ok((storage.buffer, Address { axes, variables }))
+                    }
                 }
             }
         }
+    }
+
+    /// Where an access reads an array of `shape` that is stored whole.
+    fn flat(&self, shape: &[usize], access: &Access) -> Address {
+        let offset = match access {
+            Access::Flat(form) => form.clone(),
+            Access::Axes(indices) => {
+                let extents: Vec<i64> = shape.iter().map(|&n| Interval::whole(n).extent).collect();
+                dot(indices, &row_major(&extents))
+            }
+        };
+        let (axes, variables) = self.parted(&offset);
+        Address { axes, variables }
     }
 
     /// The innermost band.
@@ -542,7 +648,8 @@ impl<'a> Apply<'a> {
         for spec in &stage.spec.tile {
             let range = self.limits(&stage.axes[spec.axis], &stage.axes);
             for form in stage.axes[spec.axis].domain.lo.iter().chain(&stage.axes[spec.axis].domain.hi) {
-                if form.terms.iter().any(|&(axis, _)| stage.axes[axis].var.is_none()) {
+                let open = |axis: usize| loop_of(axis).is_none() && stage.axes[axis].var.is_none();
+                if form.terms.iter().any(|&(axis, _)| open(axis)) {
                     return self
                         .malformed(stage.id, format!("axis {} stands before one its bounds depend on", spec.axis));
                 }
@@ -552,7 +659,11 @@ impl<'a> Apply<'a> {
             tile_axes.push(TileAxis { var, range, unroll: spec.unroll, lanes: spec.lanes });
         }
         let folds = tile_axes.split_off(points);
-        let of_axis = |axis: usize| Affine::variable(stage.axes[axis].var.unwrap_or(0));
+        let outer = self.loops.clone();
+        let of_axis = |axis: usize| {
+            let own = || stage.axes.get(axis).and_then(|axis| axis.var).unwrap_or(0);
+            Affine::variable(outer.get(&axis).copied().unwrap_or_else(own))
+        };
         let piece = self.pieces[stage.id][stage.piece].piece.clone();
         let mut value = Vec::with_capacity(piece.value.nodes.len());
         for (at, node) in piece.value.nodes.iter().enumerate() {
@@ -577,11 +688,24 @@ impl<'a> Apply<'a> {
                 | ScalarOp::Cast(_) => TileScalar::Compute(node.clone()),
             });
         }
-        let Some(storage) = self.storage[stage.id].clone() else {
-            return self.malformed(stage.id, "it has no storage");
+        let (target, offset) = match &def.update {
+            Some(update) => {
+                let Some(&buffer) = self.states.get(update.state) else {
+                    return self.malformed(stage.id, "its state does not exist");
+                };
+                let extents: Vec<i64> =
+                    form.states[update.state].shape.iter().map(|&n| Interval::whole(n).extent).collect();
+                (buffer, dot(&update.index, &row_major(&extents)).substitute(of_axis))
+            }
+            None => {
+                let Some(storage) = self.storage[stage.id].clone() else {
+                    return self.malformed(stage.id, "it has no storage");
+                };
+                let index: Vec<Affine> = (0..points).map(of_axis).collect();
+                let offset = dot(&index, &storage.strides).minus(&dot(&storage.bases, &storage.strides));
+                (storage.buffer, offset)
+            }
         };
-        let target_index: Vec<Affine> = (0..points).map(of_axis).collect();
-        let offset = dot(&target_index, &storage.strides).minus(&dot(&storage.bases, &storage.strides));
         let first: Vec<Affine> = stage.axes[points..]
             .iter()
             .filter_map(|axis| axis.loops.last().map(|&(var, _)| Affine::variable(var).minus(&axis.start)))
@@ -592,12 +716,28 @@ impl<'a> Apply<'a> {
             folds,
             fold: piece.fold.map(|op| TileFold { op, first }),
             value,
-            target: storage.buffer,
+            target,
             offset,
             stream: stage.spec.stream,
             origin: def.name.clone(),
         })
     }
+}
+
+/// The state that a definition is a copy of, element by element; such a result needs no copy.
+fn returned_state(form: &NormalForm, id: DefId) -> Option<usize> {
+    let def = form.defs.get(id)?;
+    let [piece] = def.pieces.as_slice() else { return None };
+    let [ScalarNode { op: ScalarOp::Load(Source::State(state), Access::Axes(index)), .. }] =
+        piece.value.nodes.as_slice()
+    else {
+        return None;
+    };
+    let copies = form.outputs.contains(&id)
+        && def.scope.is_empty()
+        && def.axes == form.states.get(*state)?.shape
+        && index.iter().enumerate().all(|(axis, form)| *form == Affine::variable(axis));
+    copies.then_some(*state)
 }
 
 /// The loops of a stage, followed by those step loops of its tile whose steps are blocks of a pack

@@ -10,7 +10,7 @@
 //! Source: W. Pugh, *The Omega test* (CACM 1992).
 
 use crate::affine::Affine;
-use crate::normal_form::{Access, Def, NormalForm, Range, ScalarOp, Source};
+use crate::normal_form::{Access, Def, NormalForm, Range, ScalarOp, Scope, Source, loop_of};
 use crate::scalar::FoldOp;
 pub use moat_rules::dependence::Direction;
 
@@ -318,9 +318,22 @@ const MAX_REFINED: usize = 6;
 /// one element. No vector is missing; a vector may be spurious only where the test is inexact.
 pub fn directions(source: &Reference<'_>, sink: &Reference<'_>, common: usize) -> Vec<Vec<Direction>> {
     let shift = source.domain.len();
-    let mut set = IntegerSet::all(shift + sink.domain.len());
-    set.require_domain(source.domain, |v| v);
-    set.require_domain(sink.domain, |v| v + shift);
+    // Variables of loops around both have one value, whatever it is; they come last.
+    let bounds = |domain: &[Range]| -> Vec<Affine> {
+        domain.iter().flat_map(|range| range.lo.iter().chain(&range.hi)).cloned().collect()
+    };
+    let forms = [bounds(source.domain), bounds(sink.domain), source.access.to_vec(), sink.access.to_vec()].concat();
+    let mut symbols: Vec<usize> = forms.iter().flat_map(|form| form.terms.iter().map(|term| term.0)).collect();
+    symbols.retain(|&v| loop_of(v).is_some());
+    symbols.sort_unstable();
+    symbols.dedup();
+    let axes = shift + sink.domain.len();
+    let symbol = |v: usize| symbols.binary_search(&v).map_or(usize::MAX, |at| axes + at);
+    let first = |v: usize| if loop_of(v).is_some() { symbol(v) } else { v };
+    let second = |v: usize| if loop_of(v).is_some() { symbol(v) } else { v + shift };
+    let mut set = IntegerSet::all(axes + symbols.len());
+    set.require_domain(source.domain, first);
+    set.require_domain(sink.domain, second);
     if source.access.len() != sink.access.len() {
         // Not comparable index by index (an axis-wise access against a flat one).
         return match set.answer() {
@@ -329,7 +342,8 @@ pub fn directions(source: &Reference<'_>, sink: &Reference<'_>, common: usize) -
         };
     }
     for (from, to) in source.access.iter().zip(sink.access) {
-        let shifted = to.substitute(|v| Affine::variable(v + shift));
+        let from = from.substitute(|v| Affine::variable(first(v)));
+        let shifted = to.substitute(|v| Affine::variable(second(v)));
         set.require_zero(&from.minus(&shifted), |v| v);
     }
     let mut vectors = Vec::new();
@@ -441,12 +455,17 @@ pub fn reads(form: &NormalForm) -> Vec<Read> {
     found
 }
 
+/// The least and greatest value of a loop's variable.
+pub fn extremes(scope: &[Scope], variable: usize) -> (i64, i64) {
+    scope.iter().find(|around| around.variable == variable).map_or((0, 0), |around| (around.min, around.max))
+}
+
 /// The least and greatest index of each axis of a domain, inclusive at both ends, by intervals: a
 /// box that holds the domain. `None` if the box is empty.
-pub fn bounding_box(domain: &[Range]) -> Option<Vec<(i64, i64)>> {
+pub fn bounding_box(domain: &[Range], scope: &[Scope]) -> Option<Vec<(i64, i64)>> {
     let mut bounds: Vec<(i64, i64)> = Vec::with_capacity(domain.len());
     for range in domain {
-        let at = |v: usize| bounds.get(v).copied().unwrap_or((0, 0));
+        let at = |v: usize| bounds.get(v).copied().unwrap_or_else(|| extremes(scope, v));
         let low = range.lo.iter().map(|form| form.bounds(at).0).max().unwrap_or(0);
         let high = range.hi.iter().map(|form| form.bounds(at).1).min().unwrap_or(0);
         if low >= high {

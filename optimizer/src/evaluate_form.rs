@@ -6,9 +6,10 @@
 
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::normal_form::{Access, Def, NormalForm, Piece, Range, ScalarOp, Source};
+use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source, Step, loop_variable};
 use crate::scalar_eval::{self, ScalarError};
 use crate::tensor::Tensor;
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// Why a form cannot be evaluated.
@@ -80,21 +81,94 @@ pub fn evaluate(form: &NormalForm, inputs: &[Tensor]) -> Result<Vec<Tensor>, Eva
             return Err(EvaluateError::Input { index });
         }
     }
-    let mut done: Vec<Tensor> = Vec::with_capacity(form.defs.len());
-    for def in &form.defs {
-        let value = evaluate_def(form, def, inputs, &done)?;
-        done.push(value);
+    let mut memory = Memory {
+        form,
+        inputs,
+        done: vec![None; form.defs.len()],
+        states: form.states.iter().map(|state| Tensor::poison(state.dtype, &state.shape)).collect(),
+        loops: BTreeMap::new(),
+    };
+    if form.steps.is_empty() {
+        for id in 0..form.defs.len() {
+            memory.compute(id)?;
+        }
     }
-    let malformed = |_: &usize| EvaluateError::Malformed { def: "outputs".into() };
-    form.outputs.iter().map(|id| done.get(*id).cloned().ok_or_else(|| malformed(id))).collect()
+    memory.steps(&form.steps)?;
+    let malformed = || EvaluateError::Malformed { def: "outputs".into() };
+    form.outputs.iter().map(|&id| memory.done.get(id).cloned().flatten().ok_or_else(malformed)).collect()
 }
 
-fn evaluate_def(form: &NormalForm, def: &Def, inputs: &[Tensor], done: &[Tensor]) -> Result<Tensor, EvaluateError> {
+/// What has been computed so far.
+struct Memory<'a> {
+    form: &'a NormalForm,
+    inputs: &'a [Tensor],
+    done: Vec<Option<Tensor>>,
+    states: Vec<Tensor>,
+    /// Values of the loops' variables.
+    loops: BTreeMap<usize, i64>,
+}
+
+impl Memory<'_> {
+    fn value(&self, variable: usize, point: &[i64]) -> i64 {
+        point.get(variable).or_else(|| self.loops.get(&variable)).copied().unwrap_or(0)
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Result<(), EvaluateError> {
+        for step in steps {
+            match step {
+                Step::Def(id) => self.compute(*id)?,
+                Step::Loop { var, range, body, .. } => {
+                    let (low, high) = interval(range, |v| self.value(v, &[]));
+                    for x in low..high {
+                        self.loops.insert(loop_variable(*var), x);
+                        self.steps(body)?;
+                    }
+                    self.loops.remove(&loop_variable(*var));
+                }
+                Step::If { conditions, body } => {
+                    if conditions.iter().all(|form| form.evaluate(|v| self.value(v, &[])) >= 0) {
+                        self.steps(body)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compute(&mut self, id: DefId) -> Result<(), EvaluateError> {
+        let malformed = || EvaluateError::Malformed { def: format!("{id}") };
+        let def = self.form.defs.get(id).ok_or_else(malformed)?;
+        let Some(update) = &def.update else {
+            let value = evaluate_def(self, def)?;
+            self.done[id] = Some(value);
+            return Ok(());
+        };
+        let mut stored: Vec<(usize, Literal)> = Vec::new();
+        let extents = &self.form.states.get(update.state).ok_or_else(malformed)?.shape;
+        for piece in &def.pieces {
+            visit(self, def, piece, &mut |point, value| {
+                let index: Vec<i64> = update.index.iter().map(|form| form.evaluate(|v| self.value(v, point))).collect();
+                let at = offset(&index, extents).ok_or_else(|| EvaluateError::OutsideBox {
+                    def: def.name.clone(),
+                    point: index,
+                    axes: extents.clone(),
+                })?;
+                stored.push((at, value));
+                Ok(())
+            })?;
+        }
+        for (at, value) in stored {
+            self.states[update.state].set(at, value);
+        }
+        Ok(())
+    }
+}
+
+fn evaluate_def(memory: &Memory<'_>, def: &Def) -> Result<Tensor, EvaluateError> {
     let mut result = Tensor::poison(def.dtype, &def.shape);
     let mut written = vec![false; result.len()];
-    let points = def.axes.len();
     for piece in &def.pieces {
-        let mut visit = |point: &[i64]| -> Result<(), EvaluateError> {
+        visit(memory, def, piece, &mut |point, value| {
             let at = offset(point, &def.axes).filter(|at| *at < written.len());
             let at = at.ok_or_else(|| EvaluateError::OutsideBox {
                 def: def.name.clone(),
@@ -104,27 +178,57 @@ fn evaluate_def(form: &NormalForm, def: &Def, inputs: &[Tensor], done: &[Tensor]
             if std::mem::replace(&mut written[at], true) {
                 return Err(EvaluateError::Overlap { def: def.name.clone(), point: point.to_vec() });
             }
-            let value = match piece.fold {
-                None => element(form, def, piece, point, inputs, done)?,
-                Some(op) => {
-                    let mut state = op.identity(def.dtype);
-                    let mut indices = point.to_vec();
-                    enumerate(&piece.domain, points, piece.domain.len(), &mut indices, &mut |indices| {
-                        let term = element(form, def, piece, indices, inputs, done)?;
-                        state = scalar_eval::binary(op.combine(), def.dtype, state, term)?;
-                        Ok::<(), EvaluateError>(())
-                    })?;
-                    state
-                }
-            };
             result.set(at, value);
             Ok(())
-        };
-        enumerate(&piece.domain, 0, points, &mut Vec::new(), &mut visit)?;
+        })?;
     }
     match written.iter().position(|written| !written) {
+        // In a loop, what no iteration reads need not be computed.
+        Some(_) if !memory.loops.is_empty() => Ok(result),
         Some(offset) => Err(EvaluateError::Uncovered { def: def.name.clone(), offset }),
         None => Ok(result),
+    }
+}
+
+/// Calls `found` with every point of a piece and its element.
+fn visit(
+    memory: &Memory<'_>,
+    def: &Def,
+    piece: &Piece,
+    found: &mut dyn FnMut(&[i64], Literal) -> Result<(), EvaluateError>,
+) -> Result<(), EvaluateError> {
+    let points = def.axes.len();
+    let domain = memory.fixed(&piece.domain);
+    enumerate(&domain, 0, points, &mut Vec::new(), &mut |point: &[i64]| {
+        let value = match piece.fold {
+            None => element(memory, def, piece, point)?,
+            Some(op) => {
+                let mut state = op.identity(def.dtype);
+                let mut indices = point.to_vec();
+                enumerate(&domain, points, domain.len(), &mut indices, &mut |indices| {
+                    let term = element(memory, def, piece, indices)?;
+                    state = scalar_eval::binary(op.combine(), def.dtype, state, term)?;
+                    Ok::<(), EvaluateError>(())
+                })?;
+                state
+            }
+        };
+        found(point, value)
+    })
+}
+
+impl Memory<'_> {
+    /// A domain with the loops' variables replaced by their values.
+    fn fixed(&self, domain: &[Range]) -> Vec<Range> {
+        let fix = |form: &Affine| {
+            form.substitute(|v| match self.loops.get(&v) {
+                Some(&value) => Affine::constant(value),
+                None => Affine::variable(v),
+            })
+        };
+        let fixed =
+            |range: &Range| Range { lo: range.lo.iter().map(fix).collect(), hi: range.hi.iter().map(fix).collect() };
+        domain.iter().map(fixed).collect()
     }
 }
 
@@ -168,25 +272,18 @@ pub(crate) fn offset(indices: &[i64], extents: &[usize]) -> Option<usize> {
 }
 
 /// The value of a piece's expression at a point of its domain.
-fn element(
-    form: &NormalForm,
-    def: &Def,
-    piece: &Piece,
-    point: &[i64],
-    inputs: &[Tensor],
-    done: &[Tensor],
-) -> Result<Literal, EvaluateError> {
+fn element(memory: &Memory<'_>, def: &Def, piece: &Piece, point: &[i64]) -> Result<Literal, EvaluateError> {
     let malformed = || EvaluateError::Malformed { def: def.name.clone() };
-    let at = |affine: &Affine| affine.evaluate(|v| point.get(v).copied().unwrap_or(0));
+    let at = |affine: &Affine| affine.evaluate(|v| memory.value(v, point));
     let mut values: Vec<(Literal, DType)> = Vec::with_capacity(piece.value.nodes.len());
     for node in &piece.value.nodes {
         let value = if let ScalarOp::Load(source, access) = &node.op {
-            let (tensor, extents) = match *source {
-                Source::Param(p) => (inputs.get(p), form.params.get(p).map(|param| param.shape.as_slice())),
-                Source::Def(d) => (done.get(d), form.defs.get(d).map(|def| def.axes.as_slice())),
-                Source::State(_) => (None, None),
+            let tensor = match *source {
+                Source::Param(p) => memory.inputs.get(p),
+                Source::Def(d) => memory.done.get(d).and_then(Option::as_ref),
+                Source::State(s) => memory.states.get(s),
             };
-            let (tensor, extents) = tensor.zip(extents).ok_or_else(malformed)?;
+            let (tensor, extents) = tensor.zip(memory.form.source_extents(*source)).ok_or_else(malformed)?;
             let (position, flat) = match access {
                 Access::Axes(indices) => {
                     let position: Vec<i64> = indices.iter().map(at).collect();

@@ -5,9 +5,9 @@
 //! and for the heuristics of the schedule space. Estimates only: nothing here decides legality.
 
 use crate::affine::Affine;
-use crate::dependence::{axes_of, bounding_box};
+use crate::dependence::{axes_of, bounding_box, extremes};
 use crate::legality::indices;
-use crate::normal_form::{Access, DefId, NormalForm, Piece, Range, ScalarOp, Source};
+use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Range, ScalarOp, Scope, Source, contexts};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use crate::schedule::{Place, Schedule};
 
@@ -162,21 +162,21 @@ fn binary_cost(op: BinaryOp, float: bool) -> f64 {
 }
 
 /// Bounding extents of each axis of a piece.
-fn extents(piece: &Piece) -> Vec<usize> {
-    match bounding_box(&piece.domain) {
+fn extents(piece: &Piece, scope: &[Scope]) -> Vec<usize> {
+    match bounding_box(&piece.domain, scope) {
         Some(bounds) => bounds.iter().map(|&(low, high)| usize::try_from(high - low + 1).unwrap_or(0)).collect(),
         None => vec![0; piece.domain.len()],
     }
 }
 
 /// The share of its bounding box that a domain fills: 1/2 for a triangle.
-fn fill(domain: &[Range]) -> f64 {
+fn fill(domain: &[Range], scope: &[Scope]) -> f64 {
     let mut share = 1.0;
-    let Some(bounds) = bounding_box(domain) else { return 0.0 };
+    let Some(bounds) = bounding_box(domain, scope) else { return 0.0 };
     for (range, &(low, high)) in domain.iter().zip(&bounds) {
         if range.as_constant().is_none() {
             let middle = |form: &Affine| {
-                let (a, b) = form.bounds(|axis| bounds.get(axis).copied().unwrap_or((0, 0)));
+                let (a, b) = form.bounds(|axis| bounds.get(axis).copied().unwrap_or_else(|| extremes(scope, axis)));
                 (a as f64 + b as f64) / 2.0
             };
             let from = range.lo.iter().map(middle).fold(low as f64, f64::max);
@@ -197,13 +197,29 @@ pub fn models(form: &NormalForm, schedule: &Schedule) -> Vec<Option<StageModel>>
 pub fn model(form: &NormalForm, id: DefId, inlined: &impl Fn(DefId) -> bool) -> StageModel {
     let def = &form.defs[id];
     let points = def.axes.len();
-    let volume = |piece: &Piece| extents(piece).iter().map(|&e| e as f64).product::<f64>() * fill(&piece.domain);
+    let scope = &def.scope;
+    let volume =
+        |piece: &Piece| extents(piece, scope).iter().map(|&e| e as f64).product::<f64>() * fill(&piece.domain, scope);
     let total: f64 = def.pieces.iter().map(volume).sum();
     let mut store_strides = vec![0; axes_of(def)];
-    let mut stride = 1;
-    for axis in (0..points).rev() {
-        store_strides[axis] = stride;
-        stride *= def.axes[axis].max(1) as i64;
+    match &def.update {
+        Some(update) => {
+            let mut stride = 1;
+            let extents = form.states.get(update.state).map_or(&[][..], |state| &state.shape);
+            for (index, &extent) in update.index.iter().zip(extents).rev() {
+                for &(axis, coefficient) in index.terms.iter().filter(|term| term.0 < points) {
+                    store_strides[axis] += coefficient * stride;
+                }
+                stride *= extent.max(1) as i64;
+            }
+        }
+        None => {
+            let mut stride = 1;
+            for axis in (0..points).rev() {
+                store_strides[axis] = stride;
+                stride *= def.axes[axis].max(1) as i64;
+            }
+        }
     }
     let mut stage = StageModel {
         extents: def.axes.clone(),
@@ -220,11 +236,12 @@ pub fn model(form: &NormalForm, id: DefId, inlined: &impl Fn(DefId) -> bool) -> 
         widest: def.dtype.bytes(),
     };
     let Some(piece) = def.pieces.iter().max_by(|a, b| volume(a).total_cmp(&volume(b))) else { return stage };
-    stage.extents = extents(piece);
+    stage.extents = extents(piece, scope);
     stage.extents.resize(axes_of(def), 1);
     stage.fold = piece.fold;
     let iterations: f64 = stage.extents.iter().map(|&e| e as f64).product();
-    stage.scale = if iterations > 0.0 { total / iterations } else { 0.0 };
+    let executions = if scope.is_empty() { 1.0 } else { contexts(form).get(id).map_or(1.0, Context::executions) };
+    stage.scale = if iterations > 0.0 { executions * total / iterations } else { 0.0 };
     let identity: Vec<Affine> = (0..stage.extents.len()).map(Affine::variable).collect();
     let mut depth = 0;
     add_piece(form, piece, &identity, inlined, &mut stage, &mut depth, true);

@@ -46,12 +46,13 @@ pub enum InlineError {
 /// # Errors
 /// When a definition cannot be substituted.
 pub fn inline(form: &NormalForm, inlined: impl Fn(DefId) -> bool) -> Result<Vec<Vec<InlinedPiece>>, InlineError> {
+    let stays = crate::legality::stays(form);
     let mut result: Vec<Vec<InlinedPiece>> = Vec::with_capacity(form.defs.len());
     for (id, def) in form.defs.iter().enumerate() {
         if inlined(id) {
             let not = |why| Err(InlineError::NotInlinable { name: def.name.clone(), why });
-            if form.outputs.contains(&id) {
-                return not("it is a result");
+            if stays.contains(&id) {
+                return not("it is a result, or a state is read or updated");
             }
             match def.pieces.as_slice() {
                 [piece] if piece.fold.is_none() => {}
@@ -86,7 +87,9 @@ pub fn inline(form: &NormalForm, inlined: impl Fn(DefId) -> bool) -> Result<Vec<
                     | ScalarOp::Unary(..)
                     | ScalarOp::Binary(..)
                     | ScalarOp::Where(..)
-                    | ScalarOp::Cast(_)) => builder.add(ScalarNode { op: renumber(op, &map), dtype: node.dtype }),
+                    | ScalarOp::Cast(_)) => {
+                        builder.add(ScalarNode { op: op.renumbered(|x| map[x]), dtype: node.dtype })
+                    }
                 };
                 map.push(at);
             }
@@ -131,7 +134,7 @@ impl Builder {
                 | ScalarOp::Unary(..)
                 | ScalarOp::Binary(..)
                 | ScalarOp::Where(..)
-                | ScalarOp::Cast(_)) => renumber(op, &map),
+                | ScalarOp::Cast(_)) => op.renumbered(|x| map[x]),
             };
             map.push(self.add(ScalarNode { op, dtype: node.dtype }));
         }
@@ -152,7 +155,7 @@ impl Builder {
         for (at, node) in self.nodes.into_iter().enumerate() {
             if live[at] {
                 map[at] = nodes.len();
-                nodes.push(ScalarNode { op: renumber(&node.op, &map), dtype: node.dtype });
+                nodes.push(ScalarNode { op: node.op.renumbered(|x| map[x]), dtype: node.dtype });
             }
         }
         for load in loads {
@@ -160,16 +163,5 @@ impl Builder {
         }
         // The root is last: everything after it was created for nothing and is dead.
         Scalar { nodes }
-    }
-}
-
-/// The operation with its operands looked up in `map`.
-fn renumber(op: &ScalarOp, map: &[usize]) -> ScalarOp {
-    match op {
-        ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => op.clone(),
-        ScalarOp::Unary(f, x) => ScalarOp::Unary(*f, map[*x]),
-        ScalarOp::Cast(x) => ScalarOp::Cast(map[*x]),
-        ScalarOp::Binary(f, x, y) => ScalarOp::Binary(*f, map[*x], map[*y]),
-        ScalarOp::Where(c, x, y) => ScalarOp::Where(map[*c], map[*x], map[*y]),
     }
 }

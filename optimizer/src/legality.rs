@@ -4,8 +4,8 @@
 //! Input: a [`NormalForm`], a [`Schedule`], the [`Numerics`] granted. Output: nothing, or every way in
 //! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
 
-use crate::dependence::{axes_of, bounding_box, reads, self_dependences};
-use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source};
+use crate::dependence::{axes_of, bounding_box, extremes, reads, self_dependences};
+use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, loop_of};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
 use moat_rules::dependence::Derived;
@@ -70,7 +70,8 @@ impl FormFacts {
             for piece in &def.pieces {
                 for (axis, range) in piece.domain.iter().enumerate() {
                     for bound in range.lo.iter().chain(&range.hi) {
-                        facts.bounds.extend(bound.terms.iter().map(|&(other, _)| (stage, axis, other)));
+                        let axes = bound.terms.iter().filter(|term| loop_of(term.0).is_none());
+                        facts.bounds.extend(axes.map(|&(other, _)| (stage, axis, other)));
                     }
                 }
                 if piece.fold.is_some() {
@@ -90,7 +91,7 @@ impl FormFacts {
                 facts.flat_reads.push((read.consumer, read.producer));
             }
         }
-        facts.results = form.outputs.iter().map(|&def| (def,)).collect();
+        facts.results = stays(form).into_iter().map(|def| (def,)).collect();
         facts.bounds.sort_unstable();
         facts.bounds.dedup();
         facts.folds.dedup();
@@ -171,7 +172,7 @@ fn subject(rule: &str) -> &'static str {
 }
 
 fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: &mut Facts) {
-    let bounds = bounding_box(&piece.domain);
+    let bounds = bounding_box(&piece.domain, &def.scope);
     for (load, (source, access)) in loads(piece).enumerate() {
         facts.loads.push((stage, load));
         if let Source::Def(read) = source {
@@ -189,7 +190,8 @@ fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: 
         };
         let inside = |bounds: &[(i64, i64)]| {
             indices(access).iter().zip(&extents).all(|(index, &extent)| {
-                let (low, high) = index.bounds(|axis| bounds[axis]);
+                let at = |v: usize| bounds.get(v).copied().unwrap_or_else(|| extremes(&def.scope, v));
+                let (low, high) = index.bounds(at);
                 low >= 0 && i64::try_from(extent).is_ok_and(|extent| high < extent)
             })
         };
@@ -210,4 +212,19 @@ pub fn check(
     legality: &LegalityRules,
 ) -> Result<(), Vec<Illegal>> {
     FormFacts::new(form, numerics).check(schedule, legality)
+}
+
+/// Definitions that must be stored whole where they stand: results, updates, and what reads a state, because between
+/// its own place and its readers' the state may change.
+pub fn stays(form: &NormalForm) -> Vec<usize> {
+    let reads_state = |def: &Def| {
+        let mut nodes = def.pieces.iter().flat_map(|piece| &piece.value.nodes);
+        nodes.any(|node| matches!(node.op, ScalarOp::Load(Source::State(_), _)))
+    };
+    (0..form.defs.len())
+        .filter(|&id| {
+            let def = &form.defs[id];
+            form.outputs.contains(&id) || def.update.is_some() || reads_state(def) || !def.scope.is_empty()
+        })
+        .collect()
 }

@@ -15,6 +15,7 @@ pub mod expr;
 pub mod expr_verify;
 pub mod footprint;
 pub mod frontend;
+pub mod in_place;
 pub mod index_map;
 pub mod inline;
 pub mod inputs;

@@ -47,7 +47,9 @@ pub fn merge_axes(form: &NormalForm) -> NormalForm {
     let mut merged = form.clone();
     for id in 0..form.defs.len() {
         let reads = |def: &Def| sources(def).collect::<Vec<_>>();
-        let isolated = reads(&form.defs[id]).is_empty() && !form.defs.iter().any(|def| reads(def).contains(&id));
+        let isolated = form.steps.is_empty()
+            && reads(&form.defs[id]).is_empty()
+            && !form.defs.iter().any(|def| reads(def).contains(&id));
         if isolated {
             while let Some(axis) = mergeable(&merged, id) {
                 merged.defs[id] = merge(&form.params, &merged.defs[id], axis);

@@ -111,6 +111,20 @@ pub struct Def {
     /// written; nobody reads it but through the state.
     #[serde(default)]
     pub update: Option<Update>,
+    /// The loops around it, outermost first.
+    #[serde(default)]
+    pub scope: Vec<Scope>,
+}
+
+/// A loop around a definition, as far as an estimate needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Scope {
+    /// Its variable, see [`loop_variable`].
+    pub variable: usize,
+    /// The least value.
+    pub min: i64,
+    /// The greatest value.
+    pub max: i64,
 }
 
 /// A part of a definition's domain with its own expression.
@@ -206,6 +220,18 @@ pub enum ScalarOp {
 }
 
 impl ScalarOp {
+    /// The operation with its operands renumbered.
+    #[must_use]
+    pub fn renumbered(&self, at: impl Fn(usize) -> usize) -> ScalarOp {
+        match self {
+            ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => self.clone(),
+            ScalarOp::Unary(op, x) => ScalarOp::Unary(*op, at(*x)),
+            ScalarOp::Binary(op, x, y) => ScalarOp::Binary(*op, at(*x), at(*y)),
+            ScalarOp::Where(c, x, y) => ScalarOp::Where(at(*c), at(*x), at(*y)),
+            ScalarOp::Cast(x) => ScalarOp::Cast(at(*x)),
+        }
+    }
+
     /// Indices of the operands.
     pub fn operands(&self) -> Vec<usize> {
         match self {
@@ -214,6 +240,79 @@ impl ScalarOp {
             ScalarOp::Binary(_, x, y) => vec![*x, *y],
             ScalarOp::Where(c, x, y) => vec![*c, *x, *y],
         }
+    }
+}
+
+/// The loops and conditions under which a definition is computed, outermost first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Variables, see [`loop_variable`], with their ranges over those before them.
+    pub loops: Vec<(usize, Range)>,
+    /// Each is ≥ 0.
+    pub conditions: Vec<Affine>,
+}
+
+/// The context of every definition.
+pub fn contexts(form: &NormalForm) -> Vec<Context> {
+    fn walk(steps: &[Step], context: &mut Context, found: &mut [Context]) {
+        for step in steps {
+            match step {
+                Step::Def(id) => {
+                    if let Some(slot) = found.get_mut(*id) {
+                        *slot = context.clone();
+                    }
+                }
+                Step::Loop { var, range, body, .. } => {
+                    context.loops.push((loop_variable(*var), range.clone()));
+                    walk(body, context, found);
+                    context.loops.pop();
+                }
+                Step::If { conditions, body } => {
+                    let before = context.conditions.len();
+                    context.conditions.extend(conditions.iter().cloned());
+                    walk(body, context, found);
+                    context.conditions.truncate(before);
+                }
+            }
+        }
+    }
+    let mut found = vec![Context::default(); form.defs.len()];
+    walk(&form.steps, &mut Context::default(), &mut found);
+    found
+}
+
+impl Context {
+    /// Requires the loops' variables, which stand at `place` in the set, to take values that they have.
+    pub fn require(&self, set: &mut crate::dependence::IntegerSet, place: impl Fn(usize) -> usize) {
+        for (variable, range) in &self.loops {
+            for low in &range.lo {
+                set.require_non_negative(&Affine::variable(*variable).minus(low), &place);
+            }
+            for high in &range.hi {
+                set.require_non_negative(&high.minus(&Affine::variable(*variable)).offset(-1), &place);
+            }
+        }
+        for condition in &self.conditions {
+            set.require_non_negative(condition, &place);
+        }
+    }
+
+    /// How often the definition is computed, estimated by the middles of the ranges.
+    pub fn executions(&self) -> f64 {
+        let mut middles: Vec<(usize, f64)> = Vec::new();
+        let mut trips = 1.0;
+        for (variable, range) in &self.loops {
+            let value = |form: &Affine| {
+                form.terms.iter().fold(form.constant as f64, |sum, &(v, c)| {
+                    sum + c as f64 * middles.iter().find(|m| m.0 == v).map_or(0.0, |m| m.1)
+                })
+            };
+            let low = range.lo.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+            let high = range.hi.iter().map(value).fold(f64::INFINITY, f64::min);
+            trips *= (high - low).max(0.0);
+            middles.push((*variable, f64::midpoint(low, high - 1.0)));
+        }
+        trips
     }
 }
 

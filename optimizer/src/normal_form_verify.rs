@@ -5,9 +5,12 @@
 //! to [`ENUMERATED`] points otherwise); accesses stay inside their sources.
 
 use crate::affine::Affine;
+use crate::dependence::{Answer, IntegerSet};
 use crate::dtype::{DType, Literal};
 use crate::evaluate_form::{enumerate, offset};
-use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source};
+use crate::normal_form::{
+    Access, Context, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, Update, contexts, loop_of,
+};
 use crate::scalar::FoldOp;
 use crate::scalar_eval::{binary_defined, unary_defined};
 use std::collections::BTreeSet;
@@ -61,6 +64,20 @@ pub enum FormError {
         /// What is wrong.
         reason: String,
     },
+    /// Steps that are not the definitions, each once.
+    #[error("the steps of the form are malformed: {reason}")]
+    Steps {
+        /// What is wrong.
+        reason: String,
+    },
+    /// An update that does not fit its state.
+    #[error("`{def}`: {reason}")]
+    Update {
+        /// The definition.
+        def: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A scalar node of the wrong type or with impossible operands.
     #[error("`{def}`, piece {piece}, node {node}: {reason}")]
     Node {
@@ -81,6 +98,8 @@ pub enum FormError {
 /// The first violation found.
 pub fn verify_form(form: &NormalForm) -> Result<(), FormError> {
     let mut names = BTreeSet::new();
+    verify_steps(form)?;
+    let contexts = contexts(form);
     for (id, def) in form.defs.iter().enumerate() {
         if !names.insert(def.name.as_str()) {
             return Err(FormError::Name { name: def.name.clone() });
@@ -90,10 +109,16 @@ pub fn verify_form(form: &NormalForm) -> Result<(), FormError> {
         }
         for (index, piece) in def.pieces.iter().enumerate() {
             let reason = |reason: String| FormError::Piece { def: def.name.clone(), piece: index, reason };
-            verify_domain(def, piece).map_err(reason)?;
-            verify_scalar(form, id, index, piece)?;
+            verify_domain(def, piece, &contexts[id]).map_err(reason)?;
+            verify_scalar(form, &contexts[id], id, index, piece)?;
         }
-        verify_cover(def)?;
+        // In a loop, what no iteration reads need not be there; an update stores what its pieces cover.
+        if def.update.is_none() && contexts[id].loops.is_empty() {
+            verify_cover(def)?;
+        }
+        if let Some(update) = &def.update {
+            verify_update(form, def, update, &contexts[id])?;
+        }
     }
     let mut outputs = BTreeSet::new();
     for (index, &def) in form.outputs.iter().enumerate() {
@@ -122,7 +147,86 @@ fn refines(axes: &[usize], shape: &[usize]) -> bool {
     }) && digits.next().is_none()
 }
 
-fn verify_domain(def: &Def, piece: &Piece) -> Result<(), String> {
+/// Every definition is a step once, and what it reads is computed before it, in its own loops or around them.
+fn verify_steps(form: &NormalForm) -> Result<(), FormError> {
+    if form.states.is_empty() && form.steps.is_empty() {
+        return Ok(());
+    }
+    let mut seen = vec![0usize; form.defs.len()];
+    let mut loops = BTreeSet::new();
+    let mut open: Vec<&[Step]> = vec![&form.steps];
+    let wrong = |reason: String| FormError::Steps { reason };
+    while let Some(steps) = open.pop() {
+        for step in steps {
+            match step {
+                Step::Def(id) => match seen.get_mut(*id) {
+                    Some(count) => *count += 1,
+                    None => return Err(wrong(format!("definition {id} does not exist"))),
+                },
+                Step::Loop { var, range, body, .. } => {
+                    if !loops.insert(*var) || range.lo.is_empty() || range.hi.is_empty() {
+                        return Err(wrong(format!("loop {var} is there twice, or lacks a bound")));
+                    }
+                    open.push(body);
+                }
+                Step::If { body, .. } => open.push(body),
+            }
+        }
+    }
+    match seen.iter().position(|&count| count != 1) {
+        Some(id) => Err(wrong(format!("definition {id} is computed in {} places", seen[id]))),
+        None => Ok(()),
+    }
+}
+
+/// The elements stored lie in the state, and no two points store the same.
+fn verify_update(form: &NormalForm, def: &Def, update: &Update, context: &Context) -> Result<(), FormError> {
+    let wrong = |reason: String| FormError::Update { def: def.name.clone(), reason };
+    let state = form.states.get(update.state).ok_or_else(|| wrong("its state does not exist".to_owned()))?;
+    if state.dtype != def.dtype || state.shape.len() != update.index.len() {
+        return Err(wrong(format!("it does not fit the state `{}`", state.name)));
+    }
+    for piece in &def.pieces {
+        for (form, &extent) in update.index.iter().zip(&state.shape) {
+            if !inside(context, &piece.domain[..def.axes.len()], form, extent) {
+                return Err(wrong(format!("index {form} may leave the state's extent of {extent}")));
+            }
+        }
+    }
+    let mut free: BTreeSet<usize> = (0..def.axes.len()).filter(|&axis| def.axes[axis] > 1).collect();
+    // One axis of the state for each point axis, or several that are one number's digits.
+    for form in &update.index {
+        let mut terms: Vec<(i64, usize)> =
+            form.terms.iter().filter(|term| loop_of(term.0).is_none()).map(|&(v, c)| (c.abs(), v)).collect();
+        terms.sort_unstable();
+        let mut reach = 0;
+        for (coefficient, axis) in terms {
+            if coefficient > reach {
+                free.remove(&axis);
+            }
+            reach += coefficient * (i64::try_from(def.axes.get(axis).copied().unwrap_or(1)).unwrap_or(i64::MAX) - 1);
+        }
+    }
+    if free.is_empty() { Ok(()) } else { Err(wrong(format!("axes {free:?} do not tell its elements apart"))) }
+}
+
+/// Whether `0 ≤ form < extent` wherever the definition is computed.
+fn inside(context: &Context, domain: &[Range], form: &Affine, extent: usize) -> bool {
+    let loops = context.loops.len();
+    let place = |v: usize| match loop_of(v) {
+        Some(_) => context.loops.iter().position(|(variable, _)| *variable == v).unwrap_or(usize::MAX),
+        None => v + loops,
+    };
+    [form.times(-1).offset(-1), form.offset(-i64::try_from(extent).unwrap_or(i64::MAX))].iter().all(|beyond| {
+        let mut set = IntegerSet::all(loops + domain.len());
+        context.require(&mut set, place);
+        set.require_domain(domain, place);
+        set.require_non_negative(beyond, place);
+        set.answer() == Answer::Empty
+    })
+}
+
+fn verify_domain(def: &Def, piece: &Piece, context: &Context) -> Result<(), String> {
     let points = def.axes.len();
     if piece.domain.len() < points {
         return Err(format!("{} ranges for {points} axes", piece.domain.len()));
@@ -138,7 +242,8 @@ fn verify_domain(def: &Def, piece: &Piece) -> Result<(), String> {
             return Err(format!("axis {axis} lacks a bound"));
         }
         let forms = || range.lo.iter().chain(&range.hi);
-        if forms().any(|form| form.terms.iter().any(|term| term.0 >= axis)) {
+        let known = |v: usize| v < axis || context.loops.iter().any(|(variable, _)| *variable == v);
+        if forms().any(|form| form.terms.iter().any(|term| !known(term.0))) {
             return Err(format!("a bound of axis {axis} refers to an axis that is not outside it"));
         }
     }
@@ -194,7 +299,13 @@ fn verify_cover(def: &Def) -> Result<(), FormError> {
     }
 }
 
-fn verify_scalar(form: &NormalForm, id: usize, index: usize, piece: &Piece) -> Result<(), FormError> {
+fn verify_scalar(
+    form: &NormalForm,
+    context: &Context,
+    id: usize,
+    index: usize,
+    piece: &Piece,
+) -> Result<(), FormError> {
     let def = &form.defs[id];
     let wrong = |node: usize, reason: String| FormError::Node { def: def.name.clone(), piece: index, node, reason };
     let Scalar { nodes } = &piece.value;
@@ -212,11 +323,12 @@ fn verify_scalar(form: &NormalForm, id: usize, index: usize, piece: &Piece) -> R
             | ScalarOp::Where(..)
             | ScalarOp::Cast(_) => Vec::new(),
         };
-        if forms.iter().any(|form| form.terms.iter().any(|term| term.0 >= piece.domain.len())) {
+        let known = |v: usize| v < piece.domain.len() || context.loops.iter().any(|(variable, _)| *variable == v);
+        if forms.iter().any(|form| form.terms.iter().any(|term| !known(term.0))) {
             return Err(wrong(at, "an index refers to an axis that does not exist".into()));
         }
         if let ScalarOp::Load(source, access) = &node.op {
-            verify_load(form, id, piece, *source, access, node.dtype).map_err(|reason| wrong(at, reason))?;
+            verify_load(form, context, id, piece, *source, access, node.dtype).map_err(|reason| wrong(at, reason))?;
         }
     }
     match nodes.last() {
@@ -248,6 +360,7 @@ pub(crate) fn verify_node(op: &ScalarOp, dtype: DType, operands: &[DType]) -> Re
 
 fn verify_load(
     form: &NormalForm,
+    context: &Context,
     id: usize,
     piece: &Piece,
     source: Source,
@@ -264,6 +377,17 @@ fn verify_load(
     };
     if found != dtype {
         return Err(format!("a load of {found} as {dtype}"));
+    }
+    if !context.loops.is_empty() {
+        let size: usize = extents.iter().product();
+        let fits = match access {
+            Access::Axes(indices) => {
+                indices.len() == extents.len()
+                    && indices.iter().zip(extents).all(|(form, &extent)| inside(context, &piece.domain, form, extent))
+            }
+            Access::Flat(form) => inside(context, &piece.domain, form, size),
+        };
+        return if fits { Ok(()) } else { Err(format!("{access:?} may leave {extents:?}")) };
     }
     let scope: Vec<(usize, &Range)> = piece.domain.iter().enumerate().collect();
     let inside = |form: &Affine, extent: usize| {

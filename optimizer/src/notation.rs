@@ -20,7 +20,7 @@ mod print;
 pub use parse::{NotationError, parse};
 pub use print::print;
 
-use crate::normal_form::{Scalar, ScalarNode, ScalarOp};
+use crate::normal_form::{Scalar, ScalarNode};
 use crate::scalar::{BinaryOp, FoldOp};
 
 /// The sign of a binary operator.
@@ -76,7 +76,7 @@ pub fn canonical(scalar: &Scalar) -> Scalar {
             None => {
                 stack.pop();
                 if place[at].is_none() {
-                    let moved = ScalarNode { op: renumber(&node.op, |x| place[x].unwrap_or(x)), dtype: node.dtype };
+                    let moved = ScalarNode { op: node.op.renumbered(|x| place[x].unwrap_or(x)), dtype: node.dtype };
                     let same = kept.iter().position(|other| *other == moved);
                     place[at] = Some(same.unwrap_or_else(|| {
                         kept.push(moved);
@@ -87,15 +87,4 @@ pub fn canonical(scalar: &Scalar) -> Scalar {
         }
     }
     Scalar { nodes: kept }
-}
-
-/// The operation with its operands renumbered.
-fn renumber(op: &ScalarOp, at: impl Fn(usize) -> usize) -> ScalarOp {
-    match op {
-        ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => op.clone(),
-        ScalarOp::Unary(op, x) => ScalarOp::Unary(*op, at(*x)),
-        ScalarOp::Binary(op, x, y) => ScalarOp::Binary(*op, at(*x), at(*y)),
-        ScalarOp::Where(c, x, y) => ScalarOp::Where(at(*c), at(*x), at(*y)),
-        ScalarOp::Cast(x) => ScalarOp::Cast(at(*x)),
-    }
 }

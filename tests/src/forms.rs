@@ -79,7 +79,15 @@ pub fn def(name: &str, dtype: DType, shape: &[usize], fold: Option<(FoldOp, &[us
     let mut domain = boxed(shape);
     domain.extend(boxed(fold.map_or(&[], |(_, extents)| extents)));
     let pieces = vec![Piece { domain, fold: fold.map(|(op, _)| op), value }];
-    Def { name: name.to_string(), dtype, shape: shape.to_vec(), axes: shape.to_vec(), pieces, update: None }
+    Def {
+        name: name.to_string(),
+        dtype,
+        shape: shape.to_vec(),
+        axes: shape.to_vec(),
+        pieces,
+        update: None,
+        scope: vec![],
+    }
 }
 
 /// `C[i, j] = Σ_k A[i, k] · B[k, j]`, A: [m, k], B: [k, n].
@@ -262,7 +270,15 @@ pub fn jacobi(n: usize, dtype: DType) -> NormalForm {
     ];
     NormalForm {
         params: vec![param("x", dtype, &[n, n])],
-        defs: vec![Def { name: "out".to_string(), dtype, shape: vec![n, n], axes: vec![n, n], pieces, update: None }],
+        defs: vec![Def {
+            name: "out".to_string(),
+            dtype,
+            shape: vec![n, n],
+            axes: vec![n, n],
+            pieces,
+            update: None,
+            scope: vec![],
+        }],
         outputs: vec![0],
         ..NormalForm::default()
     }
@@ -362,7 +378,15 @@ pub fn flat(n: usize, dtype: DType) -> NormalForm {
         params: vec![param("x", dtype, &[n]), param("y", dtype, &[n])],
         defs: vec![
             def("t", dtype, &[2, n], None, t.scalar()),
-            Def { name: "out".to_string(), dtype, shape: vec![2 * n], axes: vec![2 * n], pieces, update: None },
+            Def {
+                name: "out".to_string(),
+                dtype,
+                shape: vec![2 * n],
+                axes: vec![2 * n],
+                pieces,
+                update: None,
+                scope: vec![],
+            },
         ],
         outputs: vec![1],
         ..NormalForm::default()

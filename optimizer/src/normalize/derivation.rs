@@ -40,6 +40,36 @@ pub struct Derivation {
     pub term: String,
     /// The names of the results' `let`s.
     pub results: Vec<String>,
+    /// For a program with statements: the derivation of each value that a statement stores, and of the results. The
+    /// rules of the whole are theirs; it has no term of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Derivation>,
+}
+
+/// The derivation of a form that is put together from `parts`.
+pub(super) fn of_parts<'a>(
+    parts: impl Iterator<Item = &'a Derivation>,
+    rules: &RuleBase,
+    numerics: Numerics,
+) -> Derivation {
+    let parts: Vec<Derivation> = parts.cloned().collect();
+    let mut hash = Sha256::new();
+    let mut names: Vec<String> = Vec::new();
+    for part in &parts {
+        hash.update(&part.source_hash);
+        names.extend(part.rules.iter().cloned());
+    }
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    Derivation {
+        source_hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        rules_hash: rules.hash().to_owned(),
+        numerics,
+        rules: names,
+        term: String::new(),
+        results: Vec::new(),
+        parts,
+    }
 }
 
 /// How many replays the search for a small set of rules may make for one form.
@@ -62,7 +92,23 @@ pub fn replay(
     form: &Form,
     config: &NormalizeConfig<'_>,
 ) -> Result<(), NormalizeError> {
-    let derivation = &form.derivation;
+    if !program.body.is_empty() {
+        return super::statements::replay(program, rules, form, config);
+    }
+    if replay_term(program, rules, &form.derivation, config)? == form.normal_form {
+        Ok(())
+    } else {
+        Err(NormalizeError::DoesNotReplay { problem: "its term is not the form".to_owned() })
+    }
+}
+
+/// Checks that a derivation's rules make its term from the program; the form that the term is.
+pub(super) fn replay_term(
+    program: &Program,
+    rules: &RuleBase,
+    derivation: &Derivation,
+    config: &NormalizeConfig<'_>,
+) -> Result<NormalForm, NormalizeError> {
     let fails = |problem: &str| NormalizeError::DoesNotReplay { problem: problem.to_owned() };
     if derivation.source_hash != source_hash(program)? {
         return Err(fails("it is of another program"));
@@ -74,13 +120,11 @@ pub fn replay(
         return Err(fails(&format!("there is no rule `{unknown}`")));
     }
     let base = &Session::load(rules, rule_numerics(derivation.numerics))?;
-    if rebuild(program, base, derivation)? != form.normal_form {
-        return Err(fails("its term is not the form"));
-    }
+    let form = rebuild(program, base, derivation)?;
     let names: BTreeSet<&str> = derivation.rules.iter().map(String::as_str).collect();
     let limit = config.match_limit.saturating_mul(REPLAY_STAGES);
     if derives(program, base, derivation, &names, limit, config)?.0 {
-        Ok(())
+        Ok(form)
     } else {
         Err(fails("its rules do not make the term"))
     }
@@ -109,6 +153,7 @@ pub(super) fn derive(
         rules: fired.into_iter().map(|(name, _)| name.clone()).collect(),
         term,
         results,
+        parts: Vec::new(),
     };
     if rebuild(program, base, &derivation)? != candidate.form {
         return Ok(None);

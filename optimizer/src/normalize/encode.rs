@@ -4,7 +4,8 @@ use super::NormalizeError;
 use super::contraction::Spec;
 use super::primitives::Lit;
 use crate::dtype::{DType, Literal};
-use crate::expr::{Node, NodeId, Op, Program};
+use crate::expr::{Node, NodeId, Op, Program, SectionAxis};
+use crate::index_map::IndexMap;
 use crate::scalar::{BinaryOp, FoldOp};
 
 /// The name of the `let` of a node.
@@ -98,7 +99,21 @@ fn term(program: &Program, id: NodeId, node: &Node) -> Result<String, NormalizeE
             }
             format!("(Input {param} {shape} \"{dtype}\")")
         }
-        Op::State(_) | Op::LoopIndex(_) | Op::Section(_) => return Err(malformed("a loop around it")),
+        Op::State(_) | Op::LoopIndex(_) => return Err(malformed("a loop around it")),
+        // In a lifted program, where the loops' variables are axes of the result.
+        Op::Section(axes) => {
+            let source = node.args.first().map(|&a| program.nodes[a].shape.clone()).unwrap_or_default();
+            let rows = axes
+                .iter()
+                .map(|axis| match axis {
+                    SectionAxis::At(form) => Some(form.clone()),
+                    SectionAxis::Slice { .. } => None,
+                })
+                .collect::<Option<Vec<_>>>();
+            let map = rows.and_then(|rows| IndexMap::over(&node.shape, &source, rows));
+            let map = map.ok_or_else(|| malformed("a section that leaves its argument, or has a loop around it"))?;
+            format!("(View (index-map \"{}\") {all})", map.to_text())
+        }
         Op::Const(value) => format!("(Const {})", lit(node.dtype, *value)),
         Op::Array(values) => {
             if values.len() != node.size() {

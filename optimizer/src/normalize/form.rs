@@ -408,7 +408,7 @@ impl<'a> Builder<'a> {
         // What only definitions read needs no shape but its digits: forms that differ in no more
         // than that are the same.
         let shape = if self.roots.contains(&class) { shape } else { axes.clone() };
-        Ok(Def { name, dtype, shape, axes, pieces, update: None })
+        Ok(Def { name, dtype, shape, axes, pieces, update: None, scope: Vec::new() })
     }
 
     /// An element-wise piece over the class's own shape.

@@ -20,6 +20,7 @@ pub mod law;
 mod primitives;
 mod run;
 mod scalars;
+mod statements;
 mod term;
 
 pub use cost::{ExtractionCost, Roofline, bytes_moved, flops};
@@ -184,6 +185,9 @@ pub fn normalize(
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
     let base = Session::load(rules, rule_numerics(config.numerics))?;
+    if !program.body.is_empty() {
+        return statements::normalize(program, rules, &base, config);
+    }
     match normalize_from(program, rules, &base, config) {
         Err(NormalizeError::Clash { ruleset, message, suspects }) => {
             let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };

@@ -70,7 +70,7 @@ impl ScalarBuilder {
         for (open, dtype) in &self.nodes {
             let op = match open {
                 Open::Leaf(n) => leaf(*n),
-                Open::Closed(op) => renumber(op, &place),
+                Open::Closed(op) => op.renumbered(|x| place[x]),
             };
             let op = fold_constant(op, *dtype, &nodes);
             let node = ScalarNode { op: fold_index(op, *dtype, &nodes, domain), dtype: *dtype };
@@ -82,16 +82,6 @@ impl ScalarBuilder {
         }
         nodes.truncate(place[self.value] + 1);
         canonical(&Scalar { nodes })
-    }
-}
-
-fn renumber(op: &ScalarOp, place: &[usize]) -> ScalarOp {
-    match op {
-        ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => op.clone(),
-        ScalarOp::Unary(op, x) => ScalarOp::Unary(*op, place[*x]),
-        ScalarOp::Binary(op, x, y) => ScalarOp::Binary(*op, place[*x], place[*y]),
-        ScalarOp::Where(c, x, y) => ScalarOp::Where(place[*c], place[*x], place[*y]),
-        ScalarOp::Cast(x) => ScalarOp::Cast(place[*x]),
     }
 }
 

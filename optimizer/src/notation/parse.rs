@@ -174,7 +174,7 @@ impl<'a> Cursor<'a> {
         let shape = self.numbers()?;
         self.space();
         let axes = if self.word("as") { self.numbers()? } else { shape.clone() };
-        Ok(Def { name, dtype, shape, axes, pieces: Vec::new(), update: None })
+        Ok(Def { name, dtype, shape, axes, pieces: Vec::new(), update: None, scope: Vec::new() })
     }
 
     fn source(&mut self, form: &NormalForm) -> Result<Source, NotationError> {

@@ -2,7 +2,7 @@
 
 use crate::dependence::axes_of;
 use crate::footprint::StageModel;
-use crate::normal_form::NormalForm;
+use crate::normal_form::{NormalForm, loop_of};
 use crate::schedule::{LoopSpec, Pack, Place, StageSchedule, TileSpec};
 use moat_rules::schedule_rules::{Proposals, ProposedPlace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,7 @@ impl StageChoices {
             .flat_map(|piece| &piece.domain)
             .flat_map(|range| range.lo.iter().chain(&range.hi))
             .flat_map(|bound| bound.terms.iter().map(|term| term.0))
+            .filter(|&variable| loop_of(variable).is_none())
             .collect();
         let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for &(s, load, axis) in &proposals.packs {

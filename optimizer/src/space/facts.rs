@@ -2,6 +2,7 @@
 
 use crate::dependence::reads;
 use crate::footprint::StageModel;
+use crate::legality::stays;
 use crate::normal_form::NormalForm;
 use crate::target::Target;
 use moat_rules::dependence::Derived;
@@ -19,6 +20,7 @@ pub(super) fn question(
     threads: usize,
 ) -> ScheduleFacts {
     let mut facts = ScheduleFacts::default();
+    let stays = stays(form);
     for (stage, model) in models.iter().enumerate() {
         let def = &form.defs[stage];
         let s = number(stage);
@@ -42,7 +44,7 @@ pub(super) fn question(
                 facts.add("load-stride", &[s, own, number(axis), stride]);
             }
         }
-        if !form.outputs.contains(&stage) {
+        if !stays.contains(&stage) {
             facts.add("internal", &[s]);
         }
         if def.pieces.len() == 1 {

@@ -1,0 +1,295 @@
+//! Programs with statements: every value that a statement stores is normalised like a program of its own.
+//!
+//! Input: a [`Program`] with states. Output: forms whose definitions stand in a tree of loops. A value inside loops
+//! is *lifted* ([`lift`]): the loops' variables become leading axes, so that one law serves whole programs and loop
+//! bodies alike; afterwards these axes are *stripped* ([`strip`]). Here the pieces are put together: which values
+//! there are, in which loops, and what is stored where.
+
+mod hoist;
+mod lift;
+mod strip;
+
+use super::derivation;
+use super::run::Session;
+use super::{Form, NormalizeConfig, NormalizeError, Normalized, Stats, bytes_moved, flops, normalize_from};
+use crate::affine::Affine;
+use crate::expr::{NodeId, Program, SectionAxis, Statement};
+use crate::normal_form::{Def, NormalForm, Range, Scope, Source, State, Step, Update, loop_variable};
+use lift::{Around, Lifted, lift};
+use moat_rules::RuleBase;
+use std::collections::BTreeSet;
+use strip::{Stripped, over_loops, strip};
+
+/// A value, or the results, with the loops around.
+struct Block {
+    values: Vec<NodeId>,
+    around: Vec<Around>,
+    /// The state and the region that it is stored to; `None` for the results.
+    update: Option<(usize, Vec<SectionAxis>)>,
+}
+
+/// A statement with its blocks by number.
+enum Skeleton {
+    Block(usize),
+    Loop { var: usize, name: String, lo: Affine, hi: Affine, body: Vec<Skeleton> },
+    If { conditions: Vec<Affine>, body: Vec<Skeleton> },
+}
+
+/// A program taken apart.
+struct Parts {
+    program: Program,
+    blocks: Vec<Block>,
+    skeleton: Vec<Skeleton>,
+    lifted: Vec<Lifted>,
+}
+
+fn take_apart(program: &Program) -> Result<Parts, NormalizeError> {
+    let program = hoist::hoist(program);
+    let mut blocks = Vec::new();
+    let mut skeleton = walk(&program.body, &mut Vec::new(), &mut blocks);
+    skeleton.push(Skeleton::Block(blocks.len()));
+    blocks.push(Block { values: program.roots.clone(), around: Vec::new(), update: None });
+    let lifted = blocks.iter().map(|block| lift(&program, &block.values, &block.around)).collect::<Result<_, _>>()?;
+    Ok(Parts { program, blocks, skeleton, lifted })
+}
+
+fn walk(body: &[Statement], around: &mut Vec<Around>, blocks: &mut Vec<Block>) -> Vec<Skeleton> {
+    let mut steps = Vec::new();
+    for statement in body {
+        match statement {
+            Statement::Update { state, region, value, .. } => {
+                steps.push(Skeleton::Block(blocks.len()));
+                let update = Some((*state, region.clone()));
+                blocks.push(Block { values: vec![*value], around: around.clone(), update });
+            }
+            Statement::Loop { var, name, lo, hi, body } => {
+                let extremes = |form: &Affine| {
+                    form.bounds(|v| around.iter().find(|a| a.var == v).map_or((0, 0), |a| (a.min, a.max)))
+                };
+                let (min, max) = (extremes(lo).0, extremes(hi).1 - 1);
+                if min > max {
+                    continue;
+                }
+                around.push(Around { var: *var, min, max });
+                let body = walk(body, around, blocks);
+                around.pop();
+                steps.push(Skeleton::Loop { var: *var, name: name.clone(), lo: lo.clone(), hi: hi.clone(), body });
+            }
+            Statement::If { conditions, body } => {
+                let body = walk(body, around, blocks);
+                steps.push(Skeleton::If { conditions: conditions.clone(), body });
+            }
+        }
+    }
+    steps
+}
+
+/// The normal forms of a program with statements: all values in their source forms, then all in their best ones.
+///
+/// # Errors
+/// As [`super::normalize`].
+pub(super) fn normalize(
+    program: &Program,
+    rules: &RuleBase,
+    base: &Session,
+    config: &NormalizeConfig<'_>,
+) -> Result<Normalized, NormalizeError> {
+    let parts = take_apart(program)?;
+    let each = NormalizeConfig { max_forms: config.max_forms.min(2), ..*config };
+    let mut stats = Stats::default();
+    let mut found = Vec::new();
+    for lifted in &parts.lifted {
+        let normalized = normalize_from(&lifted.program, rules, base, &each)?;
+        stats.iterations += normalized.stats.iterations;
+        stats.matches += normalized.stats.matches;
+        stats.tuples += normalized.stats.tuples;
+        stats.stopped_by = stats.stopped_by.or(normalized.stats.stopped_by);
+        found.push(normalized.forms);
+    }
+    let mut forms: Vec<Form> = Vec::new();
+    for best in [false, true].into_iter().take(config.max_forms) {
+        let chosen: Vec<&Form> =
+            found.iter().filter_map(|all| if best { all.get(1).or(all.first()) } else { all.first() }).collect();
+        let values: Vec<&NormalForm> = chosen.iter().map(|form| &form.normal_form).collect();
+        let normal_form = match assemble(&parts, &values) {
+            Ok(form) => form,
+            // What the algebra made of a value may not fit into its loops; the source form must.
+            Err(_) if best => continue,
+            Err(error) => return Err(error),
+        };
+        if forms.iter().any(|known| known.normal_form == normal_form) {
+            continue;
+        }
+        let derivation = derivation::of_parts(chosen.iter().map(|form| &form.derivation), rules, config.numerics);
+        let (flops, bytes) = (flops(&normal_form), bytes_moved(&normal_form));
+        forms.push(Form { normal_form, derivation, flops, bytes });
+    }
+    Ok(Normalized { forms, stats })
+}
+
+/// Checks the derivation of a form of a program with statements.
+///
+/// # Errors
+/// [`NormalizeError::DoesNotReplay`] says which part does not hold.
+pub(super) fn replay(
+    program: &Program,
+    rules: &RuleBase,
+    form: &Form,
+    config: &NormalizeConfig<'_>,
+) -> Result<(), NormalizeError> {
+    let parts = take_apart(program)?;
+    if form.derivation.parts.len() != parts.lifted.len() {
+        return Err(NormalizeError::DoesNotReplay { problem: "it is of another program".to_owned() });
+    }
+    let mut values = Vec::new();
+    for (lifted, part) in parts.lifted.iter().zip(&form.derivation.parts) {
+        values.push(derivation::replay_term(&lifted.program, rules, part, config)?);
+    }
+    if assemble(&parts, &values.iter().collect::<Vec<_>>())? != form.normal_form {
+        return Err(NormalizeError::DoesNotReplay { problem: "its terms are not the form".to_owned() });
+    }
+    Ok(())
+}
+
+/// Puts the definitions of all values into the loops.
+fn assemble(parts: &Parts, values: &[&NormalForm]) -> Result<NormalForm, NormalizeError> {
+    let program = &parts.program;
+    let mut assembly = Assembly {
+        parts,
+        form: NormalForm {
+            params: program.params.clone(),
+            states: program
+                .states
+                .iter()
+                .map(|state| State { name: state.name.clone(), dtype: state.dtype, shape: state.shape.clone() })
+                .collect(),
+            ..NormalForm::default()
+        },
+        names: program.params.iter().map(|param| param.name.clone()).collect(),
+        stripped: Vec::new(),
+    };
+    assembly.names.extend(program.states.iter().map(|state| state.name.clone()));
+    for (at, (block, lifted)) in parts.blocks.iter().zip(&parts.lifted).enumerate() {
+        let value = values.get(at).ok_or(NormalizeError::Unbuildable { class: at })?;
+        let live = block.values.first().map(|&value| program.nodes[value].live.clone()).unwrap_or_default();
+        assembly.stripped.push(Some(strip(value, &lifted.leaves, &block.around, &live)?));
+    }
+    let steps = assembly.steps(&parts.skeleton, &mut Vec::new())?;
+    assembly.form.steps = steps;
+    Ok(assembly.form)
+}
+
+struct Assembly<'a> {
+    parts: &'a Parts,
+    form: NormalForm,
+    names: BTreeSet<String>,
+    stripped: Vec<Option<Stripped>>,
+}
+
+impl Assembly<'_> {
+    fn steps(&mut self, skeleton: &[Skeleton], scope: &mut Vec<Scope>) -> Result<Vec<Step>, NormalizeError> {
+        let mut steps = Vec::new();
+        for part in skeleton {
+            match part {
+                Skeleton::Block(at) => steps.extend(self.block(*at, scope)?),
+                Skeleton::Loop { var, name, lo, hi, body } => {
+                    let (lo, hi) = (over_loops(lo), over_loops(hi));
+                    let known = |v: usize| scope.iter().find(|s| s.variable == v).map_or((0, 0), |s| (s.min, s.max));
+                    let (min, max) = (lo.bounds(known).0, hi.bounds(known).1 - 1);
+                    scope.push(Scope { variable: loop_variable(*var), min, max });
+                    let body = self.steps(body, scope)?;
+                    scope.pop();
+                    if !body.is_empty() {
+                        let range = Range { lo: vec![lo], hi: vec![hi] };
+                        steps.push(Step::Loop { var: *var, name: name.clone(), range, body });
+                    }
+                }
+                Skeleton::If { conditions, body } => {
+                    let body = self.steps(body, scope)?;
+                    if !body.is_empty() {
+                        steps.push(Step::If { conditions: conditions.iter().map(over_loops).collect(), body });
+                    }
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    fn block(&mut self, at: usize, scope: &[Scope]) -> Result<Vec<Step>, NormalizeError> {
+        let block = &self.parts.blocks[at];
+        let unbuildable = NormalizeError::Unbuildable { class: at };
+        let Some(stripped) = self.stripped.get_mut(at).and_then(Option::take) else { return Err(unbuildable) };
+        let first = self.form.defs.len();
+        let mut steps = Vec::new();
+        for (id, mut def) in stripped.defs.into_iter().enumerate() {
+            for node in def.pieces.iter_mut().flat_map(|piece| &mut piece.value.nodes) {
+                if let crate::normal_form::ScalarOp::Load(Source::Def(read), _) = &mut node.op {
+                    *read += first;
+                }
+            }
+            def.scope = scope.to_vec();
+            if let Some((state, region)) = &block.update
+                && stripped.outputs.first() == Some(&id)
+            {
+                let mut slices = stripped.result.iter();
+                let whole = (0..def.shape.len()).map(Affine::variable).collect::<Vec<_>>();
+                // Outside loops the result keeps its digits: its index is their weighted sum.
+                let outside = if scope.is_empty() { digits_of(&def) } else { Some(whole) };
+                let mut own = outside.unwrap_or_default().into_iter();
+                let index = region
+                    .iter()
+                    .map(|axis| match axis {
+                        SectionAxis::At(form) => over_loops(form),
+                        SectionAxis::Slice { start, step } => {
+                            let of = if scope.is_empty() { own.next() } else { slices.next().cloned() };
+                            over_loops(start).plus(&of.unwrap_or_default().times(*step))
+                        }
+                    })
+                    .collect();
+                def.update = Some(Update { state: *state, index });
+                def.name = self.form.states.get(*state).map_or_else(String::new, |state| state.name.clone());
+            }
+            def.name = self.unique(&def.name);
+            steps.push(Step::Def(self.form.defs.len()));
+            self.form.defs.push(def);
+        }
+        if block.update.is_none() {
+            self.form.outputs = stripped.outputs.iter().map(|id| id + first).collect();
+        }
+        if stripped.conditions.is_empty() {
+            return Ok(steps);
+        }
+        Ok(vec![Step::If { conditions: stripped.conditions, body: steps }])
+    }
+
+    fn unique(&mut self, hint: &str) -> String {
+        let name = std::iter::once(hint.to_owned())
+            .chain((1..).map(|n| format!("{hint}_{n}")))
+            .find(|name| !self.names.contains(name))
+            .unwrap_or_default();
+        self.names.insert(name.clone());
+        name
+    }
+}
+
+/// The index of each axis of a definition's shape over its digits.
+fn digits_of(def: &Def) -> Option<Vec<Affine>> {
+    let mut digits = def.axes.iter().enumerate().filter(|(_, extent)| **extent != 1);
+    let mut found = Vec::new();
+    for &extent in &def.shape {
+        let (mut group, mut product) = (Vec::new(), 1);
+        while product < extent {
+            let (axis, digit) = digits.next()?;
+            group.push((axis, *digit));
+            product *= digit;
+        }
+        let mut index = Affine::constant(0);
+        let mut weight = 1;
+        for (axis, digit) in group.into_iter().rev() {
+            index = index.plus(&Affine::new(0, [(axis, weight)]));
+            weight *= i64::try_from(digit).unwrap_or(i64::MAX);
+        }
+        found.push(index);
+    }
+    Some(found)
+}

@@ -1,0 +1,399 @@
+//! The loops' axes taken off again: from the form of a lifted statement to definitions inside the loops.
+//!
+//! An axis that every reader indexes by one form in loop variables alone is that iteration's: it goes, and the form
+//! takes its place. What a reader needs of the others bounds their ranges, so that nothing beyond the live extent of
+//! a slice is computed or read.
+
+use super::super::NormalizeError;
+use super::lift::{Around, Leaf};
+use crate::affine::Affine;
+use crate::dtype::Literal;
+use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_variable};
+use crate::scalar::BinaryOp;
+
+/// What the lifted form of one statement is inside its loops.
+pub(super) struct Stripped {
+    /// Definitions in order; the results last, in the order of the form's outputs.
+    pub(super) defs: Vec<Def>,
+    /// For each output, its definition.
+    pub(super) outputs: Vec<usize>,
+    /// For each axis of the (only) result inside loops, its index over the result definition's axes.
+    pub(super) result: Vec<Affine>,
+    /// The statement is executed where all of these are ≥ 0.
+    pub(super) conditions: Vec<Affine>,
+}
+
+/// How a definition is read.
+struct Use {
+    /// Index of each axis; `None` for a read by the flat offset.
+    index: Option<Vec<Affine>>,
+    /// The reader's domain.
+    domain: Vec<Range>,
+}
+
+/// Strips `form`. `live`: for each axis of the result how many indices exist, over loops' numbers; empty if all do.
+///
+/// # Errors
+/// Where a loop's axis was torn apart by a reshape.
+pub(super) fn strip(
+    form: &NormalForm,
+    leaves: &[Leaf],
+    around: &[Around],
+    live: &[Affine],
+) -> Result<Stripped, NormalizeError> {
+    let mut strip = Strip { form, leaves, around, uses: Vec::new(), done: vec![None; form.defs.len()] };
+    strip.uses.resize_with(form.defs.len(), Vec::new);
+    let mut conditions = Vec::new();
+    let mut result = Vec::new();
+    for id in (0..form.defs.len()).rev() {
+        if form.outputs.contains(&id) && !around.is_empty() {
+            strip.output(id, live, &mut conditions, &mut result)?;
+        } else if around.is_empty() {
+            strip.whole(id)?;
+        } else {
+            strip.internal(id)?;
+        }
+    }
+    let defs =
+        strip.done.into_iter().enumerate().map(|(id, def)| def.ok_or(unbuildable(id))).collect::<Result<_, _>>()?;
+    Ok(Stripped { defs, outputs: form.outputs.clone(), result, conditions })
+}
+
+fn unbuildable(class: usize) -> NormalizeError {
+    NormalizeError::Unbuildable { class }
+}
+
+/// A form over loops' numbers as one over their variables.
+pub(super) fn over_loops(form: &Affine) -> Affine {
+    form.substitute(|v| Affine::variable(loop_variable(v)))
+}
+
+struct Strip<'a> {
+    form: &'a NormalForm,
+    leaves: &'a [Leaf],
+    around: &'a [Around],
+    uses: Vec<Vec<Use>>,
+    done: Vec<Option<Def>>,
+}
+
+impl Strip<'_> {
+    /// The axes of each dimension of a definition's shape; digits of extent 1 belong to none.
+    fn digits(def: &Def) -> Option<Vec<Vec<usize>>> {
+        let mut digits = def.axes.iter().enumerate().filter(|(_, extent)| **extent != 1);
+        let mut groups = Vec::new();
+        for &extent in &def.shape {
+            let (mut group, mut product) = (Vec::new(), 1);
+            while product < extent {
+                let (axis, digit) = digits.next()?;
+                group.push(axis);
+                product *= digit;
+            }
+            groups.push(group);
+        }
+        Some(groups)
+    }
+
+    /// The result of a statement inside loops: its shape is the loops' extents and its own.
+    fn output(
+        &mut self,
+        id: usize,
+        live: &[Affine],
+        conditions: &mut Vec<Affine>,
+        result: &mut Vec<Affine>,
+    ) -> Result<(), NormalizeError> {
+        let def = &self.form.defs[id];
+        if def.axes.contains(&0) {
+            // Nothing is ever computed.
+            let empty = Def { update: None, scope: Vec::new(), ..def.clone() };
+            conditions.push(Affine::constant(-1));
+            result.extend(def.shape.iter().skip(self.around.len()).map(|_| Affine::constant(0)));
+            self.done[id] = Some(empty);
+            return Ok(());
+        }
+        let groups = Strip::digits(def).ok_or(unbuildable(id))?;
+        let mut by: Vec<Option<Affine>> = vec![None; def.axes.len()];
+        for (axis, _) in def.axes.iter().enumerate().filter(|(_, extent)| **extent == 1) {
+            by[axis] = Some(Affine::constant(0));
+        }
+        for (group, around) in groups.iter().zip(self.around) {
+            match group.as_slice() {
+                [] => {}
+                [axis] => by[*axis] = Some(Affine::variable(loop_variable(around.var)).offset(-around.min)),
+                _ => return Err(unbuildable(id)),
+            }
+        }
+        let kept: Vec<usize> = (0..def.axes.len()).filter(|&axis| by[axis].is_none()).collect();
+        let position = |axis: usize| kept.iter().position(|&k| k == axis);
+        let mut bounds: Vec<(Vec<Affine>, Vec<Affine>)> = vec![(Vec::new(), Vec::new()); kept.len()];
+        for (at, group) in groups.iter().skip(self.around.len()).enumerate() {
+            let mut index = Affine::constant(0);
+            let mut weight = 1;
+            for &axis in group.iter().rev() {
+                index = index.plus(&Affine::new(0, [(position(axis).ok_or(unbuildable(id))?, weight)]));
+                weight *= to_i64(def.axes[axis]);
+            }
+            let extent = def.shape.get(self.around.len() + at).copied().unwrap_or(1);
+            if let Some(live) = live.get(at)
+                && *live != Affine::constant(to_i64(extent))
+            {
+                match group.as_slice() {
+                    [] => conditions.push(over_loops(live).offset(-1)),
+                    [axis] => bounds[position(*axis).ok_or(unbuildable(id))?].1.push(over_loops(live)),
+                    _ => return Err(unbuildable(id)),
+                }
+            }
+            result.push(index);
+        }
+        self.rewrite(id, &by, &bounds)
+    }
+
+    /// A definition of a statement outside all loops.
+    fn whole(&mut self, id: usize) -> Result<(), NormalizeError> {
+        let axes = self.form.defs[id].axes.len();
+        self.rewrite(id, &vec![None; axes], &vec![(Vec::new(), Vec::new()); axes])
+    }
+
+    /// A definition that only others read.
+    fn internal(&mut self, id: usize) -> Result<(), NormalizeError> {
+        let def = &self.form.defs[id];
+        let mut by: Vec<Option<Affine>> = vec![None; def.axes.len()];
+        for (axis, slot) in by.iter_mut().enumerate() {
+            let mut forms = self.uses[id].iter().map(|read| read.index.as_ref().and_then(|index| index.get(axis)));
+            if let Some(Some(first)) = forms.next()
+                && first.terms.iter().all(|term| crate::normal_form::loop_of(term.0).is_some())
+                && forms.all(|form| form == Some(first))
+            {
+                *slot = Some(first.clone());
+            }
+        }
+        let kept: Vec<usize> = (0..def.axes.len()).filter(|&axis| by[axis].is_none()).collect();
+        let bounds = kept.iter().map(|&axis| self.needed(id, axis)).collect::<Vec<_>>();
+        self.rewrite(id, &by, &bounds)
+    }
+
+    /// Bounds of the indices along `axis` that readers need, over loop variables; none where they are not affine.
+    fn needed(&self, id: usize, axis: usize) -> (Vec<Affine>, Vec<Affine>) {
+        let mut found: Option<(Vec<Affine>, Vec<Affine>)> = None;
+        for read in &self.uses[id] {
+            let Some(form) = read.index.as_ref().and_then(|index| index.get(axis)) else {
+                return (Vec::new(), Vec::new());
+            };
+            let high: Vec<Affine> = extreme(form, &read.domain, true).into_iter().map(|form| form.offset(1)).collect();
+            let low = extreme(form, &read.domain, false);
+            found = Some(match found {
+                None => (low, high),
+                Some((lows, highs)) => (union(lows, low, false), union(highs, high, true)),
+            });
+        }
+        found.unwrap_or_default()
+    }
+
+    /// The definition with `by` for some axes and further bounds for the others.
+    fn rewrite(
+        &mut self,
+        id: usize,
+        by: &[Option<Affine>],
+        bounds: &[(Vec<Affine>, Vec<Affine>)],
+    ) -> Result<(), NormalizeError> {
+        let def = &self.form.defs[id];
+        let points = def.axes.len();
+        let mut next = 0;
+        let place: Vec<Affine> = by
+            .iter()
+            .map(|form| {
+                form.clone().unwrap_or_else(|| {
+                    next += 1;
+                    Affine::variable(next - 1)
+                })
+            })
+            .collect();
+        let kept: Vec<usize> = (0..points).filter(|&axis| by[axis].is_none()).collect();
+        let rename = |form: &Affine| {
+            form.substitute(|v| match place.get(v) {
+                Some(form) => form.clone(),
+                None => Affine::variable(v - points + kept.len()),
+            })
+        };
+        let mut pieces = Vec::with_capacity(def.pieces.len());
+        for piece in &def.pieces {
+            let mut domain = Vec::new();
+            for (axis, range) in piece.domain.iter().enumerate() {
+                if axis < points && by[axis].is_some() {
+                    // Pieces are not told apart by an iteration.
+                    if range.as_constant() != Some((0, to_i64(def.axes[axis]))) {
+                        return Err(unbuildable(id));
+                    }
+                    continue;
+                }
+                let mut range =
+                    Range { lo: range.lo.iter().map(rename).collect(), hi: range.hi.iter().map(rename).collect() };
+                if let Some((lo, hi)) = kept.iter().position(|&k| k == axis).and_then(|at| bounds.get(at)) {
+                    for (list, more) in [(&mut range.lo, lo), (&mut range.hi, hi)] {
+                        list.extend(more.iter().filter(|form| !form.is_constant()).cloned());
+                        list.dedup();
+                    }
+                }
+                domain.push(range);
+            }
+            let mut nodes = Vec::with_capacity(piece.value.nodes.len());
+            for node in &piece.value.nodes {
+                let op = match &node.op {
+                    ScalarOp::Load(source, access) => self.load(id, *source, access, &rename)?,
+                    ScalarOp::Index(form) => ScalarOp::Index(rename(form)),
+                    op @ (ScalarOp::Const(_)
+                    | ScalarOp::Unary(..)
+                    | ScalarOp::Binary(..)
+                    | ScalarOp::Where(..)
+                    | ScalarOp::Cast(_)) => op.clone(),
+                };
+                nodes.push(ScalarNode { op, dtype: node.dtype });
+            }
+            let piece = unmask(Piece { domain, fold: piece.fold, value: Scalar { nodes } }, kept.len());
+            for node in &piece.value.nodes {
+                if let ScalarOp::Load(Source::Def(read), access) = &node.op {
+                    let index = match access {
+                        Access::Axes(index) => Some(index.clone()),
+                        Access::Flat(_) => None,
+                    };
+                    self.uses[*read].push(Use { index, domain: piece.domain.clone() });
+                }
+            }
+            pieces.push(piece);
+        }
+        let axes: Vec<usize> = kept.iter().map(|&axis| def.axes[axis]).collect();
+        let shape = if self.around.is_empty() { def.shape.clone() } else { axes.clone() };
+        // Readers index what is left.
+        let name = def.name.clone();
+        self.forget_axes(id, by);
+        self.done[id] = Some(Def { name, dtype: def.dtype, shape, axes, pieces, update: None, scope: Vec::new() });
+        Ok(())
+    }
+
+    /// Takes the axes that went out of the readers' indices.
+    fn forget_axes(&mut self, id: usize, by: &[Option<Affine>]) {
+        for def in self.done.iter_mut().flatten() {
+            for node in def.pieces.iter_mut().flat_map(|piece| &mut piece.value.nodes) {
+                if let ScalarOp::Load(Source::Def(read), Access::Axes(index)) = &mut node.op
+                    && *read == id
+                {
+                    let mut axis = 0;
+                    index.retain(|_| {
+                        axis += 1;
+                        by[axis - 1].is_none()
+                    });
+                }
+            }
+        }
+    }
+
+    fn load(
+        &self,
+        id: usize,
+        source: Source,
+        access: &Access,
+        rename: &dyn Fn(&Affine) -> Affine,
+    ) -> Result<ScalarOp, NormalizeError> {
+        let Source::Param(at) = source else {
+            let access = match access {
+                Access::Axes(index) => Access::Axes(index.iter().map(rename).collect()),
+                Access::Flat(offset) => Access::Flat(rename(offset)),
+            };
+            return Ok(ScalarOp::Load(source, access));
+        };
+        let leaf = self.leaves.get(at).ok_or(unbuildable(id))?;
+        let access = match access {
+            Access::Axes(index) => Access::Axes(
+                index.iter().zip(&leaf.margins).map(|(form, margin)| rename(form).offset(-margin)).collect(),
+            ),
+            Access::Flat(offset) if leaf.margins.iter().all(|&margin| margin == 0) => Access::Flat(rename(offset)),
+            Access::Flat(_) => return Err(unbuildable(id)),
+        };
+        Ok(ScalarOp::Load(leaf.source, access))
+    }
+}
+
+/// The least or greatest value of `form` over a domain, as forms over loop variables of which the greatest (for the
+/// least value) or least (for the greatest value) counts.
+fn extreme(form: &Affine, domain: &[Range], greatest: bool) -> Vec<Affine> {
+    const MOST: usize = 8;
+    let innermost = (0..domain.len()).rev().find(|&axis| form.coefficient(axis) != 0);
+    let Some(axis) = innermost else { return vec![form.clone()] };
+    let range = &domain[axis];
+    let upper = (form.coefficient(axis) > 0) == greatest;
+    let ends: Vec<Affine> =
+        if upper { range.hi.iter().map(|form| form.offset(-1)).collect() } else { range.lo.clone() };
+    let mut all = Vec::new();
+    for end in ends {
+        let replaced = form.substitute(|v| if v == axis { end.clone() } else { Affine::variable(v) });
+        for bound in extreme(&replaced, &domain[..axis], greatest) {
+            if !all.contains(&bound) && all.len() < MOST {
+                all.push(bound);
+            }
+        }
+    }
+    all
+}
+
+/// Bounds of a union: what bounds both. Only forms whose distance is constant compare.
+fn union(a: Vec<Affine>, b: Vec<Affine>, upper: bool) -> Vec<Affine> {
+    let mut both = Vec::new();
+    for one in &a {
+        for other in &b {
+            let distance = other.minus(one);
+            if distance.is_constant() {
+                let further = if (distance.constant > 0) == upper { other } else { one };
+                if !both.contains(further) {
+                    both.push(further.clone());
+                }
+            }
+        }
+    }
+    both
+}
+
+/// Masks on fold axes as bounds: `fold over k of (f − k > 0 ? x : identity)` is the fold over k < f of x.
+fn unmask(mut piece: Piece, points: usize) -> Piece {
+    let Some(fold) = piece.fold else { return piece };
+    loop {
+        let nodes = &piece.value.nodes;
+        let is_constant = |at: usize, value: Literal| matches!(&nodes[at].op, ScalarOp::Const(found) if found.at(nodes[at].dtype) == value.at(nodes[at].dtype));
+        let found = nodes.iter().enumerate().find_map(|(at, node)| {
+            let ScalarOp::Where(condition, then, otherwise) = node.op else { return None };
+            let ScalarOp::Binary(BinaryOp::Gt, form, zero) = nodes[condition].op else { return None };
+            let ScalarOp::Index(form) = &nodes[form].op else { return None };
+            let masks = is_constant(zero, Literal::Int(0)) && is_constant(otherwise, fold.identity(node.dtype));
+            let axis = (points..piece.domain.len()).rev().find(|&axis| form.coefficient(axis) != 0)?;
+            (masks && form.coefficient(axis) == -1).then(|| (at, then, axis, form.plus(&Affine::variable(axis))))
+        });
+        let Some((at, then, axis, bound)) = found else { return piece };
+        if !piece.domain[axis].hi.contains(&bound) {
+            piece.domain[axis].hi.push(bound);
+        }
+        piece.value = without(&piece.value, at, then);
+    }
+}
+
+/// The expression with node `then` for node `at`, and without what is no longer needed.
+fn without(value: &Scalar, at: usize, then: usize) -> Scalar {
+    let last = value.nodes.len() - 1;
+    let real = |node: usize| if node == at { then } else { node };
+    let mut needed = vec![false; value.nodes.len()];
+    needed[real(last)] = true;
+    for node in (0..value.nodes.len()).rev() {
+        if needed[node] {
+            value.nodes[node].op.operands().into_iter().for_each(|operand| needed[real(operand)] = true);
+        }
+    }
+    let mut place = vec![0; value.nodes.len()];
+    let mut nodes = Vec::new();
+    for (id, node) in value.nodes.iter().enumerate().filter(|(id, _)| needed[*id]) {
+        place[id] = nodes.len();
+        let op = node.op.renumbered(|operand| place[real(operand)]);
+        nodes.push(ScalarNode { op, dtype: node.dtype });
+    }
+    Scalar { nodes }
+}
+
+fn to_i64(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

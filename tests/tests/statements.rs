@@ -1,0 +1,296 @@
+//! Programs with loops and mutable arrays: normal forms, nests and kernels against loops written by hand.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use moat_codegen::{CompileOptions, CompiledNest, Workspace};
+use moat_optimizer::affine::Affine;
+use moat_optimizer::apply::apply;
+use moat_optimizer::dtype::DType;
+use moat_optimizer::evaluate_form;
+use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement};
+use moat_optimizer::in_place::buffer_updates;
+use moat_optimizer::normal_form_verify::verify_form;
+use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::tensor::{Data, Tensor};
+use moat_rules::RuleBase;
+use moat_rules::schedule_rules::ScheduleRules;
+use moat_tuner::machine;
+
+const F: DType = DType::F64;
+
+struct Build(Program);
+
+impl Build {
+    fn new(name: &str, params: &[(&str, &[usize])]) -> Build {
+        let mut program = Program { name: name.to_owned(), ..Program::default() };
+        for (name, shape) in params {
+            let param = Param { name: (*name).to_owned(), dtype: F, shape: shape.to_vec(), hint: InputHint::Any };
+            program.params.push(param);
+        }
+        Build(program)
+    }
+
+    fn push(&mut self, op: Op, args: &[NodeId], shape: &[usize], live: &[Affine]) -> NodeId {
+        self.0.nodes.push(Node {
+            op,
+            args: args.to_vec(),
+            shape: shape.to_vec(),
+            live: live.to_vec(),
+            dtype: F,
+            span: Span::default(),
+        });
+        self.0.nodes.len() - 1
+    }
+
+    fn state(&mut self, name: &str, shape: &[usize]) -> usize {
+        self.0.states.push(State { name: name.to_owned(), dtype: F, shape: shape.to_vec() });
+        self.0.states.len() - 1
+    }
+
+    fn read(&mut self, state: usize) -> NodeId {
+        let shape = self.0.states[state].shape.clone();
+        self.push(Op::State(state), &[], &shape, &[])
+    }
+
+    /// `state[axes]`, with the extents of its slices: the largest, and how many there are.
+    fn section(&mut self, state: usize, axes: &[SectionAxis], extents: &[(usize, Affine)]) -> NodeId {
+        let from = self.read(state);
+        let shape: Vec<usize> = extents.iter().map(|extent| extent.0).collect();
+        let live: Vec<Affine> = extents.iter().map(|extent| extent.1.clone()).collect();
+        self.push(Op::Section(axes.to_vec()), &[from], &shape, &live)
+    }
+
+    fn binary(&mut self, op: BinaryOp, a: NodeId, b: NodeId) -> NodeId {
+        let (shape, live) = (self.0.nodes[a].shape.clone(), self.0.nodes[a].live.clone());
+        self.push(Op::Binary(op), &[a, b], &shape, &live)
+    }
+
+    /// A scalar over the shape of `like`.
+    fn spread(&mut self, scalar: NodeId, like: NodeId) -> NodeId {
+        let (shape, live) = (self.0.nodes[like].shape.clone(), self.0.nodes[like].live.clone());
+        self.push(Op::Broadcast, &[scalar], &shape, &live)
+    }
+
+    /// `state = parameter`, all of it.
+    fn copy(&mut self, state: usize, param: usize) -> Statement {
+        let shape = self.0.params[param].shape.clone();
+        let value = self.push(Op::Input(param), &[], &shape, &[]);
+        update(state, shape.iter().map(|_| from(0)).collect(), value)
+    }
+
+    fn done(mut self, body: Vec<Statement>, results: &[usize]) -> Program {
+        self.0.body = body;
+        let roots: Vec<NodeId> = results.iter().map(|&state| self.read(state)).collect();
+        self.0.roots = roots;
+        self.0
+    }
+}
+
+fn v(var: usize) -> Affine {
+    Affine::variable(var)
+}
+
+fn from(start: i64) -> SectionAxis {
+    SectionAxis::Slice { start: Affine::constant(start), step: 1 }
+}
+
+fn after(var: usize) -> SectionAxis {
+    SectionAxis::Slice { start: v(var).offset(1), step: 1 }
+}
+
+fn at(form: Affine) -> SectionAxis {
+    SectionAxis::At(form)
+}
+
+fn update(state: usize, region: Vec<SectionAxis>, value: NodeId) -> Statement {
+    Statement::Update { state, region, value, span: Span::default() }
+}
+
+fn repeat(var: usize, lo: Affine, hi: Affine, body: Vec<Statement>) -> Statement {
+    Statement::Loop { var, name: format!("v{var}"), lo, hi, body }
+}
+
+fn c(value: i64) -> Affine {
+    Affine::constant(value)
+}
+
+/// `for k: A[k+1:, k] /= A[k, k]; A[k+1:, k+1:] -= outer(A[k+1:, k], A[k, k+1:])`
+fn lu(n: usize) -> Program {
+    let mut b = Build::new("lu", &[("A", &[n, n])]);
+    let a = b.state("LU", &[n, n]);
+    let start = b.copy(a, 0);
+    let rest = (n - 1, c(n as i64 - 1).minus(&v(0)));
+    let column = b.section(a, &[after(0), at(v(0))], &[rest.clone()]);
+    let pivot = b.section(a, &[at(v(0)), at(v(0))], &[]);
+    let pivot = b.spread(pivot, column);
+    let scaled = b.binary(BinaryOp::Div, column, pivot);
+    let row = b.section(a, &[at(v(0)), after(0)], &[rest.clone()]);
+    let block = b.section(a, &[after(0), after(0)], &[rest.clone(), rest.clone()]);
+    let outer = b.push(Op::Outer(BinaryOp::Mul), &[column, row], &[n - 1, n - 1], &[rest.1.clone(), rest.1.clone()]);
+    let reduced = b.binary(BinaryOp::Sub, block, outer);
+    let body = vec![update(a, vec![after(0), at(v(0))], scaled), update(a, vec![after(0), after(0)], reduced)];
+    b.done(vec![start, repeat(0, c(0), c(n as i64), body)], &[a])
+}
+
+fn lu_by_hand(n: usize, a: &[f64]) -> Vec<f64> {
+    let mut a = a.to_vec();
+    for k in 0..n {
+        for i in k + 1..n {
+            a[i * n + k] /= a[k * n + k];
+        }
+        for i in k + 1..n {
+            for j in k + 1..n {
+                a[i * n + j] -= a[i * n + k] * a[k * n + j];
+            }
+        }
+    }
+    a
+}
+
+/// `for i: x[i] = (b[i] - L[i, :i] @ x[:i]) / L[i, i]`
+fn trisolv(n: usize) -> Program {
+    let mut b = Build::new("trisolv", &[("L", &[n, n]), ("b", &[n])]);
+    let x = b.state("x", &[n]);
+    let matrix = b.push(Op::Input(0), &[], &[n, n], &[]);
+    let right = b.push(Op::Input(1), &[], &[n], &[]);
+    let before = (n - 1, v(0));
+    let row = b.push(Op::Section(vec![at(v(0)), from(0)]), &[matrix], &[n - 1], &[v(0)]);
+    let known = b.section(x, &[from(0)], &[before]);
+    let sum = b.push(Op::MatMul, &[row, known], &[], &[]);
+    let b_i = b.push(Op::Section(vec![at(v(0))]), &[right], &[], &[]);
+    let rest = b.binary(BinaryOp::Sub, b_i, sum);
+    let pivot = b.push(Op::Section(vec![at(v(0)), at(v(0))]), &[matrix], &[], &[]);
+    let value = b.binary(BinaryOp::Div, rest, pivot);
+    b.done(vec![repeat(0, c(0), c(n as i64), vec![update(x, vec![at(v(0))], value)])], &[x])
+}
+
+fn trisolv_by_hand(n: usize, l: &[f64], b: &[f64]) -> Vec<f64> {
+    let mut x = vec![0.0; n];
+    for i in 0..n {
+        let sum: f64 = (0..i).map(|j| l[i * n + j] * x[j]).sum();
+        x[i] = (b[i] - sum) / l[i * n + i];
+    }
+    x
+}
+
+/// `for t: A[1:-1] = A[:-2] + A[1:-1] + A[2:]`, in place: the right side is evaluated first.
+fn shifted(n: usize, steps: usize) -> Program {
+    let mut b = Build::new("shifted", &[("A", &[n])]);
+    let a = b.state("B", &[n]);
+    let start = b.copy(a, 0);
+    let inner = (n - 2, c(n as i64 - 2));
+    let parts: Vec<NodeId> = (0..3).map(|s| b.section(a, &[from(s)], &[inner.clone()])).collect();
+    let sum = b.binary(BinaryOp::Add, parts[0], parts[1]);
+    let sum = b.binary(BinaryOp::Add, sum, parts[2]);
+    let body = vec![update(a, vec![from(1)], sum)];
+    b.done(vec![start, repeat(0, c(0), c(steps as i64), body)], &[a])
+}
+
+fn shifted_by_hand(steps: usize, a: &[f64]) -> Vec<f64> {
+    let mut a = a.to_vec();
+    for _ in 0..steps {
+        let old = a.clone();
+        for i in 1..a.len() - 1 {
+            a[i] = old[i - 1] + old[i] + old[i + 1];
+        }
+    }
+    a
+}
+
+/// Row maxima of what is above the diagonal, kept where a condition on the loop holds:
+/// `for i: if i >= 2: m[i] = max(A[:i, i])`, `m` being A's first row at the start.
+fn conditional(n: usize) -> Program {
+    let mut b = Build::new("conditional", &[("A", &[n, n])]);
+    let m = b.state("m", &[n]);
+    let matrix = b.push(Op::Input(0), &[], &[n, n], &[]);
+    let first = b.push(Op::Index { axis: 0, at: 0 }, &[matrix], &[n], &[]);
+    let column = b.push(Op::Section(vec![from(0), at(v(0))]), &[matrix], &[n - 1], &[v(0)]);
+    let most = b.push(Op::Reduce { op: FoldOp::Max, axes: vec![0] }, &[column], &[], &[]);
+    let inner = Statement::If { conditions: vec![v(0).offset(-2)], body: vec![update(m, vec![at(v(0))], most)] };
+    b.done(vec![update(m, vec![from(0)], first), repeat(0, c(0), c(n as i64), vec![inner])], &[m])
+}
+
+fn conditional_by_hand(n: usize, a: &[f64]) -> Vec<f64> {
+    (0..n).map(|i| if i < 2 { a[i] } else { (0..i).map(|k| a[k * n + i]).fold(f64::MIN, f64::max) }).collect()
+}
+
+fn tensor(shape: &[usize], values: Vec<f64>) -> Tensor {
+    Tensor { dtype: F, shape: shape.to_vec(), data: Data::F64(values) }
+}
+
+fn matrix(n: usize) -> Vec<f64> {
+    (0..n * n).map(|at| if at % (n + 1) == 0 { 4.0 + n as f64 } else { ((at * 37) % 19) as f64 / 19.0 }).collect()
+}
+
+fn close(name: &str, found: &Tensor, expected: &[f64]) {
+    for (at, &expected) in expected.iter().enumerate() {
+        let found = found.get_f64(at);
+        assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{name} at {at}: {found}, not {expected}");
+    }
+}
+
+/// Forms, plain and default nests and their kernels, against `expected`.
+fn agrees(program: &Program, inputs: &[Tensor], expected: &[f64]) {
+    let rules = RuleBase::standard().unwrap();
+    let config = NormalizeConfig { numerics: Numerics::Reassociate, ..NormalizeConfig::default() };
+    let forms = normalize(program, &rules, &config).unwrap().forms;
+    for form in &forms {
+        let name = &program.name;
+        replay(program, &rules, form, &config).unwrap();
+        verify_form(&form.normal_form).unwrap_or_else(|e| panic!("{name}: {e}\n{:#?}", form.normal_form));
+        close(name, &evaluate_form::evaluate(&form.normal_form, inputs).unwrap()[0], expected);
+        let form = buffer_updates(&form.normal_form);
+        verify_form(&form).unwrap_or_else(|e| panic!("{name}: {e}\n{form:#?}"));
+        close(name, &evaluate_form::evaluate(&form, inputs).unwrap()[0], expected);
+        let target = machine::detect();
+        let rules = ScheduleRules::standard();
+        let space = ScheduleSpace::new(&form, &target, &rules, Numerics::Reassociate, 1).unwrap();
+        for schedule in [space.plain(), space.default()] {
+            let nest = apply(&form, &schedule).unwrap();
+            let options = CompileOptions {
+                target: target.clone(),
+                numerics: Numerics::Reassociate,
+                threads: 1,
+                function: name.clone(),
+            };
+            let kernel = CompiledNest::load(&nest, &options).unwrap();
+            let mut results = vec![Tensor::poison(F, &program.nodes[program.roots[0]].shape)];
+            kernel.call(&inputs.iter().collect::<Vec<_>>(), &mut results, &mut Workspace::new()).unwrap();
+            close(name, &results[0], expected);
+        }
+    }
+}
+
+#[test]
+fn a_factorization_shrinks_its_domain() {
+    for n in [2, 3, 17, 40] {
+        let a = matrix(n);
+        agrees(&lu(n), &[tensor(&[n, n], a.clone())], &lu_by_hand(n, &a));
+    }
+}
+
+#[test]
+fn a_fold_over_what_is_known_so_far() {
+    for n in [2, 3, 33] {
+        let (l, b) = (matrix(n), (0..n).map(|i| i as f64 + 0.5).collect::<Vec<_>>());
+        let expected = trisolv_by_hand(n, &l, &b);
+        agrees(&trisolv(n), &[tensor(&[n, n], l), tensor(&[n], b)], &expected);
+    }
+}
+
+#[test]
+fn an_update_that_reads_its_neighbours_is_computed_first() {
+    for n in [3, 4, 50] {
+        let a: Vec<f64> = (0..n).map(|i| (i % 7) as f64).collect();
+        agrees(&shifted(n, 5), &[tensor(&[n], a.clone())], &shifted_by_hand(5, &a));
+    }
+}
+
+#[test]
+fn a_condition_on_a_loop() {
+    let n = 20;
+    let a = matrix(n);
+    agrees(&conditional(n), &[tensor(&[n, n], a.clone())], &conditional_by_hand(n, &a));
+}
