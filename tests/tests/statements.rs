@@ -239,7 +239,10 @@ fn agrees(program: &Program, inputs: &[Tensor], expected: &[f64]) {
     for form in &forms {
         let name = &program.name;
         replay(program, &rules, form, &config).unwrap();
-        verify_form(&form.normal_form).unwrap_or_else(|e| panic!("{name}: {e}\n{:#?}", form.normal_form));
+        verify_form(&form.normal_form).unwrap_or_else(|e| {
+            let terms: Vec<&str> = form.derivation.parts.iter().map(|part| part.term.as_str()).collect();
+            panic!("{name}: {e}\n{}", terms.join("\n"))
+        });
         close(name, &evaluate_form::evaluate(&form.normal_form, inputs).unwrap()[0], expected);
         let form = buffer_updates(&form.normal_form);
         verify_form(&form).unwrap_or_else(|e| panic!("{name}: {e}\n{form:#?}"));

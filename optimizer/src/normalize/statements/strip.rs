@@ -294,8 +294,11 @@ impl Strip<'_> {
         rename: &dyn Fn(&Affine) -> Affine,
     ) -> Result<ScalarOp, NormalizeError> {
         let Source::Param(at) = source else {
+            let rank = self.form.source_extents(source).map_or(0, <[usize]>::len);
             let access = match access {
                 Access::Axes(index) => Access::Axes(index.iter().map(rename).collect()),
+                // The offset into an array of one axis is the index.
+                Access::Flat(offset) if rank == 1 => Access::Axes(vec![rename(offset)]),
                 Access::Flat(offset) => Access::Flat(rename(offset)),
             };
             return Ok(ScalarOp::Load(source, access));
