@@ -40,6 +40,14 @@ pub enum ApplyError {
 /// # Errors
 /// Where the schedule does not describe this form, or a place or a pack cannot be carried out.
 pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyError> {
+    let mut tiled = form.clone();
+    for tile in &schedule.time_tiles {
+        tiled = crate::skew::skewed(&tiled, tile).ok_or_else(|| ApplyError::Malformed {
+            stage: "*".into(),
+            message: format!("loop {} cannot run in skewed tiles", tile.var),
+        })?;
+    }
+    let form = &tiled;
     if schedule.stages.len() != form.defs.len() {
         return Err(ApplyError::Malformed {
             stage: "*".into(),

@@ -10,10 +10,11 @@
 //! enough for high-performance BLIS* (TOMS 2016).
 
 use crate::footprint::{LoadModel, StageModel, model, models};
-use crate::normal_form::{NormalForm, Source};
+use crate::normal_form::{Def, DefId, NormalForm, Source, loop_variable};
 use crate::numerics::Numerics;
 use crate::schedule::{Pack, Place, Schedule, StageSchedule};
 use crate::target::Target;
+use std::collections::BTreeSet;
 
 /// Rates of a machine in nanoseconds, from what was measured where it was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +77,8 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
         let (Some(model), Some(stage), Some(placement)) = (model, schedule.stages.get(id), &placements[id]) else {
             continue;
         };
-        let cost = stage_cost(&rates, model, stage, &placement.extents, numerics, &placements);
+        let cost = stage_cost(&rates, model, stage, &placement.extents, numerics, &placements)
+            * time_tiling(form, schedule, &rates, id);
         own[id] = cost * placement.executions * model.scale;
         total[placement.root] += own[id];
     }
@@ -93,6 +95,32 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
         };
     }
     sum
+}
+
+/// The share of a stage's time that is left where its time loop runs in bands that stay in the second cache: the
+/// states come from further away once for a block of iterations.
+fn time_tiling(form: &NormalForm, schedule: &Schedule, rates: &Rates, id: DefId) -> f64 {
+    let def = &form.defs[id];
+    let around = |var: usize| def.scope.iter().any(|scope| scope.variable == loop_variable(var));
+    let Some(tile) = schedule.time_tiles.iter().find(|tile| around(tile.var)) else { return 1.0 };
+    let members: Vec<&Def> = form
+        .defs
+        .iter()
+        .filter(|def| def.scope.iter().any(|scope| scope.variable == loop_variable(tile.var)))
+        .collect();
+    let states: BTreeSet<usize> = members.iter().filter_map(|def| Some(def.update.as_ref()?.state)).collect();
+    let bytes = |state: &usize| {
+        let state = &form.states[*state];
+        state.shape.iter().product::<usize>() * state.dtype.bytes()
+    };
+    let row = |state: &usize| bytes(state) / form.states[*state].shape.get(tile.dim).copied().unwrap_or(1).max(1);
+    let band = (tile.height + tile.skew * members.len() * tile.time) * states.iter().map(row).sum::<usize>();
+    let all: usize = states.iter().map(bytes).sum();
+    let second = rates.caches.get(1).copied().unwrap_or(1e6);
+    if all as f64 <= second || band as f64 > second {
+        return 1.05;
+    }
+    0.5 + 0.4 / tile.time as f64 + 1.0 / tile.height as f64
 }
 
 /// Where a definition runs, how often, and on how much.

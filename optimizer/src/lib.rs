@@ -34,6 +34,7 @@ pub mod region;
 pub mod scalar;
 pub mod scalar_eval;
 pub mod schedule;
+pub mod skew;
 pub mod space;
 pub mod target;
 pub mod tensor;

@@ -281,6 +281,21 @@ pub fn contexts(form: &NormalForm) -> Vec<Context> {
     found
 }
 
+/// The loops around every definition, with the extreme values of their variables: its [`Def::scope`].
+pub fn scopes(form: &NormalForm) -> Vec<Vec<Scope>> {
+    let scope = |context: &Context| {
+        let mut scope: Vec<Scope> = Vec::new();
+        for (variable, range) in &context.loops {
+            let known = |v: usize| scope.iter().find(|s| s.variable == v).map_or((0, 0), |s| (s.min, s.max));
+            let min = range.lo.iter().map(|form| form.bounds(known).0).max().unwrap_or(0);
+            let max = range.hi.iter().map(|form| form.bounds(known).1).min().unwrap_or(0) - 1;
+            scope.push(Scope { variable: *variable, min, max });
+        }
+        scope
+    };
+    contexts(form).iter().map(scope).collect()
+}
+
 impl Context {
     /// Requires the loops' variables, which stand at `place` in the set, to take values that they have.
     pub fn require(&self, set: &mut crate::dependence::IntegerSet, place: impl Fn(usize) -> usize) {

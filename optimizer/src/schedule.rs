@@ -9,6 +9,24 @@ use serde::{Deserialize, Serialize};
 pub struct Schedule {
     /// One for each definition, in order.
     pub stages: Vec<StageSchedule>,
+    /// Loops over updates that run in skewed tiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub time_tiles: Vec<TimeTile>,
+}
+
+/// One time loop in skewed tiles, see [`crate::skew`] (Pluto: time tiling; H, T: -).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TimeTile {
+    /// The loop's number.
+    pub var: usize,
+    /// The dimension of the states along which the bands lie.
+    pub dim: usize,
+    /// How far a band moves from one statement to the next.
+    pub skew: usize,
+    /// Iterations of a tile.
+    pub time: usize,
+    /// Indices along the dimension of a band.
+    pub height: usize,
 }
 
 /// Decisions for one definition. Axes are numbered as in `Def`: points, then folds.

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 const FACTS: &str = include_str!("../schedule/facts.egg");
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("pack", include_str!("../schedule/pack.egg")),
     ("parallel", include_str!("../schedule/parallel.egg")),
     ("place", include_str!("../schedule/place.egg")),
     ("stream", include_str!("../schedule/stream.egg")),
     ("tile", include_str!("../schedule/tile.egg")),
+    ("time", include_str!("../schedule/time.egg")),
     ("unroll", include_str!("../schedule/unroll.egg")),
     ("vectorize", include_str!("../schedule/vectorize.egg")),
 ];
@@ -110,6 +111,10 @@ impl ScheduleRules {
             orders: numbers("propose-order")?.iter().map(|row| (at(row, 0), at(row, 1), at(row, 2))).collect(),
             parallels: numbers("propose-parallel")?.iter().map(|row| (at(row, 0), at(row, 1))).collect(),
             streams: numbers("propose-stream")?.iter().map(|row| at(row, 0)).collect(),
+            time_tiles: numbers("propose-time-tile")?
+                .iter()
+                .map(|row| (at(row, 0), at(row, 1), at(row, 2), at(row, 3)))
+                .collect(),
             packs: numbers("propose-pack")?.iter().map(|row| (at(row, 0), at(row, 1), at(row, 2))).collect(),
         })
     }
@@ -181,6 +186,8 @@ pub struct Proposals {
     pub orders: BTreeSet<(usize, usize, usize)>,
     /// `(stage, axis)`.
     pub parallels: BTreeSet<(usize, usize)>,
+    /// `(loop, dimension, iterations, height)`: skewed tiles of a time loop.
+    pub time_tiles: BTreeSet<(usize, usize, usize, usize)>,
     /// Stages whose stores may go past the caches.
     pub streams: BTreeSet<usize>,
     /// `(stage, load, axis)`: packed inside a loop of that axis.

@@ -223,7 +223,7 @@ fn the_shapes_of_fast_kernels_are_legal() {
                 Pack { load: 1, depth: 2, layout: vec![l(1, nr), l(2, 1), l(1, 1)] },
             ],
         };
-        space.check(&Schedule { stages: vec![stage] }).unwrap();
+        space.check(&Schedule { stages: vec![stage], time_tiles: vec![] }).unwrap();
     }
 }
 

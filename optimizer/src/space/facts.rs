@@ -3,10 +3,11 @@
 use crate::dependence::reads;
 use crate::footprint::StageModel;
 use crate::legality::stays;
-use crate::normal_form::NormalForm;
+use crate::normal_form::{NormalForm, loop_variable};
 use crate::target::Target;
 use moat_rules::dependence::Derived;
 use moat_rules::schedule_rules::ScheduleFacts;
+use std::collections::BTreeSet;
 
 /// Candidate block sizes: 2ᵏ and 3·2ᵏ.
 const LARGEST_SIZE: i64 = 8192;
@@ -18,6 +19,7 @@ pub(super) fn question(
     derived: &Derived,
     target: &Target,
     threads: usize,
+    time_loops: &[(usize, usize, usize)],
 ) -> ScheduleFacts {
     let mut facts = ScheduleFacts::default();
     let stays = stays(form);
@@ -71,6 +73,23 @@ pub(super) fn question(
     }
     for &(stage, a, b) in &derived.permutable {
         facts.add("permutable", &[number(stage), number(a), number(b)]);
+    }
+    for &(var, dim, _) in time_loops {
+        let states: BTreeSet<usize> = form
+            .defs
+            .iter()
+            .filter(|def| def.scope.iter().any(|scope| scope.variable == loop_variable(var)))
+            .filter_map(|def| Some(def.update.as_ref()?.state))
+            .collect();
+        let row: usize = states
+            .iter()
+            .map(|&state| {
+                let state = &form.states[state];
+                let others = state.shape.iter().enumerate().filter(|(axis, _)| *axis != dim);
+                others.map(|(_, &extent)| extent).product::<usize>() * state.dtype.bytes()
+            })
+            .sum();
+        facts.add("time-loop", &[number(var), number(dim), number(row)]);
     }
     facts.add("registers", &[number(target.vector_registers)]);
     for (level, &bytes) in target.cache_bytes.iter().enumerate() {

@@ -21,6 +21,7 @@ impl ScheduleSpace {
     pub(super) fn heuristic(&self) -> Schedule {
         let mut schedule = Schedule {
             stages: (0..self.choices.len()).map(|stage| self.repaired(stage, self.stage_heuristic(stage))).collect(),
+            time_tiles: Vec::new(),
         };
         if !self.is_legal(&schedule) {
             for stage in 0..schedule.stages.len() {

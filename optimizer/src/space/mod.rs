@@ -48,6 +48,8 @@ pub struct ScheduleSpace {
     proposals: Proposals,
     models: Vec<StageModel>,
     choices: Vec<StageChoices>,
+    /// Loops that may run in skewed tiles: number, dimension, least skew.
+    time_loops: Vec<(usize, usize, usize)>,
     default: Schedule,
 }
 
@@ -80,7 +82,8 @@ impl ScheduleSpace {
     ) -> Result<ScheduleSpace, SpaceError> {
         let facts = FormFacts::new(form, numerics);
         let models: Vec<StageModel> = (0..form.defs.len()).map(|def| model(form, def, &|_| false)).collect();
-        let question = facts::question(form, &models, &facts.derive(), target, threads);
+        let time_loops = crate::skew::tilable(form);
+        let question = facts::question(form, &models, &facts.derive(), target, threads, &time_loops);
         let proposals = rules.propose(&question)?;
         let choices = (0..form.defs.len()).map(|stage| StageChoices::new(stage, form, &models, &proposals)).collect();
         let mut space = ScheduleSpace {
@@ -93,6 +96,7 @@ impl ScheduleSpace {
             proposals,
             models,
             choices,
+            time_loops,
             default: plain_schedule(form),
         };
         space.default = space.heuristic();
@@ -129,6 +133,18 @@ impl ScheduleSpace {
     /// # Errors
     /// Every way in which it is illegal.
     pub fn check(&self, schedule: &Schedule) -> Result<(), Vec<Illegal>> {
+        let mut loops = std::collections::BTreeSet::new();
+        for tile in &schedule.time_tiles {
+            let known = self.time_loops.iter().find(|known| (known.0, known.1) == (tile.var, tile.dim));
+            let legal = known.is_some_and(|known| tile.skew >= known.2) && tile.time > 0 && tile.height > 0;
+            if !legal || !loops.insert(tile.var) {
+                let message = match known {
+                    Some(known) => format!("loop {} in bands along dimension {} needs a skew of {}", tile.var, tile.dim, known.2),
+                    None => format!("a dependence of loop {} leads back along dimension {}", tile.var, tile.dim),
+                };
+                return Err(vec![Illegal { stage: 0, rule: "time/backward", message }]);
+            }
+        }
         self.facts.check(schedule, &self.legality)
     }
 

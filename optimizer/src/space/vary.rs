@@ -5,7 +5,7 @@
 
 use super::heuristic::tile_of;
 use super::{Choose, ScheduleSpace, plain_stage};
-use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
+use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TimeTile};
 use moat_rules::schedule_rules::ProposedPlace;
 
 const ATTEMPTS: usize = 24;
@@ -29,7 +29,8 @@ impl ScheduleSpace {
                 }
                 wish
             } else {
-                Schedule { stages: (0..self.choices.len()).map(|stage| self.draw(stage, rng)).collect() }
+                let stages = (0..self.choices.len()).map(|stage| self.draw(stage, rng)).collect();
+                Schedule { stages, time_tiles: self.draw_time_tiles(rng) }
             };
             if percent(rng, 80) {
                 self.draw_places(&mut wish, rng);
@@ -50,6 +51,9 @@ impl ScheduleSpace {
             let changes = [1, 1, 1, 2, 2, 3][rng.below(6)];
             for _ in 0..changes {
                 self.vary(&mut wish, rng);
+            }
+            if percent(rng, 30) {
+                wish.time_tiles = self.draw_time_tiles(rng);
             }
             self.repair(&mut wish);
             if wish != *parent && self.is_legal(&wish) {
@@ -74,6 +78,9 @@ impl ScheduleSpace {
                     _ => {}
                 }
             }
+            if percent(rng, 50) {
+                wish.time_tiles.clone_from(&other.time_tiles);
+            }
             self.repair(&mut wish);
             if self.is_legal(&wish) {
                 return wish;
@@ -93,6 +100,15 @@ impl ScheduleSpace {
                 found.push(wish);
             }
         };
+        for at in 0..centre.time_tiles.len() {
+            offer(&|wish| {
+                wish.time_tiles.remove(at);
+            });
+            for (times, over) in [(2, 1), (1, 2)] {
+                offer(&|wish| wish.time_tiles[at].time = (wish.time_tiles[at].time * times / over).max(1));
+                offer(&|wish| wish.time_tiles[at].height = (wish.time_tiles[at].height * times / over).max(1));
+            }
+        }
         for (number, stage) in centre.stages.iter().enumerate() {
             let choices = &self.choices[number];
             for (at, spec) in stage.tile.iter().enumerate() {
@@ -158,6 +174,23 @@ impl ScheduleSpace {
                 };
             }
         }
+    }
+
+    /// Skewed tiles for some loops, drawn from the proposals.
+    fn draw_time_tiles(&self, rng: &mut dyn Choose) -> Vec<TimeTile> {
+        let mut loops: Vec<usize> = self.time_loops.iter().map(|known| known.0).collect();
+        loops.dedup();
+        let mut tiles = Vec::new();
+        for var in loops {
+            let proposed: Vec<_> = self.proposals.time_tiles.iter().filter(|tile| tile.0 == var).collect();
+            if percent(rng, 70)
+                && let Some(&&(var, dim, time, height)) = pick(rng, &proposed)
+                && let Some(known) = self.time_loops.iter().find(|known| (known.0, known.1) == (var, dim))
+            {
+                tiles.push(TimeTile { var, dim, skew: known.2, time, height });
+            }
+        }
+        tiles
     }
 
     /// One stage, drawn from the proposals.

@@ -1,7 +1,7 @@
 //! Numbers and schedules in words.
 
 use moat_optimizer::normal_form::NormalForm;
-use moat_optimizer::schedule::{Place, Schedule, StageSchedule};
+use moat_optimizer::schedule::{Place, Schedule, StageSchedule, TimeTile};
 
 /// Three significant digits: `0.0123`, `9.21`, `118`, `1230`.
 pub(super) fn significant(value: f64) -> String {
@@ -34,14 +34,19 @@ pub(super) fn percent(fraction: f64) -> String {
 
 /// One line for each definition that is computed by itself.
 pub(super) fn schedule_in_words(form: &NormalForm, schedule: &Schedule) -> Vec<String> {
-    form.defs
+    let tiles = schedule.time_tiles.iter().map(|tile| {
+        let TimeTile { var, dim, skew, time, height } = tile;
+        format!("loop {var}: tiles of {time} iterations on bands of {height} along dimension {dim}, skewed by {skew}")
+    });
+    let stages = form
+        .defs
         .iter()
         .zip(&schedule.stages)
         .map(|(def, stage)| {
             let axes = def.pieces.iter().map(|piece| piece.domain.len()).max().unwrap_or(def.axes.len());
             format!("{}: {}", def.name, stage_in_words(form, stage, axes))
-        })
-        .collect()
+        });
+    tiles.chain(stages).collect()
 }
 
 fn stage_in_words(form: &NormalForm, stage: &StageSchedule, axes: usize) -> String {
