@@ -1,5 +1,6 @@
 #include "polybench.h"
 
+const size_t output_bytes[] = {sizeof(double[N]), 0};
 const size_t temporary_bytes[] = {sizeof(double[N]), 0};
 
 void kernel(void **inputs, void **outputs, void **temporaries) {

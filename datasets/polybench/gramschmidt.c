@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+const size_t output_bytes[] = {sizeof(double[M][N]), sizeof(double[N][N]), 0};
 const size_t temporary_bytes[] = {sizeof(double[M][N]), 0};
 
 void kernel(void **inputs, void **outputs, void **temporaries) {

@@ -1,6 +1,7 @@
 #include "polybench.h"
 #include <string.h>
 
+const size_t output_bytes[] = {sizeof(double[N][N]), 0};
 const size_t temporary_bytes[] = {sizeof(double[N][N]), 0};
 
 void kernel(void **inputs, void **outputs, void **temporaries) {

@@ -1,4 +1,5 @@
-"""2mm: a product of three matrices, scaled, plus a scaled matrix: alpha A B C + beta D. After PolyBench/C 4.2, LARGE."""
+"""2mm: a product of three matrices, scaled, plus a scaled matrix: alpha A B C + beta D.
+After PolyBench/C 4.2, LARGE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""doitgen: a three-way array times a matrix along its last axis, of the MADNESS kernel. After PolyBench/C 4.2, LARGE."""
+"""doitgen: a three-way array times a matrix along its last axis, of the MADNESS kernel.
+After PolyBench/C 4.2, LARGE."""
 
 from __future__ import annotations
 

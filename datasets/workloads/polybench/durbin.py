@@ -1,5 +1,5 @@
-"""durbin: the Yule-Walker equations T y = -r by Levinson and Durbin's recursion, T being the symmetric Toeplitz matrix with
-first row (1, r[0], ..., r[N - 2]). The range of r makes T diagonally dominant. After PolyBench/C 4.2, LARGE."""
+"""durbin: the Yule-Walker equations T y = -r by Levinson and Durbin's recursion, T being the symmetric Toeplitz matrix
+with first row (1, r[0], ..., r[N - 2]). The range of r makes T diagonally dominant. After PolyBench/C 4.2, LARGE."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """nussinov: T[i, j] is the most base pairs of an RNA's section i ..= j (Nussinov 1978): the best split of the section, or
-the pair of its ends, unless they are neighbours, around the best of what is between. After PolyBench/C 4.2, LARGE."""
+the pair of its ends, unless they are neighbours, around the best of what is between.
+After PolyBench/C 4.2, LARGE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""syrk: alpha A Aᵀ + beta C in the lower triangle; C's strict upper triangle is kept. After PolyBench/C 4.2, LARGE."""
+"""syrk: alpha A Aᵀ + beta C in the lower triangle; C's strict upper triangle is kept.
+After PolyBench/C 4.2, LARGE."""
 
 from __future__ import annotations
 
