@@ -4,14 +4,14 @@
 The programs are workloads/polybench/*.py; each has its loops in polybench/*.c. Every run starts from fresh copies of the
 same inputs in the same buffers, with the outputs poisoned; both happen outside of the timed call. All contestants of a
 kernel are timed in interleaved rounds in this process. Before a contestant is timed its results are compared with those
-of the plain clang build, at small sizes also with NumPy's. Exit code: 0, 1 if a result differs, 2 on an error.
+of the plain clang build, at small sizes with NumPy's. Exit code: 0, 1 if a result differs, 2 on an error.
 
 needs: pip install numpy; clang-22 with Polly
 """
 
 from __future__ import annotations
 
-import argparse, ast, ctypes, datetime, hashlib, importlib.util, json, math, os, pathlib, platform, subprocess, sys
+import argparse, ast, ctypes, datetime, hashlib, json, math, os, pathlib, platform, subprocess, sys
 import tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -183,11 +183,10 @@ class Bench:
     def __init__(self, program, seed):
         self.program, self.pristine = program, program.inputs(seed)
         self.inputs = [buffer(x.nbytes).view(x.dtype).reshape(x.shape) for x in self.pristine]
-        self.libraries = {"clang": build(program, []), "polly": build(program, POLLY)}
         self.contestants, self.outputs, self.keep = {}, [], []
         dtype = self.pristine[-1].dtype
-        for name, path in self.libraries.items():
-            library = ctypes.CDLL(str(path))
+        for name, flags in (("clang", []), ("polly", POLLY)):
+            library = ctypes.CDLL(str(build(program, flags)))
             if not self.outputs:
                 self.outputs = [buffer(size).view(dtype) for size in sizes_of(library, "output_bytes")]
             temporaries = [buffer(size) for size in sizes_of(library, "temporary_bytes")]
@@ -197,22 +196,30 @@ class Bench:
             self.contestants[name] = lambda kernel=library.kernel, arguments=arguments: kernel(*arguments)
 
     def add_moat(self, folder):
-        """The tuned kernel through its ctypes loader; nothing if it was not tuned."""
+        """The tuned kernel by its raw C entry, called as the C loops are; nothing if it was not tuned."""
         name = self.program.name
-        path = pathlib.Path(folder) / name / f"{name}.py"
+        path = pathlib.Path(folder) / name / "kernel.json"
         if not path.exists():
             return
-        spec = importlib.util.spec_from_file_location(f"moat_{name}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        function = getattr(module, json.loads((path.parent / "kernel.json").read_text())["function"])
-        first = function(*self.pristine)
-        shapes = [np.shape(result) for result in as_tuple(first)]
-        if [math.prod(shape) for shape in shapes] != [output.size for output in self.outputs]:
-            raise ValueError(f"moat's {name} returns arrays of the shapes {shapes}")
-        views = tuple(output.reshape(shape) for output, shape in zip(self.outputs, shapes))
-        out = views if isinstance(first, tuple) else views[0]
-        self.contestants["moat"] = lambda: function(*self.inputs, out=out)
+        record = json.loads(path.read_text(encoding="utf-8"))
+        interface, symbols = record["interface"], record["symbols"]
+        shapes = [tuple(tensor["shape"]) for tensor in interface["inputs"]]
+        sizes = [math.prod(tensor["shape"]) for tensor in interface["outputs"]]
+        if shapes != [x.shape for x in self.inputs] or sizes != [output.size for output in self.outputs]:
+            raise ValueError(f"moat's kernel was tuned for other extents: its arguments are {shapes}")
+        library = ctypes.CDLL(str(path.parent / record["files"]["library"]))
+        if not library[symbols["cpu_supported"]]():
+            raise ValueError("moat's kernel was tuned for another CPU")
+        workspace = buffer(interface["workspace_bytes"])
+        raw, arguments = library[symbols["raw"]], (pointers(self.inputs), pointers(self.outputs), pointers([workspace])[0])
+        raw.argtypes, raw.restype = [ctypes.c_void_p] * 3, ctypes.c_int32
+        self.keep.append((library, workspace))
+
+        def run():
+            if status := raw(*arguments):
+                raise ValueError(f"moat's kernel returned the status {status}")
+
+        self.contestants["moat"] = run
 
     def refresh(self):
         for work, source in zip(self.inputs, self.pristine):
@@ -237,7 +244,7 @@ class Bench:
         return [output.copy() for output in self.outputs], seconds
 
     def check(self, rtol, against_numpy):
-        """Largest error of each contestant by name, in units of what is allowed; the reference is clang's result, or NumPy's."""
+        """Largest error of each contestant by name, in units of what is allowed, against NumPy's result or clang's."""
         found = {name: self.results(name)[0] for name in self.contestants}
         if against_numpy:
             self.refresh()
@@ -282,25 +289,29 @@ def ratio(samples, above, below):
     return float(np.median(np.divide(samples[above], samples[below])))
 
 
-def summarize(name, samples):
-    row = {"kernel": name, "rounds": len(samples["clang"])}
+def summarize(samples):
+    """Medians, spreads and ratios of the contestants; *best* is the faster of the two builds of the C loops."""
+    row = {"rounds": len(samples["clang"])}
     for contestant, seconds in samples.items():
         low, middle, high = np.quantile(seconds, (0.25, 0.5, 0.75))
         row[contestant] = {"median_ns": round(middle * 1e9), "iqr_ns": round((high - low) * 1e9)}
-    row["best"] = min(("clang", "polly"), key=lambda contestant: row[contestant]["median_ns"])
-    row["polly_ratio"] = ratio(samples, "clang", "polly")
-    if "moat" in samples:
-        row["clang_ratio"], row["best_ratio"] = ratio(samples, "clang", "moat"), ratio(samples, row["best"], "moat")
+    best = min((who for who in ("clang", "polly") if who in samples), key=lambda who: row[who]["median_ns"])
+    pairs = {"polly_ratio": ("clang", "polly"), "clang_ratio": ("clang", "moat"), "best_ratio": (best, "moat")}
+    for key, (above, below) in pairs.items():
+        if below in samples:
+            row[key] = ratio(samples, above, below)
     return row
 
 
-HEADER = ["kernel", "clang ms", "± IQR", "Polly ms", "± IQR", "moat ms", "± IQR", "clang/Polly", "clang/moat", "best/moat"]
+HEADER = ["kernel"]
+HEADER += [title for system in ("clang", "Polly", "moat") for title in (f"{system} ms", "IQR")]
+HEADER += ["clang/Polly", "clang/moat", "best/moat"]
 
 
 def cells(row):
     def milliseconds(contestant):
         if contestant not in row:
-            return ["-", "-"]
+            return ["wrong" if contestant in row["wrong"] else "-", "-"]
         return [f"{row[contestant][key] * 1e-6:.3f}" for key in ("median_ns", "iqr_ns")]
 
     ratios = [f"{row[key]:.2f}" if key in row else "-" for key in ("polly_ratio", "clang_ratio", "best_ratio")]
@@ -355,7 +366,7 @@ def environment(args):
 
 
 def markdown(rows, args):
-    command = "datasets/polybench.py --moat kernels --write datasets/polybench.md"
+    command = f"datasets/polybench.py --moat kernels --write {args.write}"
     tune = "for file in datasets/workloads/polybench/*.py; do moat tune $file; done"
     if args.threads > 1:
         command, tune = f"{command} --threads {args.threads}", tune.replace("tune", f"tune --threads {args.threads}")
@@ -371,7 +382,9 @@ def markdown(rows, args):
         "# PolyBench/C 4.2\n\n"
         "Milliseconds of one call: median and interquartile range over interleaved rounds in one process. A ratio is the "
         "median over the\nrounds; above 1 the system named second is faster. *best* is the faster of clang and Polly.\n\n"
-        f"{environment(args)}.\n\nMade by:\n\n```sh\n{tune}\n{command}\n```\n\n" + "\n".join(groups) + (f"\n{means}" if means else "")
+        f"{environment(args)}.\n\nMade by:\n\n```sh\n{tune}\n{command}\n```\n\n"
+        + "\n".join(groups)
+        + (f"\n{means}" if means else "")
     )
 
 
@@ -396,20 +409,20 @@ def arguments():
 
 
 def bench(name, args):
-    """Checks a kernel, times it if asked; its row, or None if a result is wrong."""
+    """Checks a kernel and times those contestants that are right, if asked to; its row, or None if there is no reference."""
     kernel = Bench(Program(name, args.size), args.seed)
     if args.moat:
         kernel.add_moat(args.moat)
-    errors = kernel.check(args.rtol, args.size == "small")
-    wrong = {contestant: error for contestant, error in errors.items() if error > 1}
-    if wrong:
-        reference = "NumPy" if args.size == "small" else "clang"
-        text = ", ".join(f"{contestant} by {error * args.rtol:.1e}" for contestant, error in wrong.items())
-        print(f"{name}: differs from {reference}: {text} (allowed {args.rtol:g})", file=sys.stderr)
+    reference = "NumPy" if args.size == "small" else "clang"
+    errors = {who: error * args.rtol for who, error in kernel.check(args.rtol, reference == "NumPy").items()}
+    wrong = [who for who, error in errors.items() if error > args.rtol]
+    for who in wrong:
+        print(f"{name}: {who} differs from {reference} by {errors[who]:.1e} (allowed {args.rtol:g})", file=sys.stderr)
+        del kernel.contestants[who]
+    if "clang" in wrong:
         return None
-    if args.check:
-        return {"kernel": name, "relative_error": {who: error * args.rtol for who, error in errors.items()}}
-    return summarize(name, kernel.rounds(args.rounds, args.budget))
+    row = {"kernel": name, "wrong": wrong, "relative_error": errors}
+    return row if args.check else row | summarize(kernel.rounds(args.rounds, args.budget))
 
 
 def main(args):
@@ -429,22 +442,23 @@ def main(args):
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             row = None
+        failed += row is None or bool(row["wrong"])
         if row is None:
-            failed += 1
             continue
         rows.append(row)
         if args.json:
             print(json.dumps(row), flush=True)
         elif args.check:
             text = ", ".join(f"{who} {error:.1e}" for who, error in row["relative_error"].items())
-            print(f"{name:15} equal; largest relative error: {text}", flush=True)
+            print(f"{name:15} {'differs' if row['wrong'] else 'equal'}; largest relative error: {text}", flush=True)
         else:
             print(" ".join(f"{cell:>11}" if at else f"{cell:15}" for at, cell in enumerate(cells(row))), flush=True)
     if not args.check:
-        print(*summary(rows), sep="\n", file=sys.stderr if args.json else sys.stdout)
+        for line in summary(rows):
+            print(line, file=sys.stderr if args.json else sys.stdout)
         if args.write:
             pathlib.Path(args.write).write_text(markdown(rows, args), encoding="utf-8")
-    print(f"{len(rows)} kernels, {failed} failed", file=sys.stderr)
+    print(f"{len(names)} kernels, {failed} failed", file=sys.stderr)
     return 1 if failed else 0
 
 

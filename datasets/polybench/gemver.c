@@ -11,11 +11,12 @@ void kernel(void **inputs, void **outputs, void **temporaries) {
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++)
             B[i][j] = A[i][j] + u1[i] * v1[j] + u2[i] * v2[j];
-    for (int i = 0; i < N; i++) {
+    // In a loop of its own: zeroed elsewhere, x comes out wrong from Polly of LLVM 22 under -ffast-math.
+    for (int i = 0; i < N; i++)
         x[i] = 0.0;
+    for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++)
             x[i] = x[i] + beta * B[j][i] * y[j];
-    }
     for (int i = 0; i < N; i++)
         x[i] = x[i] + z[i];
     for (int i = 0; i < N; i++) {
