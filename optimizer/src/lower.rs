@@ -15,10 +15,7 @@ use crate::schedule::{Place, Schedule, StageSchedule, TileSpec};
 /// The schedule that decides nothing.
 pub fn plain_schedule(form: &NormalForm) -> Schedule {
     let axes = |def: &Def| def.pieces.iter().map(|piece| piece.domain.len()).max().unwrap_or(0);
-    Schedule {
-        stages: form.defs.iter().map(|def| plain_stage(axes(def))).collect(),
-        time_tiles: Vec::new(),
-    }
+    Schedule { stages: form.defs.iter().map(|def| plain_stage(axes(def))).collect(), time_tiles: Vec::new() }
 }
 
 /// One definition's part of it: stored whole, its `axes` axes in order, one point at a time.

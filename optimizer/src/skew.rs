@@ -136,10 +136,9 @@ fn forward(form: &NormalForm, context: &Context, tile: &TimeTile, defs: &[DefId]
                 set.require_zero(&place(a, &early).minus(&place(b, &late)), |v| v);
             }
             let (t, later) = (Affine::variable(symbol(time)), Affine::variable(loops));
-            let shifted = |c: Affine, t: &Affine, number: usize| {
-                c.plus(&t.times(count).offset(at(number)).times(skew))
-            };
-            let backward = shifted(place(&from, &early), &t, p).minus(&shifted(place(&to, &late), &later, q)).offset(-1);
+            let shifted = |c: Affine, t: &Affine, number: usize| c.plus(&t.times(count).offset(at(number)).times(skew));
+            let backward =
+                shifted(place(&from, &early), &t, p).minus(&shifted(place(&to, &late), &later, q)).offset(-1);
             set.require_non_negative(&backward, |v| v);
             let mut next = set.clone();
             next.require_non_negative(&later.minus(&t).offset(-1), |v| v);
@@ -172,8 +171,11 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<NormalForm> {
         form.states.get(update.state)?.shape.get(tile.dim).copied()
     });
     let extent = i64::try_from(extent.max()?).ok()?;
-    let (b, c, t) =
-        (Affine::variable(loop_variable(block)), Affine::variable(loop_variable(band)), Affine::variable(loop_variable(tile.var)));
+    let (b, c, t) = (
+        Affine::variable(loop_variable(block)),
+        Affine::variable(loop_variable(band)),
+        Affine::variable(loop_variable(tile.var)),
+    );
     let first = lo.plus(&b.times(time));
     for (number, &id) in defs.iter().enumerate() {
         let def = &mut tiled.defs[id];

@@ -6,12 +6,16 @@ use moat_optimizer::affine::Affine;
 use moat_optimizer::apply::apply;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::evaluate_form;
+use moat_optimizer::evaluate_nest;
 use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement};
 use moat_optimizer::in_place::buffer_updates;
+use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::schedule::{Schedule, TimeTile};
+use moat_optimizer::skew::{is_legal, skewed, tilable};
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
@@ -199,6 +203,33 @@ fn shifted_by_hand(steps: usize, a: &[f64]) -> Vec<f64> {
     a
 }
 
+/// `for t: B[1:-1] = A[:-2] + A[1:-1] + A[2:]; A[2:-2] = B[1:-3] + B[4:]`: the second reaches further.
+fn two_sweeps(n: usize, steps: usize) -> Program {
+    let mut b = Build::new("two_sweeps", &[("A", &[n])]);
+    let (a, other) = (b.state("A_", &[n]), b.state("B_", &[n]));
+    let start = [b.copy(a, 0), b.copy(other, 0)];
+    let inner = (n - 2, c(n as i64 - 2));
+    let parts: Vec<NodeId> = (0..3).map(|s| b.section(a, &[from(s)], &[inner.clone()])).collect();
+    let sum = b.binary(BinaryOp::Add, parts[0], parts[1]);
+    let sum = b.binary(BinaryOp::Add, sum, parts[2]);
+    let inner = (n - 4, c(n as i64 - 4));
+    let parts: Vec<NodeId> = [1, 4].map(|s| b.section(other, &[from(s)], &[inner.clone()])).to_vec();
+    let second = b.binary(BinaryOp::Add, parts[0], parts[1]);
+    let body = vec![update(other, vec![from(1)], sum), update(a, vec![from(2)], second)];
+    let [first, copy] = start;
+    b.done(vec![first, copy, repeat(0, c(0), c(steps as i64), body)], &[a])
+}
+
+fn two_sweeps_by_hand(steps: usize, a: &[f64]) -> Vec<f64> {
+    let (mut a, mut b) = (a.to_vec(), a.to_vec());
+    let n = a.len();
+    for _ in 0..steps {
+        (1..n - 1).for_each(|i| b[i] = a[i - 1] + a[i] + a[i + 1]);
+        (2..n - 2).for_each(|i| a[i] = b[i - 1] + b[i + 2]);
+    }
+    a
+}
+
 /// Row maxima of what is above the diagonal, kept where a condition on the loop holds:
 /// `for i: if i >= 2: m[i] = max(A[:i, i])`, `m` being A's first row at the start.
 fn conditional(n: usize) -> Program {
@@ -296,4 +327,35 @@ fn a_condition_on_a_loop() {
     let n = 20;
     let a = matrix(n);
     agrees(&conditional(n), &[tensor(&[n, n], a.clone())], &conditional_by_hand(n, &a));
+}
+
+#[test]
+fn time_loops_run_in_skewed_tiles() {
+    let (n, steps) = (61, 13);
+    let a: Vec<f64> = (0..n).map(|i| (i % 5) as f64).collect();
+    let program = two_sweeps(n, steps);
+    let (inputs, expected) = ([tensor(&[n], a.clone())], two_sweeps_by_hand(steps, &a));
+    agrees(&program, &inputs, &expected);
+    let rules = RuleBase::standard().unwrap();
+    let form = normalize(&program, &rules, &NormalizeConfig::default()).unwrap().forms.remove(0).normal_form;
+    let form = buffer_updates(&form);
+    // A[i] reads B[i + 2] of the same iteration: one statement later.
+    assert_eq!(tilable(&form), vec![(0, 0, 2)]);
+    let tile = |skew, time, height| TimeTile { var: 0, dim: 0, skew, time, height };
+    assert!(is_legal(&form, &tile(2, 4, 8)) && !is_legal(&form, &tile(1, 4, 8)));
+    for (skew, time, height) in [(2, 1, 1), (2, 4, 8), (3, 5, 7), (2, 13, 100), (2, 32, 16)] {
+        let tiled = skewed(&form, &tile(skew, time, height)).unwrap();
+        verify_form(&tiled).unwrap();
+        close("tiled", &evaluate_form::evaluate(&tiled, &inputs).unwrap()[0], &expected);
+        let schedule = Schedule { time_tiles: vec![tile(skew, time, height)], ..plain_schedule(&form) };
+        close(
+            "tiled nest",
+            &evaluate_nest::evaluate(&apply(&form, &schedule).unwrap(), &inputs).unwrap()[0],
+            &expected,
+        );
+    }
+    // A planted illegal tile computes something else.
+    let wrong = skewed(&form, &tile(1, 8, 4)).unwrap();
+    let found = evaluate_form::evaluate(&wrong, &inputs).unwrap();
+    assert!((0..n).any(|at| (found[0].get_f64(at) - expected[at]).abs() > 1e-9));
 }

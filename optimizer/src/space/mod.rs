@@ -139,7 +139,9 @@ impl ScheduleSpace {
             let legal = known.is_some_and(|known| tile.skew >= known.2) && tile.time > 0 && tile.height > 0;
             if !legal || !loops.insert(tile.var) {
                 let message = match known {
-                    Some(known) => format!("loop {} in bands along dimension {} needs a skew of {}", tile.var, tile.dim, known.2),
+                    Some(known) => {
+                        format!("loop {} in bands along dimension {} needs a skew of {}", tile.var, tile.dim, known.2)
+                    }
                     None => format!("a dependence of loop {} leads back along dimension {}", tile.var, tile.dim),
                 };
                 return Err(vec![Illegal { stage: 0, rule: "time/backward", message }]);

@@ -38,14 +38,10 @@ pub(super) fn schedule_in_words(form: &NormalForm, schedule: &Schedule) -> Vec<S
         let TimeTile { var, dim, skew, time, height } = tile;
         format!("loop {var}: tiles of {time} iterations on bands of {height} along dimension {dim}, skewed by {skew}")
     });
-    let stages = form
-        .defs
-        .iter()
-        .zip(&schedule.stages)
-        .map(|(def, stage)| {
-            let axes = def.pieces.iter().map(|piece| piece.domain.len()).max().unwrap_or(def.axes.len());
-            format!("{}: {}", def.name, stage_in_words(form, stage, axes))
-        });
+    let stages = form.defs.iter().zip(&schedule.stages).map(|(def, stage)| {
+        let axes = def.pieces.iter().map(|piece| piece.domain.len()).max().unwrap_or(def.axes.len());
+        format!("{}: {}", def.name, stage_in_words(form, stage, axes))
+    });
     tiles.chain(stages).collect()
 }
 
