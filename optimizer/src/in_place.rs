@@ -7,71 +7,123 @@
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
 use crate::normal_form::{
-    Access, Context, Def, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts, loop_of,
+    Access, Context, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
+    loop_of,
 };
 
-/// The form with those updates buffered that need it.
+/// The form with those updates buffered that need it: what they read of themselves is copied first where that is less
+/// than what they write, the new elements are computed into an array of their own otherwise.
 #[must_use]
 pub fn buffer_updates(form: &NormalForm) -> NormalForm {
     let contexts = contexts(form);
-    let buffered: Vec<bool> =
-        form.defs.iter().zip(&contexts).map(|(def, context)| !safe_in_place(def, context)).collect();
-    if !buffered.contains(&true) {
-        return form.clone();
-    }
     let mut names: Vec<String> = form.defs.iter().map(|def| def.name.clone()).collect();
     names.extend(form.states.iter().map(|state| state.name.clone()));
     names.extend(form.params.iter().map(|param| param.name.clone()));
+    let mut unique = |stem: &str, suffix: &str| {
+        let name = (1..).map(|n| format!("{stem}_{suffix}{n}")).find(|name| !names.contains(name)).unwrap_or_default();
+        names.push(name.clone());
+        name
+    };
     let mut place = Vec::with_capacity(form.defs.len());
+    let mut before = Vec::with_capacity(form.defs.len());
     let mut defs: Vec<Def> = Vec::new();
-    for (def, &buffered) in form.defs.iter().zip(&buffered) {
-        if buffered {
-            let name = (1..).map(|n| format!("{}_next{n}", def.name)).find(|n| !names.contains(n)).unwrap_or_default();
-            names.push(name.clone());
-            defs.push(Def { name, update: None, shape: def.axes.clone(), ..def.clone() });
-            defs.push(copy_of(def, defs.len() - 1));
-        } else {
-            defs.push(def.clone());
-        }
-        place.push(defs.len() - 1);
-    }
-    // Old numbers in what was there before; the copies already have new ones.
-    for (at, def) in defs.iter_mut().enumerate() {
-        let copy = place.iter().zip(&buffered).any(|(&new, &buffered)| buffered && new == at);
-        if !copy {
-            for node in def.pieces.iter_mut().flat_map(|piece| &mut piece.value.nodes) {
-                if let ScalarOp::Load(Source::Def(read), _) = &mut node.op {
-                    *read = place[*read];
-                }
+    for (def, context) in form.defs.iter().zip(&contexts) {
+        let first = defs.len();
+        let mut own = def.clone();
+        for node in own.pieces.iter_mut().flat_map(|piece| &mut piece.value.nodes) {
+            if let ScalarOp::Load(Source::Def(read), _) = &mut node.op {
+                *read = place[*read];
             }
         }
+        let unsafe_loads = unsafe_loads(def, context);
+        if unsafe_loads.is_empty() {
+            defs.push(own);
+        } else if let Some(copies) = snapshots(def, &unsafe_loads) {
+            let [piece] = own.pieces.as_mut_slice() else { continue };
+            for (node, (mut copy, access)) in unsafe_loads.iter().map(|load| load.1).zip(copies) {
+                copy.name = unique(&def.name, "old");
+                piece.value.nodes[node].op = ScalarOp::Load(Source::Def(defs.len()), access);
+                defs.push(copy);
+            }
+            defs.push(own);
+        } else {
+            let name = unique(&def.name, "next");
+            defs.push(Def { name, update: None, shape: def.axes.clone(), ..own });
+            defs.push(copy_of(def, defs.len() - 1));
+        }
+        before.push(defs.len() - 1 - first);
+        place.push(defs.len() - 1);
     }
     NormalForm {
         defs,
         outputs: form.outputs.iter().map(|&id| place[id]).collect(),
-        steps: renumbered(&form.steps, &place, &buffered),
+        steps: renumbered(&form.steps, &place, &before),
         ..form.clone()
     }
 }
 
-fn renumbered(steps: &[Step], place: &[usize], buffered: &[bool]) -> Vec<Step> {
+/// For each load, by piece and node, a definition that copies what it reads, and where it is read there. `None` if the
+/// copies are not smaller than what the update writes, or a range depends on an axis that a load does not.
+fn snapshots(def: &Def, loads: &[(usize, usize)]) -> Option<Vec<(Def, Access)>> {
+    let [piece] = def.pieces.as_slice() else { return None };
+    let mut found = Vec::with_capacity(loads.len());
+    let mut size = 0;
+    for &(_, node) in loads {
+        let ScalarNode { op: ScalarOp::Load(source, Access::Axes(index)), dtype } = &piece.value.nodes[node] else {
+            return None;
+        };
+        let axes: Vec<usize> =
+            (0..piece.domain.len()).filter(|&axis| index.iter().any(|form| form.coefficient(axis) != 0)).collect();
+        let place = |form: &Affine| -> Option<Affine> {
+            let mut moved = Affine::constant(form.constant);
+            for &(v, c) in &form.terms {
+                let v = if loop_of(v).is_some() { v } else { axes.iter().position(|&axis| axis == v)? };
+                moved = moved.plus(&Affine::new(0, [(v, c)]));
+            }
+            Some(moved)
+        };
+        let mut domain = Vec::new();
+        let mut extents = Vec::new();
+        for &axis in &axes {
+            let range = &piece.domain[axis];
+            let lo = range.lo.iter().map(place).collect::<Option<Vec<_>>>()?;
+            let hi = range.hi.iter().map(place).collect::<Option<Vec<_>>>()?;
+            let most = hi.iter().filter(|form| form.is_constant()).map(|form| form.constant).min()?;
+            extents.push(usize::try_from(most).ok()?);
+            domain.push(Range { lo, hi });
+        }
+        size += extents.iter().product::<usize>();
+        let load = ScalarOp::Load(*source, Access::Axes(index.iter().map(place).collect::<Option<Vec<_>>>()?));
+        let value = Scalar { nodes: vec![ScalarNode { op: load, dtype: *dtype }] };
+        let copy = Def {
+            name: String::new(),
+            dtype: *dtype,
+            shape: extents.clone(),
+            axes: extents,
+            pieces: vec![Piece { domain, fold: None, value }],
+            update: None,
+            scope: def.scope.clone(),
+        };
+        found.push((copy, Access::Axes(axes.iter().map(|&axis| Affine::variable(axis)).collect())));
+    }
+    (2 * size < def.axes.iter().product()).then_some(found)
+}
+
+fn renumbered(steps: &[Step], place: &[usize], before: &[usize]) -> Vec<Step> {
     let mut all = Vec::new();
     for step in steps {
         match step {
             Step::Def(id) => {
-                if buffered[*id] {
-                    all.push(Step::Def(place[*id] - 1));
-                }
-                all.push(Step::Def(place[*id]));
+                all.extend((place[*id] - before[*id]..=place[*id]).map(Step::Def));
             }
             Step::Loop { var, name, range, body } => all.push(Step::Loop {
                 var: *var,
                 name: name.clone(),
                 range: range.clone(),
-                body: renumbered(body, place, buffered),
+                body: renumbered(body, place, before),
             }),
             Step::If { conditions, body } => {
-                all.push(Step::If { conditions: conditions.clone(), body: renumbered(body, place, buffered) });
+                all.push(Step::If { conditions: conditions.clone(), body: renumbered(body, place, before) });
             }
         }
     }
@@ -94,18 +146,27 @@ fn copy_of(def: &Def, from: usize) -> Def {
     Def { pieces, ..def.clone() }
 }
 
-/// Whether every element may be stored as soon as it is computed.
-fn safe_in_place(def: &Def, context: &Context) -> bool {
-    let Some(update) = &def.update else { return true };
-    def.pieces.iter().all(|reader| {
-        reader.value.nodes.iter().all(|node| match &node.op {
-            ScalarOp::Load(Source::State(state), access) if *state == update.state => {
-                let Access::Axes(index) = access else { return false };
-                def.pieces.iter().all(|writer| apart(def, update, context, reader, index, writer))
+/// The loads, by piece and node, that may read an element after it was overwritten, if each is stored as soon as it
+/// is computed.
+fn unsafe_loads(def: &Def, context: &Context) -> Vec<(usize, usize)> {
+    let Some(update) = &def.update else { return Vec::new() };
+    let mut found = Vec::new();
+    for (number, reader) in def.pieces.iter().enumerate() {
+        for (at, node) in reader.value.nodes.iter().enumerate() {
+            let ScalarOp::Load(Source::State(state), access) = &node.op else { continue };
+            let safe = *state != update.state
+                || match access {
+                    Access::Axes(index) => {
+                        def.pieces.iter().all(|writer| apart(def, update, context, reader, index, writer))
+                    }
+                    Access::Flat(_) => false,
+                };
+            if !safe {
+                found.push((number, at));
             }
-            _ => true,
-        })
-    })
+        }
+    }
+    found
 }
 
 /// Whether no point of `writer` stores what another point of `reader` loads by `index`; nor the same point, if it

@@ -203,6 +203,33 @@ fn shifted_by_hand(steps: usize, a: &[f64]) -> Vec<f64> {
     a
 }
 
+/// `for k: P[:] = minimum(P, P[:, k, None] + P[None, k, :])`: row and column k are overwritten while they are read.
+fn shortest(n: usize) -> Program {
+    let mut b = Build::new("shortest", &[("A", &[n, n])]);
+    let p = b.state("P", &[n, n]);
+    let start = b.copy(p, 0);
+    let whole = (n, c(n as i64));
+    let old = b.read(p);
+    let column = b.section(p, &[from(0), at(v(0))], &[whole.clone()]);
+    let row = b.section(p, &[at(v(0)), from(0)], &[whole.clone()]);
+    let detour = b.push(Op::Outer(BinaryOp::Add), &[column, row], &[n, n], &[]);
+    let least = b.push(Op::Binary(BinaryOp::Minimum), &[old, detour], &[n, n], &[]);
+    b.done(vec![start, repeat(0, c(0), c(n as i64), vec![update(p, vec![from(0), from(0)], least)])], &[p])
+}
+
+fn shortest_by_hand(n: usize, a: &[f64]) -> Vec<f64> {
+    let mut p = a.to_vec();
+    for k in 0..n {
+        let old = p.clone();
+        for i in 0..n {
+            for j in 0..n {
+                p[i * n + j] = old[i * n + j].min(old[i * n + k] + old[k * n + j]);
+            }
+        }
+    }
+    p
+}
+
 /// `for t: B[1:-1] = A[:-2] + A[1:-1] + A[2:]; A[2:-2] = B[1:-3] + B[4:]`: the second reaches further.
 fn two_sweeps(n: usize, steps: usize) -> Program {
     let mut b = Build::new("two_sweeps", &[("A", &[n])]);
@@ -358,4 +385,17 @@ fn time_loops_run_in_skewed_tiles() {
     let wrong = skewed(&form, &tile(1, 8, 4)).unwrap();
     let found = evaluate_form::evaluate(&wrong, &inputs).unwrap();
     assert!((0..n).any(|at| (found[0].get_f64(at) - expected[at]).abs() > 1e-9));
+}
+
+#[test]
+fn what_is_overwritten_while_it_is_read_is_copied_first() {
+    let n = 23;
+    // Negative weights: with them, row and column k change.
+    let a: Vec<f64> = (0..n * n).map(|at| ((at * 7) % 23) as f64 - 3.0).collect();
+    let program = shortest(n);
+    agrees(&program, &[tensor(&[n, n], a.clone())], &shortest_by_hand(n, &a));
+    let rules = RuleBase::standard().unwrap();
+    let form = normalize(&program, &rules, &NormalizeConfig::default()).unwrap().forms.remove(0).normal_form;
+    let sizes: Vec<usize> = buffer_updates(&form).defs.iter().map(moat_optimizer::normal_form::Def::size).collect();
+    assert_eq!(sizes, vec![n * n, n, n, n * n, n * n], "a row and a column are copied");
 }

@@ -35,7 +35,9 @@ pub(super) fn question(
         }
         facts.add(if model.fold.is_some() { "folds" } else { "pure" }, &[s]);
         facts.add("bytes", &[s, number(model.widest)]);
-        facts.add("elements", &[s, number(def.size())]);
+        if def.scope.is_empty() {
+            facts.add("elements", &[s, number(def.size())]);
+        }
         facts.add("lanes", &[s, number(target.lanes(model.widest))]);
         let operations = model.iterations() * model.scale * (model.operations + model.loads.len() as f64);
         facts.add("work", &[s, operations.min(1e18) as i64]);
