@@ -22,7 +22,7 @@ pub struct Work {
 /// Counts the work of `nest`.
 pub fn work(nest: &LoopNest) -> Work {
     let mut count =
-        Count { values: vec![0; nest.vars.len()], flops: 0, reads: BTreeMap::new(), writes: BTreeMap::new() };
+        Count { values: vec![0; nest.vars.len()], times: 1, flops: 0, reads: BTreeMap::new(), writes: BTreeMap::new() };
     for node in &nest.body {
         count.node(node);
     }
@@ -40,6 +40,8 @@ pub fn work(nest: &LoopNest) -> Work {
 
 struct Count {
     values: Vec<i64>,
+    /// How often what is being counted runs.
+    times: u64,
     flops: u64,
     reads: BTreeMap<usize, u64>,
     writes: BTreeMap<usize, u64>,
@@ -58,6 +60,19 @@ impl Count {
             Node::Loop(inner) => {
                 let (lo, hi) = self.bounds(&inner.range);
                 let step = i64::try_from(inner.step).unwrap_or(i64::MAX).max(1);
+                if !inner.body.iter().any(|node| depends(node, inner.var)) {
+                    // Every iteration does the same.
+                    let trips = u64::try_from((hi - lo + step - 1).div_euclid(step)).unwrap_or(0);
+                    let before = self.times;
+                    self.times *= trips;
+                    if trips > 0 {
+                        for node in &inner.body {
+                            self.node(node);
+                        }
+                    }
+                    self.times = before;
+                    return;
+                }
                 let mut at = lo;
                 while at < hi {
                     self.values[inner.var] = at;
@@ -73,8 +88,8 @@ impl Count {
 
     fn tile(&mut self, tile: &Tile) {
         let axes: Vec<&crate::nest::TileAxis> = tile.points.iter().chain(&tile.folds).collect();
-        let terms = self.points(&axes);
-        let stores = self.points(&axes[..tile.points.len()]);
+        let terms = self.times * self.points(&axes);
+        let stores = self.times * self.points(&axes[..tile.points.len()]);
         let operations: u64 = tile
             .value
             .iter()
@@ -118,6 +133,15 @@ impl Count {
             sum += self.points(rest);
         }
         sum
+    }
+}
+
+/// Whether a bound inside `node` depends on `var`.
+fn depends(node: &Node, var: usize) -> bool {
+    let bounded = |range: &Range| range.lo.iter().chain(&range.hi).any(|form| form.coefficient(var) != 0);
+    match node {
+        Node::Loop(inner) => bounded(&inner.range) || inner.body.iter().any(|node| depends(node, var)),
+        Node::Tile(tile) => tile.points.iter().chain(&tile.folds).any(|axis| bounded(&axis.range)),
     }
 }
 

@@ -12,6 +12,7 @@ use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
+use moat_optimizer::notation;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::schedule::{Schedule, TimeTile};
@@ -302,6 +303,10 @@ fn agrees(program: &Program, inputs: &[Tensor], expected: &[f64]) {
             panic!("{name}: {e}\n{}", terms.join("\n"))
         });
         close(name, &evaluate_form::evaluate(&form.normal_form, inputs).unwrap()[0], expected);
+        let text = notation::print(&form.normal_form);
+        let read = notation::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert_eq!(notation::print(&read), text);
+        close(name, &evaluate_form::evaluate(&read, inputs).unwrap()[0], expected);
         let form = buffer_updates(&form.normal_form);
         verify_form(&form).unwrap_or_else(|e| panic!("{name}: {e}\n{form:#?}"));
         close(name, &evaluate_form::evaluate(&form, inputs).unwrap()[0], expected);

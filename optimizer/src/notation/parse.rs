@@ -1,10 +1,14 @@
 //! Parsing.
 
+use super::print::variable;
 use super::{binary_sign, canonical, fold_sign};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::expr::{InputHint, Param};
-use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source};
+use crate::normal_form::{
+    Access, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update, loop_variable,
+    scopes,
+};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -39,8 +43,13 @@ pub fn parse(text: &str) -> Result<NormalForm, NotationError> {
         if cursor.word("param") {
             let param = cursor.param()?;
             form.params.push(param);
+        } else if cursor.word("state") {
+            let Param { name, dtype, shape, .. } = cursor.param()?;
+            form.states.push(State { name, dtype, shape });
+        } else if cursor.word("steps") {
+            form.steps = cursor.steps(&form)?;
         } else if cursor.word("def") {
-            let def = cursor.def()?;
+            let def = cursor.def(&form)?;
             form.defs.push(def);
         } else if cursor.word("result") {
             while !cursor.rest.is_empty() {
@@ -61,6 +70,10 @@ pub fn parse(text: &str) -> Result<NormalForm, NotationError> {
         if !cursor.rest.is_empty() {
             return Err(cursor.expected("the end of the line"));
         }
+    }
+    let scopes = scopes(&form);
+    for (def, scope) in form.defs.iter_mut().zip(scopes) {
+        def.scope = scope;
     }
     Ok(form)
 }
@@ -167,14 +180,78 @@ impl<'a> Cursor<'a> {
         Ok(Param { name, dtype, shape, hint })
     }
 
-    fn def(&mut self) -> Result<Def, NotationError> {
+    /// Names of definitions, loops and conditions, up to the end or a closing bracket.
+    fn steps(&mut self, form: &NormalForm) -> Result<Vec<Step>, NotationError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.expected("fewer brackets"));
+        }
+        let mut steps = Vec::new();
+        self.space();
+        while !self.rest.is_empty() && !self.rest.starts_with(')') {
+            if self.word("for") {
+                let name = self.name()?.to_owned();
+                self.need("⟨")?;
+                let list = self.up_to("⟩")?;
+                let bad = || self.expected("`from≤variable<bound`");
+                let (from, rest) = list.split_once('≤').ok_or_else(bad)?;
+                let (variable, to) = rest.split_once('<').ok_or_else(bad)?;
+                let var = variable.strip_prefix('v').and_then(|v| v.parse().ok()).ok_or_else(bad)?;
+                let range = Range { lo: self.bound(from, "max", &[])?, hi: self.bound(to, "min", &[])? };
+                let body = self.bracketed(form)?;
+                steps.push(Step::Loop { var, name, range, body });
+            } else if self.word("if") {
+                self.need("⟨")?;
+                let list = self.up_to("⟩")?;
+                let conditions =
+                    list.split_whitespace().map(|form| self.affine(form, &[])).collect::<Result<_, _>>()?;
+                steps.push(Step::If { conditions, body: self.bracketed(form)? });
+            } else {
+                match self.source(form)? {
+                    Source::Def(id) => steps.push(Step::Def(id)),
+                    Source::Param(_) | Source::State(_) => return Err(self.expected("the name of a definition")),
+                }
+            }
+            self.space();
+        }
+        self.depth -= 1;
+        Ok(steps)
+    }
+
+    fn bracketed(&mut self, form: &NormalForm) -> Result<Vec<Step>, NotationError> {
+        self.need("(")?;
+        let body = self.steps(form)?;
+        self.need(")")?;
+        Ok(body)
+    }
+
+    /// One form, or `function` of several.
+    fn bound(&self, text: &str, function: &str, variables: &[String]) -> Result<Vec<Affine>, NotationError> {
+        let inner = text.strip_prefix(function).and_then(|t| t.strip_prefix('(')?.strip_suffix(')'));
+        inner.unwrap_or(text).split(',').map(|form| self.affine(form, variables)).collect()
+    }
+
+    fn def(&mut self, form: &NormalForm) -> Result<Def, NotationError> {
         let name = self.name()?.to_owned();
         self.need(":")?;
         let dtype = self.dtype()?;
         let shape = self.numbers()?;
         self.space();
         let axes = if self.word("as") { self.numbers()? } else { shape.clone() };
-        Ok(Def { name, dtype, shape, axes, pieces: Vec::new(), update: None, scope: Vec::new() })
+        self.space();
+        let mut update = None;
+        if self.word("into") {
+            self.need("⟨")?;
+            let points: Vec<String> = (0..axes.len()).map(|axis| variable(axis, axes.len())).collect();
+            let list = self.up_to("⟩")?;
+            let index = list.split_whitespace().map(|row| self.affine(row, &points)).collect::<Result<_, _>>()?;
+            self.need("ψ")?;
+            match self.source(form)? {
+                Source::State(state) => update = Some(Update { state, index }),
+                Source::Param(_) | Source::Def(_) => return Err(self.expected("the name of a state")),
+            }
+        }
+        Ok(Def { name, dtype, shape, axes, pieces: Vec::new(), update, scope: Vec::new() })
     }
 
     fn source(&mut self, form: &NormalForm) -> Result<Source, NotationError> {
@@ -185,7 +262,9 @@ impl<'a> Cursor<'a> {
             .filter(|&at| at < form.params.len())
             .map(Source::Param)
             .or_else(|| numbered("d").filter(|&at| at < form.defs.len()).map(Source::Def))
+            .or_else(|| numbered("s").filter(|&at| at < form.states.len()).map(Source::State))
             .or_else(|| form.defs.iter().position(|def| def.name == name).map(Source::Def))
+            .or_else(|| form.states.iter().position(|state| state.name == name).map(Source::State))
             .or_else(|| form.params.iter().position(|param| param.name == name).map(Source::Param));
         found.ok_or_else(|| {
             self.rest = before;
@@ -214,7 +293,8 @@ impl<'a> Cursor<'a> {
                     Err(_) => (1, term),
                 },
             };
-            let variable = variables.iter().position(|v| v == name).ok_or_else(bad)?;
+            let of_loop = || name.strip_prefix('v')?.parse().ok().map(loop_variable);
+            let variable = variables.iter().position(|v| v == name).or_else(of_loop).ok_or_else(bad)?;
             terms.push((variable, sign * factor));
         }
         if text.is_empty() { Err(bad()) } else { Ok(Affine::new(constant, terms)) }
@@ -231,15 +311,11 @@ impl<'a> Cursor<'a> {
                 None => (None, item),
             };
             let (name, to) = rest.split_once('<').ok_or_else(|| self.expected("`variable<bound`"))?;
-            let bounds = |text: &str, function: &str, variables: &[String]| {
-                let inner = text.strip_prefix(function).and_then(|t| t.strip_prefix('(')?.strip_suffix(')'));
-                inner.unwrap_or(text).split(',').map(|form| self.affine(form, variables)).collect::<Result<Vec<_>, _>>()
-            };
             let lo = match from {
-                Some(from) => bounds(from, "max", variables)?,
+                Some(from) => self.bound(from, "max", variables)?,
                 None => vec![Affine::constant(0)],
             };
-            let hi = bounds(to, "min", variables)?;
+            let hi = self.bound(to, "min", variables)?;
             variables.push(name.to_owned());
             ranges.push(Range { lo, hi });
         }

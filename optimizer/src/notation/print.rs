@@ -4,7 +4,7 @@ use super::{binary_sign, canonical, fold_sign};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::expr::InputHint;
-use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source};
+use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, loop_of};
 
 /// The form in MoA notation.
 #[must_use]
@@ -19,16 +19,59 @@ pub fn print(form: &NormalForm) -> String {
         };
         text.push_str(&format!("param {} : {}{}{hint}\n", param.name, param.dtype, numbers(&param.shape)));
     }
+    for state in &form.states {
+        text.push_str(&format!("state {} : {}{}\n", state.name, state.dtype, numbers(&state.shape)));
+    }
     for def in &form.defs {
         let digits = if def.axes == def.shape { String::new() } else { format!(" as {}", numbers(&def.axes)) };
-        text.push_str(&format!("def {} : {}{}{digits}\n", def.name, def.dtype, numbers(&def.shape)));
+        let into = def.update.as_ref().map_or_else(String::new, |update| {
+            let rows: Vec<String> = update.index.iter().map(|row| affine(row, def.axes.len())).collect();
+            format!(" into ⟨{}⟩ψ{}", rows.join(" "), reference(form, Source::State(update.state)))
+        });
+        text.push_str(&format!("def {} : {}{}{digits}{into}\n", def.name, def.dtype, numbers(&def.shape)));
         for piece in &def.pieces {
             text.push_str(&format!("  {}\n", print_piece(form, def, piece)));
         }
     }
+    if !form.steps.is_empty() {
+        text.push_str("steps");
+        steps(form, &form.steps, &mut text);
+        text.push('\n');
+    }
     let outputs: Vec<String> = form.outputs.iter().map(|&id| reference(form, Source::Def(id))).collect();
     text.push_str(&format!("result {}\n", outputs.join(" ")));
     text
+}
+
+fn steps(form: &NormalForm, all: &[Step], text: &mut String) {
+    for step in all {
+        match step {
+            Step::Def(id) => text.push_str(&format!(" {}", reference(form, Source::Def(*id)))),
+            Step::Loop { var, name, range, body } => {
+                let (lo, hi) = (bound(&range.lo, "max", 0), bound(&range.hi, "min", 0));
+                text.push_str(&format!(" for {name} ⟨{lo}≤v{var}<{hi}⟩ ("));
+                steps(form, body, text);
+                text.push_str(" )");
+            }
+            Step::If { conditions, body } => {
+                let conditions: Vec<String> = conditions.iter().map(|form| affine(form, 0)).collect();
+                text.push_str(&format!(" if ⟨{}⟩ (", conditions.join(" ")));
+                steps(form, body, text);
+                text.push_str(" )");
+            }
+        }
+    }
+}
+
+/// A bound: one form, or the extreme of several.
+fn bound(forms: &[Affine], function: &str, points: usize) -> String {
+    match forms {
+        [form] => affine(form, points),
+        _ => {
+            let forms: Vec<String> = forms.iter().map(|form| affine(form, points)).collect();
+            format!("{function}({})", forms.join(","))
+        }
+    }
 }
 
 fn numbers(list: &[usize]) -> String {
@@ -51,7 +94,10 @@ pub(super) fn reference(form: &NormalForm, source: Source) -> String {
 }
 
 /// The name of variable `at` of a piece with `points` point axes.
-fn variable(at: usize, points: usize) -> String {
+pub(super) fn variable(at: usize, points: usize) -> String {
+    if let Some(var) = loop_of(at) {
+        return format!("v{var}");
+    }
     const POINTS: [&str; 5] = ["i", "j", "l", "m", "n"];
     const FOLDS: [&str; 5] = ["k", "p", "q", "r", "s"];
     let (names, at, letter) = if at < points { (POINTS, at, "i") } else { (FOLDS, at - points, "k") };
@@ -63,13 +109,6 @@ fn affine(form: &Affine, points: usize) -> String {
 }
 
 fn ranges(domain: &[Range], first: usize, points: usize) -> String {
-    let bound = |forms: &[Affine], function: &str| match forms {
-        [form] => affine(form, points),
-        _ => {
-            let forms: Vec<String> = forms.iter().map(|form| affine(form, points)).collect();
-            format!("{function}({})", forms.join(","))
-        }
-    };
     let texts: Vec<String> = domain
         .iter()
         .enumerate()
@@ -77,9 +116,9 @@ fn ranges(domain: &[Range], first: usize, points: usize) -> String {
             let from = if range.lo == [Affine::constant(0)] {
                 String::new()
             } else {
-                format!("{}≤", bound(&range.lo, "max"))
+                format!("{}≤", bound(&range.lo, "max", points))
             };
-            format!("{from}{}<{}", variable(first + at, points), bound(&range.hi, "min"))
+            format!("{from}{}<{}", variable(first + at, points), bound(&range.hi, "min", points))
         })
         .collect();
     format!("⟨{}⟩", texts.join(" "))
