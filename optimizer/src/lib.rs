@@ -20,6 +20,7 @@ pub mod index_map;
 pub mod inline;
 pub mod inputs;
 pub mod interpret;
+pub mod layout;
 pub mod legality;
 pub mod lower;
 pub mod nest;

@@ -6,6 +6,8 @@
 //! statement p of iteration t computes the elements whose coordinate c along the dimension lies in
 //! `[band − skew·τ, band − skew·τ + height)` with τ = (statements)·(t − first of the block) + p.
 //!
+//! With a skew of 0, a band runs all its iterations before the next one begins: a factorization by rows.
+//!
 //! Legal: every dependence from (t, p, c) to (t′, p′, c′) has `c + skew·τ ≤ c′ + skew·τ′`, so that its source lies in the
 //! same band or an earlier one; inside a band the order is the source's. Integer elimination decides, exactly.
 //!
@@ -28,11 +30,19 @@ pub fn tilable(form: &NormalForm) -> Vec<(usize, usize, usize)> {
         let Some(defs) = updates(form, body) else { continue };
         let rank = |id: &DefId| form.defs[*id].update.as_ref().map_or(0, |update| update.index.len());
         for dim in 0..defs.iter().map(rank).min().unwrap_or(0) {
-            let skew = (1..=MAX_SKEW).find(|&skew| is_legal(form, &TimeTile { var, dim, skew, time: 1, height: 1 }));
+            let skew = (0..=MAX_SKEW).find(|&skew| is_legal(form, &TimeTile { var, dim, skew, time: 1, height: 1 }));
             found.extend(skew.map(|skew| (var, dim, skew)));
         }
     }
     found
+}
+
+/// The iterations of a loop; `None` if they depend on another loop.
+pub fn trips(form: &NormalForm, var: usize) -> Option<usize> {
+    let range = range_of(&form.steps, var)?;
+    let ([lo], [hi]) = (range.lo.as_slice(), range.hi.as_slice()) else { return None };
+    let length = hi.minus(lo);
+    usize::try_from(length.constant).ok().filter(|_| length.is_constant())
 }
 
 /// Every loop with its body.
@@ -79,7 +89,7 @@ pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
     let Some(defs) = updates(form, body) else { return false };
     let contexts = contexts(form);
     let fits = |id: &DefId| coordinate(&form.defs[*id], tile.dim).is_some();
-    if defs.is_empty() || tile.skew == 0 || tile.time == 0 || tile.height == 0 || !defs.iter().all(fits) {
+    if defs.is_empty() || tile.time == 0 || tile.height == 0 || !defs.iter().all(fits) {
         return false;
     }
     (0..defs.len()).all(|p| (0..defs.len()).all(|q| forward(form, &contexts[defs[p]], tile, &defs, p, q)))

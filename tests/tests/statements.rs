@@ -9,6 +9,7 @@ use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest;
 use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement};
 use moat_optimizer::in_place::buffer_updates;
+use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
@@ -307,7 +308,7 @@ fn agrees(program: &Program, inputs: &[Tensor], expected: &[f64]) {
         let read = notation::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
         assert_eq!(notation::print(&read), text);
         close(name, &evaluate_form::evaluate(&read, inputs).unwrap()[0], expected);
-        let form = buffer_updates(&form.normal_form);
+        let form = order_states(&buffer_updates(&form.normal_form));
         verify_form(&form).unwrap_or_else(|e| panic!("{name}: {e}\n{form:#?}"));
         close(name, &evaluate_form::evaluate(&form, inputs).unwrap()[0], expected);
         let target = machine::detect();

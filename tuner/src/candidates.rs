@@ -3,6 +3,7 @@
 use crate::search::{FormSpace, SearchConfig, Searcher};
 use moat_optimizer::expr::Program;
 use moat_optimizer::in_place::buffer_updates;
+use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::merge_axes;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
@@ -46,7 +47,7 @@ pub fn forms(
     for form in &mut forms {
         // Merged axes no longer refine the shape's: the form is checked before.
         verify_form(&form.normal_form)?;
-        form.normal_form = merge_axes(&buffer_updates(&form.normal_form));
+        form.normal_form = merge_axes(&order_states(&buffer_updates(&form.normal_form)));
     }
     Ok(forms)
 }

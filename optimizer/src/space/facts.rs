@@ -76,7 +76,8 @@ pub(super) fn question(
     for &(stage, a, b) in &derived.permutable {
         facts.add("permutable", &[number(stage), number(a), number(b)]);
     }
-    for &(var, dim, _) in time_loops {
+    for &(var, dim, skew) in time_loops {
+        let Some(trips) = crate::skew::trips(form, var) else { continue };
         let states: BTreeSet<usize> = form
             .defs
             .iter()
@@ -91,7 +92,7 @@ pub(super) fn question(
                 others.map(|(_, &extent)| extent).product::<usize>() * state.dtype.bytes()
             })
             .sum();
-        facts.add("time-loop", &[number(var), number(dim), number(row)]);
+        facts.add("time-loop", &[number(var), number(dim), number(skew), number(trips), number(row)]);
     }
     facts.add("registers", &[number(target.vector_registers)]);
     for (level, &bytes) in target.cache_bytes.iter().enumerate() {
