@@ -8,7 +8,7 @@ MOAT      := $(TARGET)/debug/moat
 WORKLOAD  ?= datasets/workloads/matmul_1024_f32.py
 PYTHON    := $(TARGET)/venv/bin/python
 
-.PHONY: tune test build lint bench peers setup
+.PHONY: tune test build lint bench peers polybench setup
 
 tune: build
 	$(MOAT) tune $(WORKLOAD)
@@ -30,6 +30,11 @@ bench: build
 peers: build $(TARGET)/peers/ready
 	for file in datasets/workloads/*.py; do $(MOAT) tune $$file || exit 1; done
 	$(TARGET)/peers/bin/python datasets/peers.py --moat kernels
+
+# Tunes the PolyBench programs and times the kernels against clang-22 with and without Polly: datasets/polybench.md.
+polybench: build $(TARGET)/venv/ready
+	for file in datasets/workloads/polybench/*.py; do $(MOAT) tune $$file || exit 1; done
+	$(PYTHON) datasets/polybench.py --moat kernels --write datasets/polybench.md
 
 setup:
 	@bash tests/setup.sh system
