@@ -22,18 +22,18 @@ pub fn to_python(program: &Program) -> String {
     text
 }
 
-/// The function alone, under a name.
+/// The function alone, under a name. What is not a parameter has a name that begins with `_`.
 fn function(program: &Program, name: &str) -> String {
     let params: Vec<&str> = program.params.iter().map(|param| param.name.as_str()).collect();
     let mut text = format!("def {name}({}):\n", params.join(", "));
     for (at, state) in program.states.iter().enumerate() {
         // What the interpreter says of elements that nothing was stored to.
         let fill = if state.dtype.is_float() { "np.nan" } else { "0" };
-        let _ = writeln!(text, "    s{at} = np.full({}, {fill}, {})", tuple(&state.shape), dtype(state.dtype));
+        let _ = writeln!(text, "    _s{at} = np.full({}, {fill}, {})", tuple(&state.shape), dtype(state.dtype));
     }
     statements(program, &program.body, 1, &mut text);
     nodes(program, &program.roots, 1, &mut text);
-    let roots: Vec<String> = program.roots.iter().map(|root| format!("v{root}")).collect();
+    let roots: Vec<String> = program.roots.iter().map(|root| format!("_v{root}")).collect();
     let _ = writeln!(text, "    return ({},)", roots.join(", "));
     text
 }
@@ -49,7 +49,7 @@ fn nodes(program: &Program, results: &[NodeId], depth: usize, text: &mut String)
     }
     let indent = "    ".repeat(depth);
     for (id, node) in program.nodes.iter().enumerate().filter(|(id, _)| needed[*id]) {
-        let _ = writeln!(text, "{indent}v{id} = {}", expression(program, node));
+        let _ = writeln!(text, "{indent}_v{id} = {}", expression(program, node));
     }
 }
 
@@ -60,10 +60,10 @@ fn statements(program: &Program, body: &[Statement], depth: usize, text: &mut St
             Statement::Update { state, region, value, .. } => {
                 nodes(program, &[*value], depth, text);
                 let region = section(&program.nodes[*value], region);
-                let _ = writeln!(text, "{indent}s{state}[{region}] = v{value}");
+                let _ = writeln!(text, "{indent}_s{state}[{region}] = _v{value}");
             }
             Statement::Loop { var, lo, hi, body, .. } => {
-                let _ = writeln!(text, "{indent}for k{var} in range({}, {}):", form(lo), form(hi));
+                let _ = writeln!(text, "{indent}for _k{var} in range({}, {}):", form(lo), form(hi));
                 statements(program, body, depth + 1, text);
                 let _ = writeln!(text, "{indent}    pass");
             }
@@ -78,7 +78,7 @@ fn statements(program: &Program, body: &[Statement], depth: usize, text: &mut St
 }
 
 fn form(form: &Affine) -> String {
-    form.display(|var| format!("k{var}"))
+    form.display(|var| format!("_k{var}"))
 }
 
 /// The shape of a node where it is evaluated.
@@ -88,14 +88,14 @@ fn shape(node: &Node) -> String {
 }
 
 fn expression(program: &Program, node: &Node) -> String {
-    let args: Vec<String> = node.args.iter().map(|arg| format!("v{arg}")).collect();
+    let args: Vec<String> = node.args.iter().map(|arg| format!("_v{arg}")).collect();
     let a = args.first().cloned().unwrap_or_default();
     let all = args.join(", ");
     let dtype = dtype(node.dtype);
     let shape = shape(node);
     match &node.op {
         Op::Input(index) => program.params[*index].name.clone(),
-        Op::State(at) => format!("s{at}"),
+        Op::State(at) => format!("_s{at}"),
         Op::LoopIndex(index) => format!("np.array({}, {dtype})", form(index)),
         Op::Section(axes) => format!("{a}[{}]", section(node, axes)),
         Op::Const(value) => format!("np.array({}, {dtype})", literal(*value)),
