@@ -1,8 +1,15 @@
 //! The array program: a DAG of surface operators with shapes and dtypes.
 //!
 //! This is what the frontend emits, what rule authors match by name, and what the interpreter
-//! evaluates. Every extent is known; every conversion and every broadcast is a node of its own,
-//! so the arguments of an element-wise operator always agree in shape and dtype.
+//! evaluates. Every extent is known, or an affine form in the variables of the loops around the
+//! node; every conversion and every broadcast is a node of its own, so the arguments of an
+//! element-wise operator always agree in shape and dtype.
+//!
+//! **Mutable arrays.** A program executes its `body` in order, then evaluates its `roots`. A node is
+//! an expression, not a value: it is evaluated by each statement that uses it (the roots: at the
+//! end), with the loop variables and the contents of the states as they are then. What NumPy
+//! computes at one point and reads after a write is therefore kept in a state of its own; what
+//! NumPy would see change, a view, is a [`Op::Section`] of a state that is read again.
 
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
@@ -222,9 +229,14 @@ pub struct Node {
 }
 
 impl Node {
-    /// Number of elements.
+    /// Number of elements, at most.
     pub fn size(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// The extents: `live` where the shape depends on loops, `shape` otherwise.
+    pub fn extents(&self) -> Vec<Affine> {
+        if self.live.is_empty() { crate::expr_type::constants(&self.shape) } else { self.live.clone() }
     }
 }
 

@@ -12,6 +12,13 @@
 //! labels in order of first appearance) then have bound 0 and are compared bit for bit (a zero's
 //! sign apart).
 //!
+//! **Statements.** A program with states runs its body statement by statement on concrete loop
+//! variables: the operators that a statement's value is made of are evaluated as they are outside of
+//! loops, and the elements of its region overwritten in place. What depends on no state and no loop
+//! variable is evaluated once. A state holds a value and an error bound for each element, and no
+//! more: what is known of a sum's terms ends where it is stored. Elements that nothing was stored to
+//! are NaN, or 0 of an integer type.
+//!
 //! **Bounds.** Otherwise each operation adds its own rounding (½ ulp; 4 ulp for the elementary
 //! functions; n·u·Σ|terms| for sums, in any order) to what it carries over from its operands
 //! (|∂f|·bound, evaluated at the worst end of the interval where f bends). Comparisons, `floor`,
@@ -19,24 +26,31 @@
 //! sum that feeds another sum hands on Σ|terms|, so that reassociated products, (A·B)·v = A·(B·v),
 //! stay within the bound; a difference that is squared does not, so that cancellation which the
 //! source does not have is caught. [`Numerics::Algebraic`] hands it on always.
+//!
+//! Through a long recurrence the bound grows with the recurrence's own condition, and first-order
+//! bounds may grow exponentially where the error itself does not. Such a bound is large but a
+//! number; it is infinite, so that any value passes, only where a divisor may be 0, a root or
+//! logarithm may have no value, or a result may overflow.
 
 mod bounds;
-mod check;
 mod contract;
 mod elementwise;
+mod plan;
 mod reduce;
 mod reference;
+mod run;
 mod structural;
 mod value;
 
-pub use check::{ArrayType, check_program, result_type};
+pub use crate::expr_type::{ArrayType, result_type};
 pub(crate) use contract::accumulate_product;
 pub use reference::{Mismatch, Reference};
 
 use crate::dtype::DType;
 use crate::expr::{Op, Program};
+use crate::expr_verify::{VerifyError, verify};
 use crate::numerics::Numerics;
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::scalar::FoldOp;
 use crate::scalar_eval::round;
 use crate::tensor::{Data, Tensor};
 use thiserror::Error;
@@ -69,16 +83,9 @@ pub enum InterpretError {
         /// The input's shape.
         shape: Vec<usize>,
     },
-    /// A node breaks its operator's shape or dtype rule.
-    #[error("node {node}: {op} {reason}")]
-    BadNode {
-        /// Its index.
-        node: usize,
-        /// The operator, as in the debug output.
-        op: String,
-        /// What is wrong.
-        reason: String,
-    },
+    /// The program is not well-formed.
+    #[error(transparent)]
+    Malformed(#[from] VerifyError),
 }
 
 /// Evaluates `program` on `inputs`, one for each parameter; one reference for each root.
@@ -87,32 +94,15 @@ pub enum InterpretError {
 /// If the inputs do not fit the parameters, or the program is malformed.
 pub fn interpret(program: &Program, inputs: &[Tensor], numerics: Numerics) -> Result<Vec<Reference>, InterpretError> {
     check_inputs(program, inputs)?;
-    check_program(program).map_err(|(node, reason)| bad_node(program, node, reason))?;
-    let sums = feeds_a_sum(program);
-    let mut last_use = vec![0usize; program.nodes.len()];
-    for (id, node) in program.nodes.iter().enumerate() {
-        node.args.iter().for_each(|&arg| last_use[arg] = id);
-    }
-    program.roots.iter().for_each(|&root| last_use[root] = usize::MAX);
-    let mut values: Vec<Option<Value>> = vec![None; program.nodes.len()];
-    for (id, node) in program.nodes.iter().enumerate() {
-        let args: Vec<Value> = node.args.iter().filter_map(|&arg| values[arg].clone()).collect();
-        for &arg in node.args.iter().filter(|&&arg| last_use[arg] == id) {
-            values[arg] = None;
-        }
-        let value = if let Op::Input(index) = &node.op {
-            Some(load(&inputs[*index]))
-        } else {
-            evaluate(&node.op, &node.shape, node.dtype, args, numerics, sums[id])
-        };
-        values[id] = Some(value.ok_or_else(|| bad_node(program, id, "lacks an argument".into()))?);
-    }
-    Ok(program.roots.iter().filter_map(|&root| values[root].as_ref()).map(finish).collect())
+    verify(program)?;
+    let inputs = inputs.iter().map(load).collect();
+    let results = run::run(program, inputs, numerics).map_err(|node| bad_node(program, node))?;
+    Ok(results.iter().map(finish).collect())
 }
 
-fn bad_node(program: &Program, node: usize, reason: String) -> InterpretError {
+fn bad_node(program: &Program, node: usize) -> InterpretError {
     let op = program.nodes.get(node).map_or_else(String::new, |node| format!("{:?}", node.op));
-    InterpretError::BadNode { node, op, reason }
+    InterpretError::Malformed(VerifyError::Node { node, op, reason: "it lacks an argument".into() })
 }
 
 fn check_inputs(program: &Program, inputs: &[Tensor]) -> Result<(), InterpretError> {
@@ -133,49 +123,6 @@ fn check_inputs(program: &Program, inputs: &[Tensor]) -> Result<(), InterpretErr
         }
     }
     Ok(())
-}
-
-/// For each node whether a later sum may ask for its Σ|terms|; the others do not compute it.
-fn feeds_a_sum(program: &Program) -> Vec<bool> {
-    let mut feeds = vec![false; program.nodes.len()];
-    for (id, node) in program.nodes.iter().enumerate().rev() {
-        let asks = match &node.op {
-            Op::Binary(op) | Op::Outer(op) => {
-                matches!(op, BinaryOp::Add | BinaryOp::Sub) || matches!(op, BinaryOp::Mul | BinaryOp::Div) && feeds[id]
-            }
-            Op::MatMul | Op::Dot | Op::Inner | Op::Einsum { .. } | Op::Trace { .. } => true,
-            Op::Reduce { op, .. } => *op == FoldOp::Sum,
-            Op::Unary(UnaryOp::Neg)
-            | Op::Broadcast
-            | Op::Transpose(_)
-            | Op::Reshape
-            | Op::Slice(_)
-            | Op::Index { .. }
-            | Op::Diagonal { .. }
-            | Op::Flip(_)
-            | Op::Window { .. } => feeds[id],
-            Op::Input(_)
-            | Op::State(_)
-            | Op::LoopIndex(_)
-            | Op::Section(_)
-            | Op::Const(_)
-            | Op::Array(_)
-            | Op::Arange { .. }
-            | Op::Eye { .. }
-            | Op::Unary(_)
-            | Op::Where
-            | Op::Cast
-            | Op::Roll { .. }
-            | Op::Pad { .. }
-            | Op::Concat { .. }
-            | Op::Tril { .. }
-            | Op::Triu { .. } => false,
-        };
-        if asks {
-            node.args.iter().for_each(|&arg| feeds[arg] = true);
-        }
-    }
-    feeds
 }
 
 /// An input as a value.
@@ -234,7 +181,8 @@ fn finish(value: &Value) -> Reference {
     Reference { value: Tensor { dtype: data.dtype(), shape: value.shape.clone(), data }, wide, bound }
 }
 
-/// One operator. `None` if an argument is missing, which [`check_program`] rules out.
+/// One operator that reads no state and no loop variable, on arguments as they are now; `shape` is its result's now.
+/// `None` if an argument is missing, which the verifier rules out.
 fn evaluate(
     op: &Op,
     shape: &[usize],
@@ -284,7 +232,7 @@ fn evaluate(
         }
         Op::MatMul | Op::Dot | Op::Inner => {
             let (a, b) = (args.next()?, args.next()?);
-            let (inputs, output) = check::product_labels(op, a.shape.len(), b.shape.len()).ok()?;
+            let (inputs, output) = structural::product_labels(op, a.shape.len(), b.shape.len()).ok()?;
             contract::einsum(vec![a, b].into_iter().zip(inputs).collect(), &output, numerics)?
         }
         Op::Outer(op) => {

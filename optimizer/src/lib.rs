@@ -5,6 +5,7 @@
 //! clock or a random source, and nothing prints.
 
 pub mod affine;
+pub mod affine_domain;
 pub mod apply;
 pub mod dependence;
 pub mod draft;
@@ -12,6 +13,7 @@ pub mod dtype;
 pub mod evaluate_form;
 pub mod evaluate_nest;
 pub mod expr;
+pub mod expr_type;
 pub mod expr_verify;
 pub mod footprint;
 pub mod frontend;

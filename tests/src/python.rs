@@ -5,7 +5,7 @@
 
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::{DType, Literal};
-use moat_optimizer::expr::{Node, Op, Program, SectionAxis};
+use moat_optimizer::expr::{Node, NodeId, Op, Program, SectionAxis, Statement};
 use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::tensor::{Data, Tensor};
 use npyz::WriterBuilder;
@@ -22,29 +22,81 @@ pub fn to_python(program: &Program) -> String {
     text
 }
 
-/// The function alone, under a name.
+/// The function alone, under a name. What is not a parameter has a name that begins with `_`.
 fn function(program: &Program, name: &str) -> String {
     let params: Vec<&str> = program.params.iter().map(|param| param.name.as_str()).collect();
     let mut text = format!("def {name}({}):\n", params.join(", "));
-    for (id, node) in program.nodes.iter().enumerate() {
-        let _ = writeln!(text, "    v{id} = {}", expression(program, node));
+    for (at, state) in program.states.iter().enumerate() {
+        // What the interpreter says of elements that nothing was stored to.
+        let fill = if state.dtype.is_float() { "np.nan" } else { "0" };
+        let _ = writeln!(text, "    _s{at} = np.full({}, {fill}, {})", tuple(&state.shape), dtype(state.dtype));
     }
-    let roots: Vec<String> = program.roots.iter().map(|root| format!("v{root}")).collect();
+    statements(program, &program.body, 1, &mut text);
+    nodes(program, &program.roots, 1, &mut text);
+    let roots: Vec<String> = program.roots.iter().map(|root| format!("_v{root}")).collect();
     let _ = writeln!(text, "    return ({},)", roots.join(", "));
     text
 }
 
+/// Assignments to the nodes that some are computed from.
+fn nodes(program: &Program, results: &[NodeId], depth: usize, text: &mut String) {
+    let mut needed = vec![false; program.nodes.len()];
+    results.iter().for_each(|&result| needed[result] = true);
+    for id in (0..program.nodes.len()).rev() {
+        if needed[id] {
+            program.nodes[id].args.iter().for_each(|&arg| needed[arg] = true);
+        }
+    }
+    let indent = "    ".repeat(depth);
+    for (id, node) in program.nodes.iter().enumerate().filter(|(id, _)| needed[*id]) {
+        let _ = writeln!(text, "{indent}_v{id} = {}", expression(program, node));
+    }
+}
+
+fn statements(program: &Program, body: &[Statement], depth: usize, text: &mut String) {
+    let indent = "    ".repeat(depth);
+    for statement in body {
+        match statement {
+            Statement::Update { state, region, value, .. } => {
+                nodes(program, &[*value], depth, text);
+                let region = section(&program.nodes[*value], region);
+                let _ = writeln!(text, "{indent}_s{state}[{region}] = _v{value}");
+            }
+            Statement::Loop { var, lo, hi, body, .. } => {
+                let _ = writeln!(text, "{indent}for _k{var} in range({}, {}):", form(lo), form(hi));
+                statements(program, body, depth + 1, text);
+                let _ = writeln!(text, "{indent}    pass");
+            }
+            Statement::If { conditions, body } => {
+                let conditions: Vec<String> = conditions.iter().map(|c| format!("{} >= 0", form(c))).collect();
+                let _ = writeln!(text, "{indent}if {}:", conditions.join(" and "));
+                statements(program, body, depth + 1, text);
+                let _ = writeln!(text, "{indent}    pass");
+            }
+        }
+    }
+}
+
+fn form(form: &Affine) -> String {
+    form.display(|var| format!("_k{var}"))
+}
+
+/// The shape of a node where it is evaluated.
+fn shape(node: &Node) -> String {
+    let extents: String = node.extents().iter().map(|extent| format!("{}, ", form(extent))).collect();
+    format!("({extents})").replace(", )", ",)")
+}
+
 fn expression(program: &Program, node: &Node) -> String {
-    let args: Vec<String> = node.args.iter().map(|arg| format!("v{arg}")).collect();
+    let args: Vec<String> = node.args.iter().map(|arg| format!("_v{arg}")).collect();
     let a = args.first().cloned().unwrap_or_default();
     let all = args.join(", ");
     let dtype = dtype(node.dtype);
-    let shape = tuple(&node.shape);
+    let shape = shape(node);
     match &node.op {
         Op::Input(index) => program.params[*index].name.clone(),
-        // Only a program with loops has them, and such a program is written by statements.
-        Op::State(at) => format!("s{at}"),
-        Op::LoopIndex(form) => format!("np.array({}, {dtype})", form.display(|var| format!("v{var}"))),
+        Op::State(at) => format!("_s{at}"),
+        Op::LoopIndex(index) => format!("np.array({}, {dtype})", form(index)),
         Op::Section(axes) => format!("{a}[{}]", section(node, axes)),
         Op::Const(value) => format!("np.array({}, {dtype})", literal(*value)),
         Op::Array(values) => {
@@ -53,7 +105,7 @@ fn expression(program: &Program, node: &Node) -> String {
         }
         Op::Arange { start, step } => {
             let number = |value: Literal| format!("np.array({}, {dtype})", literal(value));
-            let count = format!("np.arange({}).astype({dtype})", node.shape[0]);
+            let count = format!("np.arange({}).astype({dtype})", form(&node.extents()[0]));
             format!("np.add({}, np.multiply({}, {count}))", number(*start), number(*step))
         }
         Op::Eye { k } => format!("np.eye({}, {}, {k}, dtype={dtype})", node.shape[0], node.shape[1]),
@@ -118,23 +170,21 @@ fn expression(program: &Program, node: &Node) -> String {
     }
 }
 
-/// The subscripts of a section: a slice stops `step` after its last index.
+/// The subscripts of a section of the extents of `node`: a slice stops `step` after its last index.
 fn section(node: &Node, axes: &[SectionAxis]) -> String {
-    let name = |form: &Affine| form.display(|var| format!("v{var}"));
-    let mut result = 0;
+    let mut extents = node.extents().into_iter();
     let subscripts: Vec<String> = axes
         .iter()
         .map(|axis| match axis {
-            SectionAxis::At(at) => name(at),
+            SectionAxis::At(at) => form(at),
             SectionAxis::Slice { start, step } => {
-                let whole = Affine::constant(i64::try_from(node.shape[result]).unwrap_or(i64::MAX));
-                let stop = start.plus(&node.live.get(result).unwrap_or(&whole).times(*step));
-                result += 1;
-                format!("slice({}, ({1}) if ({1}) >= 0 else None, {step})", name(start), name(&stop))
+                let length = extents.next().unwrap_or_default();
+                let stop = form(&start.plus(&length.times(*step)));
+                format!("slice({}, ({stop}) if ({stop}) >= 0 else None, {step})", form(start))
             }
         })
         .collect();
-    subscripts.join(", ")
+    if subscripts.is_empty() { "()".to_owned() } else { subscripts.join(", ") }
 }
 
 fn dtype(dtype: DType) -> &'static str {
@@ -219,26 +269,72 @@ pub fn numpy_python() -> Option<PathBuf> {
 /// What one program gave in NumPy: its results, or the exception's text.
 pub type Outcome = Result<Vec<Tensor>, String>;
 
-/// Runs many programs, each on its inputs, in one Python process.
+/// Runs many programs, each on its inputs, in one Python process: as written by [`to_python`].
 ///
 /// # Panics
 /// If there is no Python with NumPy, or it fails as a whole; the message says what to do.
 pub fn run_numpy(cases: &[(Program, Vec<Tensor>)]) -> Vec<Outcome> {
+    let mut script = String::new();
+    for (case, (program, inputs)) in cases.iter().enumerate() {
+        script.push_str(&function(program, &format!("case_{case}")));
+        let _ = writeln!(script, "run({case}, case_{case}, {}, [])\n", inputs.len());
+    }
+    run_script(&script, &cases.iter().map(|(program, inputs)| (program, inputs.as_slice())).collect::<Vec<_>>())
+}
+
+/// A NumPy program as its author wrote it, what was read from it, and inputs.
+pub struct SourceCase<'a> {
+    /// The text of its file.
+    pub source: &'a str,
+    /// Replacements of module constants, by name.
+    pub lets: Vec<(&'a str, i64)>,
+    /// What the frontend read.
+    pub program: &'a Program,
+    /// One input for each parameter.
+    pub inputs: &'a [Tensor],
+}
+
+/// Runs the functions of source texts themselves, in one Python process: what they return, then the arguments that they
+/// change.
+///
+/// # Panics
+/// As [`run_numpy`].
+pub fn run_sources(cases: &[SourceCase<'_>]) -> Vec<Outcome> {
+    let mut script = String::new();
+    for (at, case) in cases.iter().enumerate() {
+        let mut source = case.source.to_owned();
+        for (name, value) in &case.lets {
+            // The assignment is followed by one of the replacement.
+            let mut lines: Vec<String> = source.lines().map(str::to_owned).collect();
+            let assigns = |line: &String| {
+                let names = line.split_once(" = ").map_or("", |(names, _)| names);
+                names.split(", ").any(|word| word == *name)
+            };
+            if let Some(line) = lines.iter().position(assigns) {
+                lines.insert(line + 1, format!("{name} = {value}"));
+            }
+            source = lines.join("\n");
+        }
+        let _ = writeln!(script, "names_{at} = {{}}\nexec(compile({source:?}, 'case_{at}.py', 'exec'), names_{at})");
+        let (name, params, mutated) = (&case.program.name, case.inputs.len(), &case.program.mutated);
+        let _ = writeln!(script, "run({at}, names_{at}['{name}'], {params}, {mutated:?})\n");
+    }
+    run_script(&script, &cases.iter().map(|case| (case.program, case.inputs)).collect::<Vec<_>>())
+}
+
+fn run_script(runs: &str, cases: &[(&Program, &[Tensor])]) -> Vec<Outcome> {
     let python = numpy_python().expect(
         "no Python with NumPy beside the build products: run `make test` once, or `bash tests/setup.sh python <target>/venv`",
     );
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut script = String::from(PRELUDE);
     let mut writer = NpzWriter::create(folder.path().join("inputs.npz")).expect("inputs.npz");
-    for (case, (program, inputs)) in cases.iter().enumerate() {
-        script.push_str(&function(program, &format!("case_{case}")));
+    for (case, (_, inputs)) in cases.iter().enumerate() {
         for (at, input) in inputs.iter().enumerate() {
             write_array(&mut writer, &format!("{case}_{at}"), input);
         }
-        let _ = writeln!(script, "run({case}, case_{case}, {})\n", inputs.len());
     }
     writer.zip_writer().finish().expect("inputs.npz");
-    script.push_str("np.savez('outputs.npz', **outputs)\n");
+    let script = format!("{PRELUDE}{runs}np.savez('outputs.npz', **outputs)\n");
     std::fs::write(folder.path().join("cases.py"), script).expect("cases.py");
     let run = Command::new(&python).arg("cases.py").current_dir(folder.path()).output().expect("Python starts");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
@@ -271,9 +367,12 @@ np.seterr(all='ignore')
 inputs = np.load('inputs.npz')
 outputs = {}
 
-def run(case, function, count):
+def run(case, function, count, changed):
     try:
-        results = function(*[inputs[f'{case}_{at}'] for at in range(count)])
+        arguments = [inputs[f'{case}_{at}'][()].copy() for at in range(count)]
+        results = function(*arguments)
+        results = () if results is None else results if isinstance(results, tuple) else (results,)
+        results = [*results, *(arguments[at] for at in changed)]
         for at, result in enumerate(results):
             outputs[f'{case}_{at}'] = np.array(result, order='C')
     except Exception as error:

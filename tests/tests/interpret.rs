@@ -5,6 +5,7 @@ use moat_optimizer::dtype::{DType, Literal};
 use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest::{self, NestRunError};
 use moat_optimizer::expr::{Node, Op, Param, Program, Span};
+use moat_optimizer::expr_verify::VerifyError;
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::{InterpretError, Mismatch, interpret};
 use moat_optimizer::lower::lower;
@@ -131,7 +132,7 @@ fn malformed_programs_and_inputs_are_errors() {
     build.add(Op::Binary(BinaryOp::Add), &[0, 0], &[4], DType::F32);
     let input = f32s(&[1.0, 2.0, 3.0]);
     let run = |inputs: &[Tensor]| interpret(&build.0, inputs, Numerics::Exact).map(|_| ());
-    assert!(matches!(run(&[input]), Err(InterpretError::BadNode { node: 1, .. })));
+    assert!(matches!(run(&[input]), Err(InterpretError::Malformed(VerifyError::Node { node: 1, .. }))));
     assert!(matches!(run(&[f32s(&[1.0])]), Err(InterpretError::InputType { .. })));
     assert!(matches!(run(&[]), Err(InterpretError::InputCount { expected: 1, found: 0, .. })));
 }

@@ -1,16 +1,20 @@
 //! Calls: of NumPy's functions and methods, of Python's own on compile-time values, and of local functions, whose
 //! bodies are inlined.
 
+use super::elementwise::Operand;
 use super::evaluate::{Body, Closure, Eval, Evaluator, Frame, Poisoned, span_of};
 use super::functions::Unary;
+use super::liveness::Liveness;
 use super::number::{self, Number};
 use super::statement::Flow;
 use super::value::{Arg, Builtin, Value};
 use super::{product, structural};
+use crate::dtype::DType;
 use crate::expr::Span;
 use crate::scalar::UnaryOp;
 use rustpython_ruff_python_ast::{self as ast, CmpOp, Expr, Operator};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// A workload inlines at most this many calls.
 const MAX_CALLS: usize = 20_000;
@@ -99,19 +103,29 @@ impl<'s> Evaluator<'s> {
             return Err(self.error(span, "too many calls are inlined", Some("at most 20000 in one workload")));
         }
         let mut names = self.bind_parameters(&closure, positional, keywords, span)?;
+        for (name, value) in &mut names {
+            let given = std::mem::replace(value, Value::None);
+            *value = self.settled(Some(name), given, span);
+        }
         let mut locals = std::collections::BTreeSet::new();
+        let mut liveness = Rc::default();
         if let Body::Statements(body) = closure.body {
             super::statement::assigned(body, &mut locals);
+            liveness = Rc::new(Liveness::of(body));
         }
         for (name, default) in &closure.defaults {
             names.entry((*name).to_owned()).or_insert_with(|| default.clone());
         }
         locals.extend(names.keys().cloned());
         let caller = self.frame;
-        self.frames.push(Frame { parent: Some(closure.frame), locals, names });
+        self.frames.push(Frame { parent: Some(closure.frame), locals, names, liveness, ..Frame::default() });
         let frame = self.frames.len() - 1;
         self.frame = frame;
         self.calls.push((id, span));
+        let inner = self.whole_call != Some(span);
+        if inner {
+            self.inner_calls.push(self.states.len());
+        }
         let value = match closure.body {
             Body::Expression(body) => self.eval(body),
             Body::Statements(body) => match self.block(body) {
@@ -119,6 +133,9 @@ impl<'s> Evaluator<'s> {
                 Flow::Next => Value::None,
             },
         };
+        if inner {
+            self.inner_calls.pop();
+        }
         self.calls.pop();
         self.frame = caller;
         if !self.closures.iter().any(|closure| closure.frame == frame) {
@@ -192,11 +209,20 @@ impl<'s> Evaluator<'s> {
                 Some(value) => Number::Int(value.saturating_abs()),
                 None => Number::Float(number.as_f64().abs()),
             })),
+            (Builtin::Abs, [Arg { value: Value::Affine(_) | Value::Weak(_) | Value::Condition(_), .. }]) => {
+                let operand = self.operand(&args[0], "abs")?;
+                let node = self.apply_unary(Unary::Op(UnaryOp::Abs), "abs", &operand, span)?;
+                Ok(Value::Weak(node))
+            }
+            (Builtin::Range, args) => self.range(args, span),
             (Builtin::Pow, [a, b]) => self.binary_operator(Operator::Pow, a, b, span),
             (Builtin::Len, [arg]) => match &arg.value {
                 Value::Tuple(items) | Value::List(items) => Ok(Value::int(items.len())),
                 Value::Str(text) => Ok(Value::int(text.chars().count())),
-                Value::Array(array) if !self.shape(array.node).is_empty() => Ok(Value::int(self.shape(array.node)[0])),
+                Value::Array(array) if !self.shape(array.node).is_empty() => {
+                    let extent = self.extents(array.node).swap_remove(0);
+                    Ok(self.form_value(extent))
+                }
                 other => {
                     let message = format!("{} has no length", other.describe());
                     Err(self.error(arg.span, message, None))
@@ -209,6 +235,17 @@ impl<'s> Evaluator<'s> {
                 Ok(Value::List(items.clone()))
             }
             (Builtin::Bool, [arg]) => Ok(Value::Number(Number::Bool(self.truth(&arg.value, arg.span)?))),
+            (Builtin::Float | Builtin::Int, [arg]) if self.is_unknown_number(&arg.value) => {
+                let (Operand::Weak(node) | Operand::Node(node)) = self.operand(arg, name)? else {
+                    return Err(Poisoned);
+                };
+                let node = self.cast(node, if builtin == Builtin::Float { DType::F64 } else { DType::I64 }, span)?;
+                Ok(if let (Builtin::Int, Value::Affine(_)) = (builtin, &arg.value) {
+                    arg.value.clone()
+                } else {
+                    Value::Weak(node)
+                })
+            }
             (Builtin::Float | Builtin::Int, [arg]) => {
                 let number = self.python_number(arg, name)?;
                 if builtin == Builtin::Float {
@@ -243,6 +280,18 @@ impl<'s> Evaluator<'s> {
                 }
                 best.map(Value::Number).ok_or_else(|| self.error(span, format!("{name} of nothing"), None))
             }
+            (Builtin::MathSqrt | Builtin::MathExp | Builtin::MathLog, [arg]) if self.is_unknown_number(&arg.value) => {
+                let (Operand::Weak(node) | Operand::Node(node)) = self.operand(arg, name)? else {
+                    return Err(Poisoned);
+                };
+                let node = self.cast(node, DType::F64, span)?;
+                let op = match builtin {
+                    Builtin::MathExp => UnaryOp::Exp,
+                    Builtin::MathLog => UnaryOp::Log,
+                    _ => UnaryOp::Sqrt,
+                };
+                self.unary(op, node, span).map(Value::Weak)
+            }
             (Builtin::MathSqrt | Builtin::MathExp | Builtin::MathLog, [arg]) => {
                 let x = self.python_number(arg, name)?.as_f64();
                 let value = if builtin == Builtin::MathSqrt {
@@ -262,6 +311,15 @@ impl<'s> Evaluator<'s> {
                 let message = format!("{name}() cannot take these {} arguments", args.len());
                 Err(self.error(span, message, None))
             }
+        }
+    }
+
+    /// Whether a value is one number that is not known at compile time.
+    fn is_unknown_number(&self, value: &Value) -> bool {
+        match value {
+            Value::Affine(_) | Value::Weak(_) | Value::Condition(_) => true,
+            Value::Array(array) => self.shape(array.node).is_empty() && self.known_literal(array.node).is_none(),
+            _ => false,
         }
     }
 

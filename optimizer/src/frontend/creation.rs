@@ -8,6 +8,7 @@ use super::promote::{self, Kind};
 use super::value::{Arg, Value};
 use crate::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, Span};
+use crate::expr_type::constants;
 
 /// `np.array`: literals, or elements that are arrays, stacked; always a copy.
 pub(super) fn array(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
@@ -55,7 +56,7 @@ pub(super) fn from_literals(evaluator: &mut Evaluator<'_>, arg: &Arg, dtype: Opt
         kinds.push(match leaf {
             // Lists promote their elements as arrays of the default types.
             Operand::Scalar(number) => Kind::Strong(promote::common([Kind::from(*number)])),
-            Operand::Node(node) => Kind::Strong(evaluator.dtype(*node)),
+            Operand::Node(node) | Operand::Weak(node) => Kind::Strong(evaluator.dtype(*node)),
         });
     }
     let dtype = dtype.unwrap_or_else(|| promote::common(kinds));
@@ -117,14 +118,16 @@ fn flatten(
             }
             Ok(())
         }
-        Value::Number(_) | Value::Array(_) => {
+        Value::Number(_) | Value::Array(_) | Value::Affine(_) | Value::Weak(_) | Value::Condition(_) => {
             if shape.len() != depth {
                 return Err(evaluator.error(span, "the nested lists differ in depth", None));
             }
             leaves.push(match value {
                 Value::Array(array) => Operand::Node(array.node),
-                Value::Number(number) => Operand::Scalar(*number),
-                _ => return Err(Poisoned),
+                number => {
+                    let arg = Arg { value: number.clone(), span };
+                    evaluator.number_operand(&arg)?.ok_or(Poisoned)?
+                }
             });
             Ok(())
         }
@@ -222,7 +225,7 @@ fn known_number(evaluator: &mut Evaluator<'_>, arg: &Arg) -> Eval<Number> {
 
 /// A new array, every element `value`.
 fn filled(evaluator: &mut Evaluator<'_>, value: NodeId, shape: &[usize], span: Span) -> Eval {
-    let result = evaluator.broadcast_shapes(&[value], "full", span)?;
+    let result = evaluator.fixed_shape(value, "full", span)?;
     let fits = result.len() <= shape.len()
         && result.iter().rev().zip(shape.iter().rev()).all(|(&own, &target)| own == 1 || own == target);
     if !fits {
@@ -233,7 +236,7 @@ fn filled(evaluator: &mut Evaluator<'_>, value: NodeId, shape: &[usize], span: S
         );
         return Err(evaluator.error(span, message, None));
     }
-    let node = evaluator.broadcast(value, shape, span)?;
+    let node = evaluator.broadcast(value, &constants(shape), span)?;
     Ok(Value::Array(evaluator.fresh_array(node)))
 }
 
@@ -255,9 +258,22 @@ fn like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval<(Vec<usize>, DType)>
     let dtype = evaluator.dtype_argument(call)?.unwrap_or(evaluator.dtype(node));
     let shape = match call.optional("shape") {
         Some(arg) => evaluator.shape_argument(arg)?,
-        None => evaluator.shape(node).to_vec(),
+        None => evaluator.fixed_shape(node, call.function.name, call.span)?,
     };
     Ok((shape, dtype))
+}
+
+/// `np.empty`.
+pub(super) fn empty(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let shape = evaluator.shape_argument(call.required("shape")?)?;
+    let dtype = evaluator.dtype_argument(call)?.unwrap_or(DType::F64);
+    evaluator.undefined(&shape, dtype, call.span).map(Value::Array)
+}
+
+/// `np.empty_like`.
+pub(super) fn empty_like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let (shape, dtype) = like(evaluator, call)?;
+    evaluator.undefined(&shape, dtype, call.span).map(Value::Array)
 }
 
 /// `np.zeros`.
@@ -308,7 +324,7 @@ pub(super) fn eye(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 pub(super) fn tri(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let (rows, columns, k, dtype) = matrix_arguments(evaluator, call)?;
     let one = evaluator.constant(Literal::Int(1).at(dtype), dtype, call.span)?;
-    let ones = evaluator.broadcast(one, &[rows, columns], call.span)?;
+    let ones = evaluator.broadcast(one, &constants(&[rows, columns]), call.span)?;
     let node = evaluator.emit(Op::Tril { k }, vec![ones], vec![rows, columns], dtype, call.span)?;
     Ok(Value::Array(evaluator.fresh(node)))
 }

@@ -14,6 +14,8 @@ use crate::scalar::{BinaryOp, UnaryOp};
 pub(super) enum Operand {
     /// A Python number, weak in promotion.
     Scalar(Number),
+    /// A Python number that is not known at compile time, weak too.
+    Weak(NodeId),
     /// A node.
     Node(NodeId),
 }
@@ -22,7 +24,9 @@ impl Evaluator<'_> {
     /// The operand that a value is; lists of numbers become arrays, as in NumPy.
     pub(super) fn operand(&mut self, arg: &Arg, what: &str) -> Eval<Operand> {
         match &arg.value {
-            Value::Number(number) => Ok(Operand::Scalar(*number)),
+            Value::Number(_) | Value::Affine(_) | Value::Weak(_) | Value::Condition(_) => {
+                self.number_operand(arg)?.ok_or(Poisoned)
+            }
             _ => Ok(Operand::Node(self.array(arg, what)?.node)),
         }
     }
@@ -32,6 +36,10 @@ impl Evaluator<'_> {
         match &arg.value {
             Value::Poison => Err(Poisoned),
             Value::Array(array) => Ok(array.clone()),
+            Value::Affine(_) | Value::Weak(_) | Value::Condition(_) => match self.number_operand(arg)? {
+                Some(Operand::Weak(node) | Operand::Node(node)) => Ok(self.fresh(node)),
+                Some(Operand::Scalar(_)) | None => Err(Poisoned),
+            },
             Value::Number(_) | Value::List(_) | Value::Tuple(_) => {
                 let node = super::creation::from_literals(self, arg, None)?;
                 Ok(self.fresh(node))
@@ -47,6 +55,11 @@ impl Evaluator<'_> {
         match operand {
             Operand::Scalar(number) => Kind::from(*number),
             Operand::Node(node) => Kind::Strong(self.dtype(*node)),
+            Operand::Weak(node) => match self.dtype(*node) {
+                DType::Bool => Kind::Strong(DType::Bool),
+                dtype if dtype.is_int() => Kind::WeakInt,
+                _ => Kind::WeakFloat,
+            },
         }
     }
 
@@ -54,7 +67,7 @@ impl Evaluator<'_> {
     pub(super) fn at_dtype(&mut self, operand: &Operand, dtype: DType, span: Span) -> Eval<NodeId> {
         match operand {
             Operand::Scalar(number) => self.number_node(*number, dtype, span),
-            Operand::Node(node) => self.cast(*node, dtype, span),
+            Operand::Node(node) | Operand::Weak(node) => self.cast(*node, dtype, span),
         }
     }
 
@@ -136,7 +149,9 @@ impl Evaluator<'_> {
         let (node, number, number_is_right) = match (a, b) {
             (Operand::Node(node), Operand::Scalar(number)) => (*node, *number, true),
             (Operand::Scalar(number), Operand::Node(node)) => (*node, *number, false),
-            (Operand::Node(_), Operand::Node(_)) | (Operand::Scalar(_), Operand::Scalar(_)) => return Ok(None),
+            (Operand::Node(_) | Operand::Weak(_), _) | (Operand::Scalar(_), Operand::Weak(_) | Operand::Scalar(_)) => {
+                return Ok(None);
+            }
         };
         let (Number::Int(value), Some((low, high))) = (number, promote::int_bounds(self.dtype(node))) else {
             return Ok(None);
@@ -166,16 +181,16 @@ impl Evaluator<'_> {
             | BinaryOp::Shl
             | BinaryOp::Shr => false,
         };
-        let shape = self.shape(node).to_vec();
+        let extents = self.extents(node);
         let constant = self.constant(Literal::Bool(truth), DType::Bool, span)?;
-        self.broadcast(constant, &shape, span).map(Some)
+        self.broadcast(constant, &extents, span).map(Some)
     }
 
     /// `a ** b` for the exponents that NumPy computes without a power function, bit for bit; `None` for the others.
     fn power(&mut self, a: &Operand, b: &Operand, dtype: DType, span: Span) -> Eval<Option<NodeId>> {
         let exponent = match b {
             Operand::Scalar(number) => *number,
-            Operand::Node(_) => return Ok(None),
+            Operand::Node(_) | Operand::Weak(_) => return Ok(None),
         };
         if dtype.is_int() {
             let exponent = exponent.as_int().unwrap_or(0);
@@ -207,9 +222,9 @@ impl Evaluator<'_> {
 
     fn product_of(&mut self, base: NodeId, exponent: i128, span: Span) -> Eval<NodeId> {
         if exponent == 0 {
-            let (dtype, shape) = (self.dtype(base), self.shape(base).to_vec());
+            let (dtype, extents) = (self.dtype(base), self.extents(base));
             let one = self.constant(Literal::Int(1).at(dtype), dtype, span)?;
-            return self.broadcast(one, &shape, span);
+            return self.broadcast(one, &extents, span);
         }
         if exponent == 1 {
             return Ok(base);
@@ -276,9 +291,9 @@ impl Evaluator<'_> {
                 self.unary(UnaryOp::Not, truth, span)
             }
             Unary::IsNan | Unary::IsInf | Unary::IsFinite if !dtype.is_float() => {
-                let shape = self.shape(node).to_vec();
+                let extents = self.extents(node);
                 let truth = self.constant(Literal::Bool(kind == Unary::IsFinite), DType::Bool, span)?;
-                self.broadcast(truth, &shape, span)
+                self.broadcast(truth, &extents, span)
             }
             Unary::IsNan => self.binary(BinaryOp::Ne, node, node, span),
             Unary::IsInf | Unary::IsFinite => {
@@ -343,12 +358,12 @@ pub(super) fn select(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let condition = evaluator.cast(condition, DType::Bool, call.span)?;
     let x = evaluator.at_dtype(&x, dtype, call.span)?;
     let y = evaluator.at_dtype(&y, dtype, call.span)?;
-    let shape = evaluator.broadcast_shapes(&[condition, x, y], "where", call.span)?;
+    let extents = evaluator.broadcast_extents(&[condition, x, y], "where", call.span)?;
     let mut args = Vec::with_capacity(3);
     for node in [condition, x, y] {
-        args.push(evaluator.broadcast(node, &shape, call.span)?);
+        args.push(evaluator.broadcast(node, &extents, call.span)?);
     }
-    let node = evaluator.emit(Op::Where, args, shape, dtype, call.span)?;
+    let node = evaluator.emit_live(Op::Where, args, extents, dtype, call.span)?;
     Ok(Value::Array(evaluator.fresh(node)))
 }
 

@@ -3,11 +3,13 @@
 //! Conversions that change nothing (a cast to the same dtype, a broadcast to the same shape, an identity permutation)
 //! make no node, and casts and indexing of literals give literals.
 
-use super::evaluate::{Eval, Evaluator};
+use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::promote;
 use super::value::Array;
+use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::{Node, NodeId, Op, SliceAxis, Span};
+use crate::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span};
+use crate::expr_type::constants;
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// No array of a workload has more elements than this, zero extents counted as ones, so products of extents and
@@ -15,7 +17,7 @@ use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 const MAX_ELEMENTS: usize = 1 << 40;
 
 impl Evaluator<'_> {
-    /// The node, made unless an equal one exists.
+    /// The node of an operator that is defined on fixed extents only, made unless an equal one exists.
     pub(super) fn emit(
         &mut self,
         op: Op,
@@ -24,14 +26,53 @@ impl Evaluator<'_> {
         dtype: DType,
         span: Span,
     ) -> Eval<NodeId> {
+        if let Some(&arg) = args.iter().find(|&&arg| !self.nodes[arg].live.is_empty()) {
+            return Err(self.changing(&super::listing::operator_name(&op), arg, span));
+        }
+        self.emit_live(op, args, constants(&shape), dtype, span)
+    }
+
+    /// Refuses an array whose extents change in a loop.
+    pub(super) fn changing(&mut self, what: &str, node: NodeId, span: Span) -> Poisoned {
+        let extents = self.show_extents(&self.extents(node));
+        let construct = format!("{what} of an array whose shape {extents} changes in a loop");
+        let help = "supported there: element-wise operators, transposes, slices, sums and other reductions, products; \
+                    write to a slice of an array of fixed shape";
+        self.unsupported(span, &construct, help)
+    }
+
+    /// The node, made unless an equal one exists; extents are forms in the variables of the open loops.
+    pub(super) fn emit_live(
+        &mut self,
+        op: Op,
+        args: Vec<NodeId>,
+        extents: Vec<Affine>,
+        dtype: DType,
+        span: Span,
+    ) -> Eval<NodeId> {
+        let mut shape = Vec::with_capacity(extents.len());
+        for extent in &extents {
+            let most = if extent.is_constant() { Some(extent.constant) } else { self.domain.greatest(extent) };
+            shape.push(most.map_or(usize::MAX, |most| usize::try_from(most.max(0)).unwrap_or(usize::MAX)));
+        }
         self.check_size(&shape, span)?;
-        let key = (op, args, shape, dtype);
+        let live = if extents.iter().all(Affine::is_constant) { Vec::new() } else { extents };
+        let key = (op, args, shape, live, dtype);
         if let Some(&node) = self.known.get(&key) {
             return Ok(node);
         }
-        let (op, args, shape, dtype) = key.clone();
+        let (op, args, shape, live, dtype) = key.clone();
         let node = self.nodes.len();
-        self.nodes.push(Node { op, args, shape, live: Vec::new(), dtype, span });
+        self.reads_state.push(matches!(op, Op::State(_)) || args.iter().any(|&arg| self.reads_state[arg]));
+        let own = match &op {
+            Op::LoopIndex(form) => !form.is_constant(),
+            Op::Section(axes) => axes.iter().any(|axis| match axis {
+                SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => !form.is_constant(),
+            }),
+            _ => false,
+        };
+        self.in_loop.push(own || !live.is_empty() || args.iter().any(|&arg| self.in_loop[arg]));
+        self.nodes.push(Node { op, args, shape, live, dtype, span });
         self.known.insert(key, node);
         Ok(node)
     }
@@ -45,9 +86,29 @@ impl Evaluator<'_> {
         Err(self.error(span, format!("an array of shape {} is too large", show(shape)), Some("at most 2**40 elements")))
     }
 
-    /// The shape of a node.
+    /// The shape of a node: the largest, where it changes in a loop.
     pub(super) fn shape(&self, node: NodeId) -> &[usize] {
         &self.nodes[node].shape
+    }
+
+    /// The extents of a node: forms in loop variables.
+    pub(super) fn extents(&self, node: NodeId) -> Vec<Affine> {
+        self.nodes[node].extents()
+    }
+
+    /// The shape of a node for an operator that is defined on fixed extents only.
+    pub(super) fn fixed_shape(&mut self, node: NodeId, what: &str, span: Span) -> Eval<Vec<usize>> {
+        if self.nodes[node].live.is_empty() {
+            Ok(self.shape(node).to_vec())
+        } else {
+            Err(self.changing(what, node, span))
+        }
+    }
+
+    /// Extents as Python prints a shape, with the names of loop variables.
+    pub(super) fn show_extents(&self, extents: &[Affine]) -> String {
+        let texts: Vec<String> = extents.iter().map(|extent| self.show_form(extent)).collect();
+        if let [extent] = texts.as_slice() { format!("({extent},)") } else { format!("({})", texts.join(", ")) }
     }
 
     /// The dtype of a node.
@@ -77,12 +138,13 @@ impl Evaluator<'_> {
         if self.dtype(node) == dtype {
             return Ok(node);
         }
-        let shape = self.shape(node).to_vec();
         if let Some(values) = self.known_literals(node) {
             let values = values.iter().map(|&value| promote::cast(value, dtype)).collect();
+            let shape = self.shape(node).to_vec();
             return self.literals(values, shape, dtype, span);
         }
-        self.emit(Op::Cast, vec![node], shape, dtype, span)
+        let extents = self.extents(node);
+        self.emit_live(Op::Cast, vec![node], extents, dtype, span)
     }
 
     /// The elements of a node that is a constant or an array of literals.
@@ -101,18 +163,18 @@ impl Evaluator<'_> {
         if let Op::Const(value) = self.nodes[node].op { Some(value) } else { None }
     }
 
-    /// `node` broadcast to `shape`, which it must be compatible with.
-    pub(super) fn broadcast(&mut self, node: NodeId, shape: &[usize], span: Span) -> Eval<NodeId> {
-        if self.shape(node) == shape {
+    /// `node` broadcast to `extents`, which it must be compatible with.
+    pub(super) fn broadcast(&mut self, node: NodeId, extents: &[Affine], span: Span) -> Eval<NodeId> {
+        if self.extents(node) == extents {
             return Ok(node);
         }
         let dtype = self.dtype(node);
-        self.emit(Op::Broadcast, vec![node], shape.to_vec(), dtype, span)
+        self.emit_live(Op::Broadcast, vec![node], extents.to_vec(), dtype, span)
     }
 
     pub(super) fn unary(&mut self, op: UnaryOp, node: NodeId, span: Span) -> Eval<NodeId> {
-        let (shape, dtype) = (self.shape(node).to_vec(), self.dtype(node));
-        self.emit(Op::Unary(op), vec![node], shape, dtype, span)
+        let (extents, dtype) = (self.extents(node), self.dtype(node));
+        self.emit_live(Op::Unary(op), vec![node], extents, dtype, span)
     }
 
     /// `a op b` on arguments of one dtype, whose shapes broadcast.
@@ -122,10 +184,10 @@ impl Evaluator<'_> {
 
     /// [`Evaluator::binary`], under the name that the source calls the operator by.
     pub(super) fn named_binary(&mut self, op: BinaryOp, name: &str, a: NodeId, b: NodeId, span: Span) -> Eval<NodeId> {
-        let shape = self.broadcast_shapes(&[a, b], name, span)?;
-        let (a, b) = (self.broadcast(a, &shape, span)?, self.broadcast(b, &shape, span)?);
+        let extents = self.broadcast_extents(&[a, b], name, span)?;
+        let (a, b) = (self.broadcast(a, &extents, span)?, self.broadcast(b, &extents, span)?);
         let dtype = op.result(self.dtype(a));
-        self.emit(Op::Binary(op), vec![a, b], shape, dtype, span)
+        self.emit_live(Op::Binary(op), vec![a, b], extents, dtype, span)
     }
 
     /// `node op number`, the number at the node's dtype.
@@ -135,19 +197,18 @@ impl Evaluator<'_> {
         self.binary(op, node, scalar, span)
     }
 
-    /// The common shape of nodes under broadcasting.
-    pub(super) fn broadcast_shapes(&mut self, nodes: &[NodeId], what: &str, span: Span) -> Eval<Vec<usize>> {
-        let rank = nodes.iter().map(|&node| self.shape(node).len()).max().unwrap_or(0);
-        let mut shape = vec![1; rank];
-        for &node in nodes {
-            let own = self.shape(node);
-            let lead = rank - own.len();
-            for (axis, &extent) in own.iter().enumerate() {
-                let common = &mut shape[lead + axis];
-                if *common == 1 {
-                    *common = extent;
-                } else if extent != 1 && extent != *common {
-                    let shapes: Vec<String> = nodes.iter().map(|&node| show(self.shape(node))).collect();
+    /// The common extents of nodes under broadcasting.
+    pub(super) fn broadcast_extents(&mut self, nodes: &[NodeId], what: &str, span: Span) -> Eval<Vec<Affine>> {
+        let shapes: Vec<Vec<Affine>> = nodes.iter().map(|&node| self.extents(node)).collect();
+        let rank = shapes.iter().map(Vec::len).max().unwrap_or(0);
+        let one = Affine::constant(1);
+        let mut common = vec![one.clone(); rank];
+        for own in &shapes {
+            for (extent, common) in own.iter().rev().zip(common.iter_mut().rev()) {
+                if *common == one {
+                    common.clone_from(extent);
+                } else if *extent != one && extent != common {
+                    let shapes: Vec<String> = shapes.iter().map(|own| self.show_extents(own)).collect();
                     let message = format!("{what}: the shapes {} do not broadcast together", shapes.join(" and "));
                     let help = "trailing axes must have equal extents, or one of them extent 1; \
                                 insert axes with None, as in a[:, None]";
@@ -155,34 +216,51 @@ impl Evaluator<'_> {
                 }
             }
         }
-        Ok(shape)
+        Ok(common)
     }
 
+    /// Row-major reshape of an array of fixed shape.
     pub(super) fn reshape(&mut self, node: NodeId, shape: Vec<usize>, span: Span) -> Eval<NodeId> {
-        if self.shape(node) == shape {
+        self.fixed_shape(node, "a reshape", span)?;
+        self.reshape_live(node, constants(&shape), span)
+    }
+
+    /// A reshape that only inserts or drops axes of extent 1, or one between fixed shapes.
+    pub(super) fn reshape_live(&mut self, node: NodeId, extents: Vec<Affine>, span: Span) -> Eval<NodeId> {
+        if self.extents(node) == extents {
             return Ok(node);
         }
         let dtype = self.dtype(node);
         if let Some(values) = self.known_literals(node) {
-            let values = values.to_vec();
+            let (values, shape) = (values.to_vec(), fixed(&extents).ok_or(Poisoned)?);
             return self.literals(values, shape, dtype, span);
         }
         if self.nodes[node].op == Op::Reshape {
             let source = self.nodes[node].args[0];
-            return self.reshape(source, shape, span);
+            return self.reshape_live(source, extents, span);
         }
-        self.emit(Op::Reshape, vec![node], shape, dtype, span)
+        self.emit_live(Op::Reshape, vec![node], extents, dtype, span)
+    }
+
+    /// The node with an axis of extent 1 at each of the positions, which are of the result and ascending.
+    pub(super) fn unit_axes(&mut self, node: NodeId, positions: &[usize], span: Span) -> Eval<NodeId> {
+        let mut extents = self.extents(node);
+        for &at in positions {
+            extents.insert(at.min(extents.len()), Affine::constant(1));
+        }
+        self.reshape_live(node, extents, span)
     }
 
     pub(super) fn transpose(&mut self, node: NodeId, axes: Vec<usize>, span: Span) -> Eval<NodeId> {
         if axes.iter().enumerate().all(|(at, &axis)| at == axis) {
             return Ok(node);
         }
-        let dtype = self.dtype(node);
-        let shape = axes.iter().map(|&axis| self.shape(node)[axis]).collect();
-        self.emit(Op::Transpose(axes), vec![node], shape, dtype, span)
+        let (own, dtype) = (self.extents(node), self.dtype(node));
+        let extents = axes.iter().map(|&axis| own[axis].clone()).collect();
+        self.emit_live(Op::Transpose(axes), vec![node], extents, dtype, span)
     }
 
+    /// Basic slicing of an array of fixed shape.
     pub(super) fn slice(&mut self, node: NodeId, slices: Vec<SliceAxis>, span: Span) -> Eval<NodeId> {
         let whole = |(slice, &extent): (&SliceAxis, &usize)| {
             slice.start == 0 && slice.len == extent && (slice.step == 1 || extent <= 1)
@@ -195,9 +273,17 @@ impl Evaluator<'_> {
         self.emit(Op::Slice(slices), vec![node], shape, dtype, span)
     }
 
+    /// One position of an axis, which goes.
     pub(super) fn index(&mut self, node: NodeId, axis: usize, at: usize, span: Span) -> Eval<NodeId> {
+        if self.in_memory(node) {
+            let mut axes = self.whole_section(node);
+            axes[axis] = SectionAxis::At(Affine::constant(i64::try_from(at).map_err(|_| Poisoned)?));
+            let mut extents = self.extents(node);
+            extents.remove(axis);
+            return self.section(node, axes, extents, span);
+        }
         let dtype = self.dtype(node);
-        let mut shape = self.shape(node).to_vec();
+        let mut shape = self.fixed_shape(node, "an index", span)?;
         let extent = shape.remove(axis);
         if let Op::Array(values) = &self.nodes[node].op {
             let inner: usize = shape[axis..].iter().product();
@@ -214,9 +300,9 @@ impl Evaluator<'_> {
             return Ok(node);
         }
         let dtype = self.dtype(node);
-        let kept = |(axis, &extent): (usize, &usize)| (!axes.contains(&axis)).then_some(extent);
-        let shape = self.shape(node).iter().enumerate().filter_map(kept).collect();
-        self.emit(Op::Reduce { op, axes }, vec![node], shape, dtype, span)
+        let kept = |(axis, extent): (usize, Affine)| (!axes.contains(&axis)).then_some(extent);
+        let extents = self.extents(node).into_iter().enumerate().filter_map(kept).collect();
+        self.emit_live(Op::Reduce { op, axes }, vec![node], extents, dtype, span)
     }
 
     /// A new array in memory of its own (a NumPy scalar if of rank 0).
@@ -227,11 +313,22 @@ impl Evaluator<'_> {
         self.fresh_array(node)
     }
 
-    /// A new array in memory of its own, of rank 0 too.
+    /// A new array in memory of its own, of rank 0 too; a state where it is written to later.
     pub(super) fn fresh_array(&mut self, node: NodeId) -> Array {
         self.storages += 1;
-        Array { node, storage: Some(self.storages), writable: true }
+        let storage = self.storages;
+        if self.facts.written.contains(&storage)
+            && let Ok(array) = self.stored(node, storage)
+        {
+            return array;
+        }
+        Array { node, storage: Some(storage), writable: true }
     }
+}
+
+/// The extents as a shape, where none changes.
+pub(super) fn fixed(extents: &[Affine]) -> Option<Vec<usize>> {
+    extents.iter().map(|extent| extent.is_constant().then(|| usize::try_from(extent.constant).ok()).flatten()).collect()
 }
 
 /// A shape as Python prints it.

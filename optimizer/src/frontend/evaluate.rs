@@ -3,14 +3,19 @@
 //! Input: the syntax tree. Output: nodes, and errors. A value in error becomes [`Value::Poison`], which later
 //! operations pass on in silence, so that each error reported is one of its own.
 
+use super::carry::{Facts, Slot};
 use super::error::{FrontendError, line_column};
+use super::liveness::Liveness;
 use super::number::Number;
 use super::value::{Array, Storage, Value};
+use crate::affine::Affine;
+use crate::affine_domain::Domain;
 use crate::dtype::{DType, Literal};
-use crate::expr::{Node, NodeId, Op, Span};
+use crate::expr::{Node, NodeId, Op, Span, State, Statement};
 use rustpython_ruff_python_ast::{Expr, Parameters, Stmt};
 use rustpython_ruff_text_size::{Ranged, TextRange};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 /// The mark of a failure that is already reported, or of an argument in error.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +36,12 @@ pub(super) struct Frame {
     pub(super) locals: BTreeSet<String>,
     /// The values of those assigned so far.
     pub(super) names: BTreeMap<String, Value>,
+    /// Names that are one state through all iterations of an open loop, or in all branches of an open condition.
+    pub(super) carried: BTreeMap<String, Slot>,
+    /// Names that a loop or a branch assigned and that have no one value after it.
+    pub(super) lost: BTreeSet<String>,
+    /// Which names are read after each statement of the body.
+    pub(super) liveness: Rc<Liveness>,
 }
 
 /// The code of a function or lambda, and where it was defined.
@@ -54,12 +65,16 @@ pub(super) enum Body<'s> {
 }
 
 /// Identity of a node, for sharing.
-type NodeKey = (Op, Vec<NodeId>, Vec<usize>, DType);
+type NodeKey = (Op, Vec<NodeId>, Vec<usize>, Vec<Affine>, DType);
 
 /// The state of one reading.
 pub(super) struct Evaluator<'s> {
     pub(super) source: &'s str,
     pub(super) nodes: Vec<Node>,
+    /// For each node whether a state's contents make a difference.
+    pub(super) reads_state: Vec<bool>,
+    /// For each node whether a loop's variable makes a difference.
+    pub(super) in_loop: Vec<bool>,
     pub(super) known: HashMap<NodeKey, NodeId>,
     pub(super) errors: Vec<FrontendError>,
     pub(super) frames: Vec<Frame>,
@@ -67,9 +82,34 @@ pub(super) struct Evaluator<'s> {
     pub(super) closures: Vec<Closure<'s>>,
     /// The calls being inlined: closure and place of the call.
     pub(super) calls: Vec<(usize, Span)>,
+    /// The last piece of memory; numbered anew with each statement, so that a piece has the same number in each reading.
     pub(super) storages: Storage,
-    /// Memory that belongs to the caller of the workload.
-    pub(super) parameters: BTreeSet<Storage>,
+    /// How many statements were read.
+    pub(super) executed: usize,
+    /// Memory that belongs to the caller of the workload, with the parameter.
+    pub(super) parameters: BTreeMap<Storage, usize>,
+    /// What earlier readings found out, and this one.
+    pub(super) facts: Facts,
+    /// The arrays that statements change.
+    pub(super) states: Vec<State>,
+    /// States that are called by a name of the source.
+    pub(super) named: BTreeSet<usize>,
+    /// Memory that is a state.
+    pub(super) memory: BTreeMap<Storage, usize>,
+    /// States of [`Frame::carried`], each with its memory.
+    pub(super) slots: BTreeMap<usize, Storage>,
+    /// The statements of the program, of the open loop, of the open condition in it, …
+    pub(super) blocks: Vec<Vec<Statement>>,
+    /// The open loops and conditions.
+    pub(super) domain: Domain,
+    /// The name of each loop's variable.
+    pub(super) loops: Vec<String>,
+    /// How many loops and conditions were read.
+    pub(super) joins: usize,
+    /// The call that is all of a statement's value.
+    pub(super) whole_call: Option<Span>,
+    /// The number of states when each call began that is not all of a statement's value.
+    pub(super) inner_calls: Vec<usize>,
     /// How deep the expression being evaluated is nested.
     pub(super) depth: usize,
     /// How many calls have been inlined.
@@ -77,10 +117,12 @@ pub(super) struct Evaluator<'s> {
 }
 
 impl<'s> Evaluator<'s> {
-    pub(super) fn new(source: &'s str) -> Evaluator<'s> {
+    pub(super) fn new(source: &'s str, facts: Facts) -> Evaluator<'s> {
         Evaluator {
             source,
             nodes: Vec::new(),
+            reads_state: Vec::new(),
+            in_loop: Vec::new(),
             known: HashMap::new(),
             errors: Vec::new(),
             frames: vec![Frame::default()],
@@ -88,7 +130,19 @@ impl<'s> Evaluator<'s> {
             closures: Vec::new(),
             calls: Vec::new(),
             storages: 0,
-            parameters: BTreeSet::new(),
+            executed: 0,
+            parameters: BTreeMap::new(),
+            facts,
+            states: Vec::new(),
+            named: BTreeSet::new(),
+            memory: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            blocks: vec![Vec::new()],
+            domain: Domain::default(),
+            loops: Vec::new(),
+            joins: 0,
+            whole_call: None,
+            inner_calls: Vec::new(),
             depth: 0,
             inlined: 0,
         }
@@ -124,6 +178,11 @@ impl<'s> Evaluator<'s> {
             if let Some(value) = self.frames[id].names.get(name) {
                 return if let Value::Poison = value { Err(Poisoned) } else { Ok(value.clone()) };
             }
+            if self.frames[id].lost.contains(name) {
+                let message = format!("the name '{name}' has no one value after the loop or condition that assigns it");
+                let help = "assign it before the loop or in every branch, or compute it again here";
+                return Err(self.error(span, message, Some(help)));
+            }
             if id != 0 && self.frames[id].locals.contains(name) {
                 let message = format!("the local name '{name}' is used before it is assigned");
                 return Err(self.error(span, message, None));
@@ -134,9 +193,7 @@ impl<'s> Evaluator<'s> {
             return Ok(Value::Builtin(builtin));
         }
         let help = match name {
-            "range" | "enumerate" | "zip" | "map" | "filter" => {
-                "loops are not supported yet; write whole-array operations".to_owned()
-            }
+            "enumerate" | "zip" | "map" | "filter" | "reversed" => "loops run over range(…)".to_owned(),
             "print" => "a workload has no side effects".to_owned(),
             "sum" | "any" | "all" | "round" => format!("write np.{name} or an array method"),
             "np" => "add 'import numpy as np'".to_owned(),
@@ -155,6 +212,7 @@ impl<'s> Evaluator<'s> {
 
     pub(super) fn bind(&mut self, name: &str, value: Value) {
         let frame = self.frame;
+        self.frames[frame].lost.remove(name);
         self.frames[frame].names.insert(name.to_owned(), value);
     }
 
@@ -199,7 +257,26 @@ impl<'s> Evaluator<'s> {
                     Err(self.error(span, message, Some(help)))
                 }
             },
+            Value::Affine(form) => {
+                let (above, below) = (form.offset(-1), form.times(-1).offset(-1));
+                if self.domain.proves(&above) || self.domain.proves(&below) {
+                    return Ok(true);
+                }
+                let help = "compare it with a number in an 'if' statement";
+                Err(self.error(span, "whether a loop's variable is 0 is not known at compile time", Some(help)))
+            }
+            Value::Condition(_) => {
+                let message = "the condition depends on a loop's variable";
+                let help = "only an 'if' statement can; select elements with np.where";
+                Err(self.error(span, message, Some(help)))
+            }
+            Value::Weak(_) => {
+                let help = "only compile-time values and affine conditions on loop variables can steer control flow; \
+                            select elements with np.where";
+                Err(self.error(span, "the truth of this number is not known at compile time", Some(help)))
+            }
             Value::Ellipsis
+            | Value::Range(_)
             | Value::DType(_)
             | Value::Module(_)
             | Value::Function(_)

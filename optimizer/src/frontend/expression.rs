@@ -90,7 +90,7 @@ impl<'s> Evaluator<'s> {
                 Ok(Value::Closure(self.closures.len() - 1))
             }
             Expr::ListComp(_) | Expr::SetComp(_) | Expr::DictComp(_) | Expr::Generator(_) => {
-                let help = "loops are not supported yet; write whole-array operations";
+                let help = "write whole-array operations, or a loop over range(…)";
                 Err(self.unsupported(span, "a comprehension", help))
             }
             Expr::Starred(_) => Err(self.unsupported(span, "this '*'", "unpack in calls, tuples and lists")),
@@ -166,6 +166,7 @@ impl<'s> Evaluator<'s> {
                     .map(Value::Number)
                     .map_err(|message| self.error(span, message, None));
             }
+            (x, y) if is_number(x) && is_number(y) => return self.number_operator(op, a, b, span),
             (Value::Tuple(x), Value::Tuple(y)) if op == Operator::Add => {
                 return Ok(Value::Tuple([x.as_slice(), y].concat()));
             }
@@ -215,6 +216,9 @@ impl<'s> Evaluator<'s> {
         if let Value::Number(value) = operand.value {
             return number::unary(op, value).map(Value::Number).map_err(|message| self.error(span, message, None));
         }
+        if is_number(&operand.value) {
+            return self.number_unary(op, operand, span);
+        }
         let (kind, name) = match op {
             PythonUnaryOp::Not => {
                 let truth = self.truth(&operand.value, operand.span)?;
@@ -235,13 +239,25 @@ impl<'s> Evaluator<'s> {
     fn bool_operator(&mut self, operation: &'s ast::ExprBoolOp) -> Eval {
         let decisive = operation.op == ast::BoolOp::Or;
         let Some((last, conditions)) = operation.values.split_last() else { return Err(Poisoned) };
-        for condition in conditions {
+        let mut undecided: Option<super::value::Condition> = None;
+        for condition in conditions.iter().chain([last]) {
             let arg = self.arg(condition);
-            if self.truth(&arg.value, arg.span)? == decisive {
+            if let Value::Condition(next) = arg.value {
+                match &undecided {
+                    None => undecided = Some(next),
+                    Some(known) => match self.combined(decisive, &known.clone(), &next, arg.span)? {
+                        Value::Condition(both) => undecided = Some(both),
+                        decided if self.truth(&decided, arg.span)? == decisive => return Ok(decided),
+                        _ => undecided = None,
+                    },
+                }
+            } else if undecided.is_none() && std::ptr::eq(condition, last) {
                 return Ok(arg.value);
+            } else if self.truth(&arg.value, arg.span)? == decisive {
+                return Ok(if undecided.is_some() { Value::Number(Number::Bool(decisive)) } else { arg.value });
             }
         }
-        self.try_eval(last)
+        Ok(undecided.map_or(Value::Number(Number::Bool(!decisive)), Value::Condition))
     }
 
     fn comparison(&mut self, comparison: &'s ast::ExprCompare, span: Span) -> Eval {
@@ -253,8 +269,15 @@ impl<'s> Evaluator<'s> {
         let count = rights.len();
         let mut result = Value::Number(Number::Bool(true));
         for (&op, right) in comparison.ops.iter().zip(rights) {
-            result = self.compare(op, &left, &right, span)?;
-            if count > 1 {
+            let next = self.compare(op, &left, &right, span)?;
+            result = match (&result, &next) {
+                (Value::Condition(known), Value::Condition(also)) => {
+                    self.combined(false, &known.clone(), &also.clone(), span)?
+                }
+                (Value::Condition(_), Value::Number(truth)) if truth.truth() => result,
+                _ => next,
+            };
+            if count > 1 && !matches!(result, Value::Condition(_)) {
                 if let Value::Array(_) = result {
                     let help = "write (a < b) & (b < c)";
                     return Err(self.unsupported(span, "a chained comparison of arrays", help));
@@ -292,6 +315,12 @@ impl<'s> Evaluator<'s> {
         if let (Value::Number(x), Value::Number(y)) = (&a.value, &b.value) {
             return known(number::compare(op, *x, *y).ok_or(Poisoned)?);
         }
+        if is_number(&a.value)
+            && is_number(&b.value)
+            && let Some(result) = self.number_comparison(op, a, b, span)?
+        {
+            return Ok(result);
+        }
         let has_array = matches!(a.value, Value::Array(_)) || matches!(b.value, Value::Array(_));
         if !has_array
             && matches!(op, CmpOp::Eq | CmpOp::NotEq)
@@ -303,15 +332,7 @@ impl<'s> Evaluator<'s> {
             let message = format!("{} and {} cannot be compared", a.value.describe(), b.value.describe());
             return Err(self.error(span, message, None));
         }
-        let op = match op {
-            CmpOp::Eq => BinaryOp::Eq,
-            CmpOp::NotEq => BinaryOp::Ne,
-            CmpOp::Lt => BinaryOp::Lt,
-            CmpOp::LtE => BinaryOp::Le,
-            CmpOp::Gt => BinaryOp::Gt,
-            CmpOp::GtE => BinaryOp::Ge,
-            CmpOp::Is | CmpOp::IsNot | CmpOp::In | CmpOp::NotIn => return Err(Poisoned),
-        };
+        let op = super::integer::comparison(op).ok_or(Poisoned)?;
         let (x, y) = (self.operand(a, "a comparison")?, self.operand(b, "a comparison")?);
         let node = self.elementwise(Binary::Op(op), "a comparison", &x, &y, span)?;
         Ok(Value::Array(self.fresh(node)))
@@ -328,9 +349,12 @@ impl<'s> Evaluator<'s> {
                 let array = array.clone();
                 let shape = self.shape(array.node);
                 match name {
-                    "shape" => Ok(Value::Tuple(shape.iter().map(|&extent| Value::int(extent)).collect())),
+                    "shape" => {
+                        let extents = self.extents(array.node);
+                        Ok(Value::Tuple(extents.into_iter().map(|extent| self.form_value(extent)).collect()))
+                    }
                     "ndim" => Ok(Value::int(shape.len())),
-                    "size" => Ok(Value::int(shape.iter().product())),
+                    "size" => self.size_of(array.node, span),
                     "dtype" => Ok(Value::DType(self.dtype(array.node))),
                     "T" => {
                         let axes = (0..shape.len()).rev().collect();
@@ -434,7 +458,12 @@ impl<'s> Evaluator<'s> {
     }
 }
 
-fn ufunc(op: Operator) -> BinaryOp {
+/// Whether a value is a Python number that may depend on loop variables.
+fn is_number(value: &Value) -> bool {
+    matches!(value, Value::Number(_) | Value::Affine(_) | Value::Weak(_) | Value::Condition(_))
+}
+
+pub(super) fn ufunc(op: Operator) -> BinaryOp {
     match op {
         Operator::Add => BinaryOp::Add,
         Operator::Sub => BinaryOp::Sub,

@@ -1,7 +1,7 @@
 //! A program as text, one node a line: for snapshots and for people.
 
 use crate::affine::Affine;
-use crate::expr::{InputHint, Op, Program, SectionAxis, SliceAxis};
+use crate::expr::{InputHint, Node, Op, Program, SectionAxis, SliceAxis, Statement};
 use std::fmt::Write;
 
 /// The program as text: the parameters, then each node as `%id: dtype[shape] = operator(arguments)`, then the roots.
@@ -18,15 +18,78 @@ pub fn listing(program: &Program) -> String {
         let _ = write!(text, "{comma}{}: {}{}{hint}", param.name, param.dtype, extents(&param.shape));
     }
     text.push_str(")\n");
+    for state in &program.states {
+        let _ = writeln!(text, "  state {}: {}{}", state.name, state.dtype, extents(&state.shape));
+    }
     for (id, node) in program.nodes.iter().enumerate() {
         let args: Vec<String> = node.args.iter().map(|arg| format!("%{arg}")).collect();
         let args = if args.is_empty() { String::new() } else { format!("({})", args.join(", ")) };
-        let _ = writeln!(text, "  %{id}: {}{} = {}{args}", node.dtype, extents(&node.shape), operator(&node.op));
+        let shape = if node.live.is_empty() { extents(&node.shape) } else { live(node) };
+        let _ = writeln!(text, "  %{id}: {}{shape} = {}{args}", node.dtype, named_operator(program, &node.op));
+    }
+    statements(program, &program.body, 1, &mut text);
+    if !program.mutated.is_empty() {
+        let names: Vec<&str> = program.mutated.iter().map(|&param| program.params[param].name.as_str()).collect();
+        let _ = writeln!(text, "  changes {}", names.join(", "));
     }
     let roots: Vec<String> = program.roots.iter().map(|root| format!("%{root}")).collect();
     let tuple = if program.returns_tuple { "tuple " } else { "" };
     let _ = writeln!(text, "  return {tuple}{}", roots.join(", "));
     text
+}
+
+/// Statements, one a line, indented by their depth.
+fn statements(program: &Program, body: &[Statement], depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    for statement in body {
+        match statement {
+            Statement::Update { state, region, value, .. } => {
+                let node = &program.nodes[*value];
+                let mut lengths = node.extents().into_iter();
+                let axis = |axis: &SectionAxis| match axis {
+                    SectionAxis::At(at) => affine(at),
+                    SectionAxis::Slice { start, step } => {
+                        let length = lengths.next().map_or_else(String::new, |length| affine(&length));
+                        let step = if *step == 1 { String::new() } else { format!(":{step}") };
+                        format!("{}:+{length}{step}", affine(start))
+                    }
+                };
+                let region: Vec<String> = region.iter().map(axis).collect();
+                let name = &program.states[*state].name;
+                let _ = writeln!(text, "{indent}{name}[{}] = %{value}", region.join(", "));
+            }
+            Statement::Loop { var, name, lo, hi, body } => {
+                let _ = writeln!(text, "{indent}for v{var} in {}..{}: # {name}", affine(lo), affine(hi));
+                statements(program, body, depth + 1, text);
+            }
+            Statement::If { conditions, body } => {
+                let conditions: Vec<String> =
+                    conditions.iter().map(|condition| format!("{} >= 0", affine(condition))).collect();
+                let _ = writeln!(text, "{indent}if {}:", conditions.join(" and "));
+                statements(program, body, depth + 1, text);
+            }
+        }
+    }
+}
+
+/// Extents that change in a loop, with the largest: `[k <= 9, 4]`.
+fn live(node: &Node) -> String {
+    let extent = |(form, largest): (&Affine, &usize)| {
+        if form.is_constant() { affine(form) } else { format!("{} <= {largest}", affine(form)) }
+    };
+    format!("[{}]", node.live.iter().zip(&node.shape).map(extent).collect::<Vec<_>>().join(", "))
+}
+
+/// An operator without its parameters, for messages.
+pub(super) fn operator_name(op: &Op) -> String {
+    operator(op).split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn named_operator(program: &Program, op: &Op) -> String {
+    match op {
+        Op::State(at) => program.states.get(*at).map_or_else(|| operator(op), |state| format!("state {}", state.name)),
+        _ => operator(op),
+    }
 }
 
 fn extents(shape: &[usize]) -> String {

@@ -2,7 +2,8 @@
 //!
 //! Reads a `.py` file with annotated top-level functions and abstractly interprets the chosen one: every extent is
 //! known, Python numbers are compile-time constants, arrays become nodes of an [`crate::expr::Program`] with explicit
-//! casts and broadcasts. Local functions are inlined. Whatever is outside the language is an error with its place, and
+//! casts and broadcasts. Loops over `range` and arrays that are written to become its statements; a function that has
+//! them is read until what its loops carry is known ([`carry`]). Local functions are inlined. Whatever is outside the language is an error with its place, and
 //! all independent errors are reported at once. Reads no file: the caller passes the text.
 
 #![expect(
@@ -13,6 +14,7 @@
 
 mod arguments;
 mod calls;
+mod carry;
 mod creation;
 mod elementwise;
 mod emit;
@@ -20,11 +22,16 @@ mod error;
 mod evaluate;
 mod expression;
 mod functions;
+mod integer;
 mod listing;
+mod liveness;
+mod loops;
+mod memory;
 mod module;
 mod number;
 mod product;
 mod promote;
+mod prune;
 mod reduction;
 mod statement;
 mod structural;
@@ -36,10 +43,14 @@ pub use listing::listing;
 
 use crate::dtype::Literal;
 use crate::expr::{Program, Span};
+use carry::Facts;
 use evaluate::{Evaluator, span_of_range};
 use rustpython_ruff_python_parser::{Mode, ParseOptions as Syntax, parse_unchecked};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// A function is read at most this often to find out what its loops carry.
+const MAX_READINGS: usize = 64;
 
 /// Brackets nest at most this deep in a source text.
 const MAX_NESTING: usize = 100;
@@ -77,7 +88,7 @@ pub struct Workload {
 /// # Errors
 /// Everything that is wrong with it: syntax, constructs outside the language, shapes and dtypes that do not agree.
 pub fn parse(file_name: &str, source: &str, options: &ParseOptions) -> Result<Workload, FrontendErrors> {
-    let mut evaluator = Evaluator::new(source);
+    let mut evaluator = Evaluator::new(source, Facts::default());
     let program = read(&mut evaluator, options);
     let mut errors = std::mem::take(&mut evaluator.errors);
     match program {
@@ -106,12 +117,24 @@ fn read(evaluator: &mut Evaluator<'_>, options: &ParseOptions) -> Option<Program
         evaluator.error(span_of_range(error.location), format!("syntax error: {}", error.error), None);
     }
     if parsed.errors().is_empty() {
-        // The evaluator borrows the tree, which ends with this function.
-        let mut inner = Evaluator::new(source);
-        let program = inner.file(parsed.suite(), options).ok();
-        evaluator.errors = std::mem::take(&mut inner.errors);
-        evaluator.frames = std::mem::take(&mut inner.frames);
-        return program;
+        let mut facts = Facts::default();
+        for reading in 0.. {
+            // The evaluator borrows the tree, which ends with this function.
+            let mut inner = Evaluator::new(source, facts.clone());
+            let program = inner.file(parsed.suite(), options).ok();
+            let settled = inner.facts == facts;
+            if !settled && reading < MAX_READINGS {
+                facts = inner.facts;
+                continue;
+            }
+            if !settled && inner.errors.is_empty() {
+                let help = "give the names that loops rebind one shape and dtype from the beginning";
+                inner.error(Span::default(), "what the loops carry does not settle", Some(help));
+            }
+            evaluator.errors = std::mem::take(&mut inner.errors);
+            evaluator.frames = std::mem::take(&mut inner.frames);
+            return program;
+        }
     }
     None
 }

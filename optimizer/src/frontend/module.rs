@@ -3,13 +3,16 @@
 use super::ParseOptions;
 use super::evaluate::{Body, Eval, Evaluator, Frame, Poisoned, span_of, span_of_range};
 use super::functions::dtype_name;
+use super::liveness::Liveness;
 use super::number::Number;
+use super::prune::prune;
 use super::statement::Flow;
 use super::value::{Arg, Array, Value};
 use crate::dtype::{DType, Literal};
 use crate::expr::{InputHint, Op, Param, Program, Span};
 use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 const MODULES: [&str; 8] =
     ["numpy", "numpy.lib", "numpy.lib.stride_tricks", "numpy.typing", "scipy", "scipy.special", "math", "typing"];
@@ -122,23 +125,31 @@ impl<'s> Evaluator<'s> {
         };
         let mut locals: BTreeSet<String> = names.keys().cloned().collect();
         super::statement::assigned(&def.body, &mut locals);
-        self.frames.push(Frame { parent: Some(0), locals, names });
+        let liveness = Rc::new(Liveness::of(&def.body));
+        self.frames.push(Frame { parent: Some(0), locals, names, liveness, ..Frame::default() });
         self.frame = self.frames.len() - 1;
         self.calls.push((closure, span_of(&def.name)));
         let flow = self.block(&def.body);
-        let Flow::Return(Arg { value: result, span: place }) = flow else {
-            let help = "end the function with 'return' and one array or a tuple of arrays";
-            return Err(self.error(span_of(&def.name), "the function returns nothing", Some(help)));
+        let mutated = self.mutated();
+        let (result, place) = match flow {
+            Flow::Return(Arg { value, span }) => (value, span),
+            Flow::Next => (Value::None, span_of(&def.name)),
         };
         let (items, returns_tuple) = match result {
             Value::Poison => return Err(Poisoned),
             Value::Tuple(items) => (items, true),
+            Value::None if !mutated.is_empty() => (Vec::new(), false),
+            Value::None => {
+                let help = "end the function with 'return' and one array or a tuple of arrays";
+                return Err(self.error(place, "the function returns nothing and changes no argument", Some(help)));
+            }
             value => (vec![value], false),
         };
         let mut roots = Vec::with_capacity(items.len());
+        let returned = items.len();
         for value in items {
             match value {
-                Value::Array(_) | Value::Number(_) => {
+                Value::Array(_) | Value::Number(_) | Value::Weak(_) => {
                     roots.push(self.array(&Arg { value, span: place }, "return")?.node);
                 }
                 Value::Poison => return Err(Poisoned),
@@ -149,12 +160,31 @@ impl<'s> Evaluator<'s> {
                 }
             }
         }
-        if roots.is_empty() {
+        if returned == 0 && returns_tuple {
             return Err(self.error(place, "the function returns an empty tuple", None));
         }
-        let name = def.name.as_str().to_owned();
-        let nodes = std::mem::take(&mut self.nodes);
-        Ok(prune(Program { name, params, nodes, roots, returns_tuple, ..Program::default() }))
+        for &(_, state) in &mutated {
+            roots.push(self.state_node(state, place)?);
+        }
+        let program = Program {
+            name: def.name.as_str().to_owned(),
+            params,
+            nodes: std::mem::take(&mut self.nodes),
+            states: std::mem::take(&mut self.states),
+            body: self.blocks.pop().unwrap_or_default(),
+            mutated: mutated.into_iter().map(|(param, _)| param).collect(),
+            roots,
+            returns_tuple,
+        };
+        Ok(prune(program))
+    }
+
+    /// The parameters that the function writes to, each with its state, in order.
+    fn mutated(&self) -> Vec<(usize, usize)> {
+        let written = self.parameters.iter().filter_map(|(storage, param)| Some((*param, *self.memory.get(storage)?)));
+        let mut written: Vec<(usize, usize)> = written.collect();
+        written.sort_unstable();
+        written
     }
 
     /// The inputs that a function's annotations declare.
@@ -180,7 +210,10 @@ impl<'s> Evaluator<'s> {
                 Ok((dtype, shape, hint)) => {
                     let node = self.emit(Op::Input(params.len()), Vec::new(), shape.clone(), dtype, span)?;
                     let array: Array = self.fresh(node);
-                    self.parameters.extend(array.storage);
+                    self.parameters.extend(array.storage.map(|storage| (storage, params.len())));
+                    if let Some(state) = array.storage.and_then(|storage| self.memory.get(&storage)).copied() {
+                        self.call_state(state, name);
+                    }
                     names.insert(name.to_owned(), Value::Array(array));
                     params.push(Param { name: name.to_owned(), dtype, shape, hint });
                 }
@@ -209,7 +242,8 @@ impl<'s> Evaluator<'s> {
             names.entry(name.clone()).or_insert(Value::Poison);
         }
         super::statement::assigned(&def.body, &mut locals);
-        self.frames.push(Frame { parent: Some(0), locals, names });
+        let liveness = Rc::new(Liveness::of(&def.body));
+        self.frames.push(Frame { parent: Some(0), locals, names, liveness, ..Frame::default() });
         let frame = std::mem::replace(&mut self.frame, self.frames.len() - 1);
         self.block(&def.body);
         self.frame = frame;
@@ -403,26 +437,4 @@ fn last_name(expr: &Expr) -> Option<&str> {
         Expr::Attribute(attribute) => Some(attribute.attr.as_str()),
         _ => None,
     }
-}
-
-/// The program without nodes that no root needs.
-fn prune(program: Program) -> Program {
-    let mut live = vec![false; program.nodes.len()];
-    let mut open = program.roots.clone();
-    while let Some(node) = open.pop() {
-        if !std::mem::replace(&mut live[node], true) {
-            open.extend(&program.nodes[node].args);
-        }
-    }
-    let mut renamed = vec![0; program.nodes.len()];
-    let mut nodes = Vec::new();
-    for (id, mut node) in program.nodes.into_iter().enumerate() {
-        if live[id] {
-            node.args.iter_mut().for_each(|arg| *arg = renamed[*arg]);
-            renamed[id] = nodes.len();
-            nodes.push(node);
-        }
-    }
-    let roots = program.roots.iter().map(|&root| renamed[root]).collect();
-    Program { nodes, roots, ..program }
 }

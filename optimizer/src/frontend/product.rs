@@ -1,10 +1,10 @@
 //! Products of arrays: `@`, `dot`, `inner`, `outer`, `einsum`, `tensordot`.
 
-use super::emit::show;
-use super::evaluate::{Eval, Evaluator};
+use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::{Call, Function, Kind};
 use super::promote;
 use super::value::{Arg, Array, Value};
+use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::expr::{NodeId, Op, Span};
 use crate::scalar::BinaryOp;
@@ -18,34 +18,52 @@ impl Evaluator<'_> {
         Ok((self.cast(a, dtype, span)?, self.cast(b, dtype, span)?, dtype))
     }
 
+    /// An array as one row of all its elements.
+    fn flattened(&mut self, node: NodeId, span: Span) -> Eval<NodeId> {
+        if self.shape(node).len() == 1 {
+            return Ok(node);
+        }
+        let size = self.shape(node).iter().product();
+        self.reshape(node, vec![size], span)
+    }
+
     /// `a @ b`.
     pub(super) fn matrix_product(&mut self, a: &Arg, b: &Arg, span: Span) -> Eval {
         let (a, b, dtype) = self.pair(a, b, "matmul", span)?;
-        let (left, right) = (self.shape(a).to_vec(), self.shape(b).to_vec());
-        let ([.., inner], Some((&last, front))) = (left.as_slice(), right.split_last()) else {
+        let (left, right) = (self.extents(a), self.extents(b));
+        let ([.., inner], Some((last, front))) = (left.as_slice(), right.split_last()) else {
             let help = "write * for a product with a scalar";
             return Err(self.error(span, "matmul needs arrays of rank 1 or more", Some(help)));
         };
-        let contracted = front.last().copied().unwrap_or(last);
-        if *inner != contracted {
-            let message = format!(
-                "matmul: the inner extents of {} and {} differ: {inner} and {contracted}",
-                show(&left),
-                show(&right)
-            );
-            return Err(self.error(span, message, None));
+        let contracted = front.last().unwrap_or(last);
+        if inner != contracted {
+            return Err(self.inner_extents_differ("matmul", [&left, &right], [inner, contracted], span));
         }
         let rows = &left[..left.len() - 1];
-        let (batch_a, row) = rows.split_last().map_or((&[][..], None), |(row, batch)| (batch, Some(*row)));
+        let (batch_a, row) = rows.split_last().map_or((&[][..], None), |(row, batch)| (batch, Some(row)));
         let (batch_b, column) = front.split_last().map_or((&[][..], None), |(_, batch)| (batch, Some(last)));
-        let Some(mut shape) = broadcast_batches(batch_a, batch_b) else {
-            let message = format!("matmul: the batches of {} and {} do not broadcast", show(&left), show(&right));
+        let Some(mut extents) = broadcast_batches(batch_a, batch_b) else {
+            let (left, right) = (self.show_extents(&left), self.show_extents(&right));
+            let message = format!("matmul: the batches of {left} and {right} do not broadcast");
             return Err(self.error(span, message, None));
         };
-        shape.extend(row);
-        shape.extend(column);
-        let node = self.emit(Op::MatMul, vec![a, b], shape, dtype, span)?;
+        extents.extend(row.cloned());
+        extents.extend(column.cloned());
+        let node = self.emit_live(Op::MatMul, vec![a, b], extents, dtype, span)?;
         Ok(Value::Array(self.fresh(node)))
+    }
+
+    fn inner_extents_differ(
+        &mut self,
+        what: &str,
+        [left, right]: [&[Affine]; 2],
+        [inner, contracted]: [&Affine; 2],
+        span: Span,
+    ) -> Poisoned {
+        let (left, right) = (self.show_extents(left), self.show_extents(right));
+        let (inner, contracted) = (self.show_form(inner), self.show_form(contracted));
+        let message = format!("{what}: the inner extents of {left} and {right} differ: {inner} and {contracted}");
+        self.error(span, message, None)
     }
 
     /// A contraction by labels; extents of 1 stretch.
@@ -57,14 +75,15 @@ impl Evaluator<'_> {
         what: &str,
         span: Span,
     ) -> Eval<NodeId> {
-        let mut extents: BTreeMap<usize, usize> = BTreeMap::new();
+        let one = Affine::constant(1);
+        let mut extents: BTreeMap<usize, Affine> = BTreeMap::new();
         for (node, labels) in nodes.iter().zip(&inputs) {
-            for (axis, &label) in labels.iter().enumerate() {
-                let extent = self.shape(*node)[axis];
-                let common = extents.entry(label).or_insert(extent);
-                if *common == 1 {
-                    *common = extent;
-                } else if extent != 1 && extent != *common {
+            for (extent, &label) in self.extents(*node).iter().zip(labels) {
+                let common = extents.entry(label).or_insert_with(|| extent.clone());
+                if *common == one {
+                    common.clone_from(extent);
+                } else if *extent != one && extent != common {
+                    let (common, extent) = (self.show_form(common), self.show_form(extent));
                     let message = format!("{what}: one label has the extents {common} and {extent}");
                     return Err(self.error(span, message, None));
                 }
@@ -72,7 +91,7 @@ impl Evaluator<'_> {
         }
         for (node, labels) in nodes.iter_mut().zip(&mut inputs) {
             for axis in (0..labels.len()).rev() {
-                let stretched = self.shape(*node)[axis] == 1 && extents.get(&labels[axis]) != Some(&1);
+                let stretched = self.extents(*node)[axis] == one && extents.get(&labels[axis]) != Some(&one);
                 if stretched && labels.iter().filter(|&&label| label == labels[axis]).count() > 1 {
                     return Err(self.error(span, format!("{what}: a diagonal of unequal extents"), None));
                 }
@@ -86,19 +105,20 @@ impl Evaluator<'_> {
         for node in &mut nodes {
             *node = self.cast(*node, dtype, span)?;
         }
-        let shape = output.iter().map(|label| extents.get(label).copied().unwrap_or(1)).collect();
-        self.emit(Op::Einsum { inputs, output }, nodes, shape, dtype, span)
+        let extents = output.iter().map(|label| extents.get(label).unwrap_or(&one).clone()).collect();
+        self.emit_live(Op::Einsum { inputs, output }, nodes, extents, dtype, span)
     }
 }
 
-fn broadcast_batches(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
-    let rank = a.len().max(b.len());
-    let extent = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |own| shape[own]);
+fn broadcast_batches(a: &[Affine], b: &[Affine]) -> Option<Vec<Affine>> {
+    let (rank, one) = (a.len().max(b.len()), Affine::constant(1));
+    let extent = |shape: &[Affine], axis: usize| {
+        (axis + shape.len()).checked_sub(rank).map_or_else(|| one.clone(), |own| shape[own].clone())
+    };
     (0..rank)
         .map(|axis| match (extent(a, axis), extent(b, axis)) {
-            (x, y) if x == y => Some(x),
-            (1, y) => Some(y),
-            (x, 1) => Some(x),
+            (x, y) if x == y || y == one => Some(x),
+            (x, y) if x == one => Some(y),
             _ => None,
         })
         .collect()
@@ -112,23 +132,18 @@ pub(super) fn matmul(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 /// `np.dot`, `a.dot`.
 pub(super) fn dot(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let (a, b, dtype) = evaluator.pair(call.required("a")?, call.required("b")?, "dot", call.span)?;
-    let (left, right) = (evaluator.shape(a).to_vec(), evaluator.shape(b).to_vec());
+    let (left, right) = (evaluator.extents(a), evaluator.extents(b));
     let node = match (left.split_last(), right.split_last()) {
-        (Some((inner, rows)), Some((&last, front))) => {
+        (Some((inner, rows)), Some((last, front))) => {
             let (kept, contracted) = match front.split_last() {
-                Some((&contracted, batch)) => ([batch, &[last]].concat(), contracted),
+                Some((contracted, batch)) => ([batch, std::slice::from_ref(last)].concat(), contracted),
                 None => (Vec::new(), last),
             };
-            if *inner != contracted {
-                let message = format!(
-                    "dot: the inner extents of {} and {} differ: {inner} and {contracted}",
-                    show(&left),
-                    show(&right)
-                );
-                return Err(evaluator.error(call.span, message, None));
+            if inner != contracted {
+                return Err(evaluator.inner_extents_differ("dot", [&left, &right], [inner, contracted], call.span));
             }
-            let shape = [rows, kept.as_slice()].concat();
-            evaluator.emit(Op::Dot, vec![a, b], shape, dtype, call.span)?
+            let extents = [rows, kept.as_slice()].concat();
+            evaluator.emit_live(Op::Dot, vec![a, b], extents, dtype, call.span)?
         }
         (None, _) | (_, None) => evaluator.binary(BinaryOp::Mul, a, b, call.span)?,
     };
@@ -143,23 +158,23 @@ pub(super) fn inner(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 }
 
 fn inner_product(evaluator: &mut Evaluator<'_>, a: NodeId, b: NodeId, span: Span) -> Eval<NodeId> {
-    let (left, right, dtype) = (evaluator.shape(a).to_vec(), evaluator.shape(b).to_vec(), evaluator.dtype(a));
+    let (left, right, dtype) = (evaluator.extents(a), evaluator.extents(b), evaluator.dtype(a));
     let (Some((x, rows)), Some((y, columns))) = (left.split_last(), right.split_last()) else {
         return evaluator.binary(BinaryOp::Mul, a, b, span);
     };
     if x != y {
-        let message = format!("inner: the last extents of {} and {} differ", show(&left), show(&right));
+        let (left, right) = (evaluator.show_extents(&left), evaluator.show_extents(&right));
+        let message = format!("inner: the last extents of {left} and {right} differ");
         return Err(evaluator.error(span, message, None));
     }
-    evaluator.emit(Op::Inner, vec![a, b], [rows, columns].concat(), dtype, span)
+    evaluator.emit_live(Op::Inner, vec![a, b], [rows, columns].concat(), dtype, span)
 }
 
 /// `np.vdot`.
 pub(super) fn vdot(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let (mut a, mut b, _) = evaluator.pair(call.required("a")?, call.required("b")?, "vdot", call.span)?;
     for node in [&mut a, &mut b] {
-        let size = evaluator.shape(*node).iter().product();
-        *node = evaluator.reshape(*node, vec![size], call.span)?;
+        *node = evaluator.flattened(*node, call.span)?;
     }
     let node = inner_product(evaluator, a, b, call.span)?;
     Ok(Value::Array(evaluator.fresh(node)))
@@ -169,11 +184,10 @@ pub(super) fn vdot(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 pub(super) fn outer(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let (mut a, mut b, dtype) = evaluator.pair(call.required("a")?, call.required("b")?, "outer", call.span)?;
     for node in [&mut a, &mut b] {
-        let size = evaluator.shape(*node).iter().product();
-        *node = evaluator.reshape(*node, vec![size], call.span)?;
+        *node = evaluator.flattened(*node, call.span)?;
     }
-    let shape = [evaluator.shape(a), evaluator.shape(b)].concat();
-    let node = evaluator.emit(Op::Outer(BinaryOp::Mul), vec![a, b], shape, dtype, call.span)?;
+    let extents = [evaluator.extents(a), evaluator.extents(b)].concat();
+    let node = evaluator.emit_live(Op::Outer(BinaryOp::Mul), vec![a, b], extents, dtype, call.span)?;
     Ok(Value::Array(evaluator.fresh(node)))
 }
 
@@ -200,15 +214,15 @@ pub(super) fn ufunc_outer(
         let node = evaluator.binary(op, a, b, span)?;
         return Ok(Value::Array(evaluator.fresh(node)));
     }
-    let shape = [evaluator.shape(a), evaluator.shape(b)].concat();
-    let node = evaluator.emit(Op::Outer(op), vec![a, b], shape, op.result(dtype), span)?;
+    let extents = [evaluator.extents(a), evaluator.extents(b)].concat();
+    let node = evaluator.emit_live(Op::Outer(op), vec![a, b], extents, op.result(dtype), span)?;
     Ok(Value::Array(evaluator.fresh(node)))
 }
 
 /// `np.tensordot`.
 pub(super) fn tensordot(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let (a, b, _) = evaluator.pair(call.required("a")?, call.required("b")?, "tensordot", call.span)?;
-    let (left, right) = (evaluator.shape(a).to_vec(), evaluator.shape(b).to_vec());
+    let (left, right) = (evaluator.extents(a), evaluator.extents(b));
     let (from_a, from_b) = match call.optional("axes") {
         Some(arg) if matches!(arg.value, Value::Tuple(_) | Value::List(_)) => {
             let items = evaluator.items(arg);
@@ -223,7 +237,8 @@ pub(super) fn tensordot(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
                 None => 2,
             };
             if count > left.len() || count > right.len() {
-                let message = format!("tensordot over {count} axes of shapes {} and {}", show(&left), show(&right));
+                let (left, right) = (evaluator.show_extents(&left), evaluator.show_extents(&right));
+                let message = format!("tensordot over {count} axes of shapes {left} and {right}");
                 return Err(evaluator.error(call.span, message, None));
             }
             ((left.len() - count..left.len()).collect(), (0..count).collect())
@@ -231,7 +246,8 @@ pub(super) fn tensordot(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     };
     let agrees = from_a.len() == from_b.len() && from_a.iter().zip(&from_b).all(|(&x, &y)| left[x] == right[y]);
     if !agrees {
-        let message = format!("tensordot: the contracted extents of {} and {} differ", show(&left), show(&right));
+        let (left, right) = (evaluator.show_extents(&left), evaluator.show_extents(&right));
+        let message = format!("tensordot: the contracted extents of {left} and {right} differ");
         return Err(evaluator.error(call.span, message, None));
     }
     // The labels of `a` are its axes; those of `b` follow, except where it is contracted.

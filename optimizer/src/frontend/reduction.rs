@@ -3,11 +3,14 @@
 use super::elementwise::Operand;
 use super::evaluate::{Eval, Evaluator};
 use super::functions::Call;
+use super::number::Number;
 use super::promote;
-use super::value::Value;
+use super::value::{Arg, Value};
+use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::expr::{NodeId, Op};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use rustpython_ruff_python_ast::Operator;
 
 /// `np.sum`, `prod`, `max`, `min`, `any`, `all`.
 pub(super) fn fold_call(evaluator: &mut Evaluator<'_>, op: FoldOp, call: &Call) -> Eval {
@@ -27,8 +30,14 @@ pub(super) fn fold_call(evaluator: &mut Evaluator<'_>, op: FoldOp, call: &Call) 
         FoldOp::Prod if computed == DType::Bool => FoldOp::All,
         FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min | FoldOp::All | FoldOp::Any => op,
     };
-    let empty = axes.iter().any(|&axis| evaluator.shape(node)[axis] == 0);
-    if empty && extreme {
+    let filled = |&axis: &usize| evaluator.domain.proves(&evaluator.extents(node)[axis].offset(-1));
+    if extreme && !axes.iter().all(filled) {
+        if !evaluator.nodes[node].live.is_empty() {
+            let extents = evaluator.show_extents(&evaluator.extents(node));
+            let message = format!("{} of an array of shape {extents}, which may be empty", call.function.name);
+            let help = "let the loop begin where it is not empty, or write an 'if' around it";
+            return Err(evaluator.error(call.span, message, Some(help)));
+        }
         let message = format!("{} of an empty axis has no value", call.function.name);
         return Err(evaluator.error(call.span, message, None));
     }
@@ -68,8 +77,8 @@ fn variance(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval<(NodeId, NodeId,
     };
     let cast = evaluator.real_argument(node, call)?;
     let mean = evaluator.mean_of(cast, &axes, 0, call)?;
-    let kept = keep(evaluator.shape(node), &axes);
-    let mean = evaluator.reshape(mean, kept, call.span)?;
+    let kept = keep(&evaluator.extents(node), &axes);
+    let mean = evaluator.reshape_live(mean, kept, call.span)?;
     let distance = evaluator.binary(BinaryOp::Sub, cast, mean, call.span)?;
     let square = evaluator.binary(BinaryOp::Mul, distance, distance, call.span)?;
     let variance = evaluator.mean_of(square, &axes, ddof, call)?;
@@ -91,8 +100,11 @@ pub(super) fn trace(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 }
 
 /// A reduction's shape with `keepdims`.
-fn keep(shape: &[usize], axes: &[usize]) -> Vec<usize> {
-    shape.iter().enumerate().map(|(axis, &extent)| if axes.contains(&axis) { 1 } else { extent }).collect()
+fn keep(extents: &[Affine], axes: &[usize]) -> Vec<Affine> {
+    let kept = |(axis, extent): (usize, &Affine)| {
+        if axes.contains(&axis) { Affine::constant(1) } else { extent.clone() }
+    };
+    extents.iter().enumerate().map(kept).collect()
 }
 
 impl Evaluator<'_> {
@@ -116,8 +128,8 @@ impl Evaluator<'_> {
             None => false,
         };
         let node = if keepdims {
-            let shape = keep(self.shape(source), axes);
-            self.reshape(node, shape, call.span)?
+            let extents = keep(&self.extents(source), axes);
+            self.reshape_live(node, extents, call.span)?
         } else {
             node
         };
@@ -138,14 +150,27 @@ impl Evaluator<'_> {
         self.cast(node, dtype, call.span)
     }
 
+    /// The number of elements along `axes`, less `ddof`.
+    fn count_of(&mut self, node: NodeId, axes: &[usize], ddof: i64, call: &Call) -> Eval<Operand> {
+        let own = self.extents(node);
+        let extents: Vec<Affine> = axes.iter().map(|&axis| own[axis].clone()).collect();
+        let arg = |value| Arg { value, span: call.span };
+        let count = arg(self.product_of_extents(&extents, call.span)?);
+        let less = arg(Value::Number(Number::Int(i128::from(ddof))));
+        let count = self.binary_operator(Operator::Sub, &count, &less, call.span)?;
+        if let Value::Number(count) = count {
+            // NumPy divides by 0 where there are not enough.
+            return Ok(Operand::Scalar(Number::Int(count.as_int().unwrap_or(0).max(0))));
+        }
+        self.operand(&arg(count), call.function.name)
+    }
+
     /// Sum over `axes`, divided by the count less `ddof`.
     fn mean_of(&mut self, node: NodeId, axes: &[usize], ddof: i64, call: &Call) -> Eval<NodeId> {
-        let count: usize = axes.iter().map(|&axis| self.shape(node)[axis]).product();
-        let count = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(ddof).max(0);
         let sum = self.fold(FoldOp::Sum, node, axes.to_vec(), call.span)?;
         let dtype = self.dtype(node);
-        let number = super::number::Number::Int(i128::from(count));
-        let count = self.at_dtype(&Operand::Scalar(number), dtype, call.span)?;
+        let count = self.count_of(node, axes, ddof, call)?;
+        let count = self.at_dtype(&count, dtype, call.span)?;
         self.binary(BinaryOp::Div, sum, count, call.span)
     }
 }

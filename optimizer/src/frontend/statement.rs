@@ -5,6 +5,7 @@ use super::emit::show;
 use super::evaluate::{Body, Closure, Eval, Evaluator, Poisoned, span_of};
 use super::promote;
 use super::value::{Arg, Array, Value};
+use crate::expr::NodeId;
 use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
 use std::collections::BTreeSet;
 
@@ -16,8 +17,8 @@ pub(super) enum Flow {
     Return(Arg),
 }
 
-const SUPPORTED: &str =
-    "supported statements: assignment, def, return, if on compile-time values, assert, import, pass";
+const SUPPORTED: &str = "supported statements: assignment, for over range, def, return, if on compile-time values and loop variables, assert, \
+     import, pass";
 
 impl<'s> Evaluator<'s> {
     /// Runs statements in order.
@@ -32,21 +33,31 @@ impl<'s> Evaluator<'s> {
     }
 
     pub(super) fn statement(&mut self, statement: &'s Stmt) -> Flow {
+        // Pieces of memory are numbered by the statement that makes them.
+        self.executed += 1;
+        self.storages = self.executed << 24;
         match statement {
             Stmt::Return(ret) => {
                 let nothing = Arg { value: Value::None, span: span_of(ret) };
-                return Flow::Return(ret.value.as_deref().map_or(nothing, |value| self.arg(value)));
+                return Flow::Return(ret.value.as_deref().map_or(nothing, |value| self.whole_value(value)));
             }
-            Stmt::If(conditional) => return self.conditional(conditional),
+            Stmt::If(conditional) => {
+                let test = self.arg(&conditional.test);
+                return self.decide(conditional, &test, &conditional.body, &conditional.elif_else_clauses);
+            }
+            Stmt::For(block) => return self.for_loop(block),
             Stmt::Assign(assign) => {
-                let value = self.arg(&assign.value);
+                let mut value = self.whole_value(&assign.value);
+                if assign.targets.len() > 1 {
+                    value.value = self.settled(None, value.value, value.span);
+                }
                 for target in &assign.targets {
                     self.assign(target, &value);
                 }
             }
             Stmt::AnnAssign(assign) => {
                 if let Some(value) = &assign.value {
-                    let value = self.arg(value);
+                    let value = self.whole_value(value);
                     self.assign(&assign.target, &value);
                 }
             }
@@ -61,10 +72,11 @@ impl<'s> Evaluator<'s> {
                 }
             }
             Stmt::Expr(expr) => {
-                // A docstring, or a call for its effect, of which there are none.
+                // A docstring, or a call of a local function for its effect.
                 if !matches!(*expr.value, Expr::StringLiteral(_) | Expr::EllipsisLiteral(_)) {
-                    let value = self.eval(&expr.value);
-                    if !matches!(value, Value::Poison) {
+                    let value = self.whole_value(&expr.value).value;
+                    let effect = matches!(value, Value::None) && matches!(*expr.value, Expr::Call(_));
+                    if !effect && !matches!(value, Value::Poison) {
                         self.error(span_of(expr), "the value of this expression is not used", None);
                     }
                 }
@@ -80,12 +92,7 @@ impl<'s> Evaluator<'s> {
                     }
                 }
             }
-            Stmt::For(_) => {
-                self.refuse(statement, "a 'for' loop", "loops are not supported yet; write whole-array operations")
-            }
-            Stmt::While(_) => {
-                self.refuse(statement, "a 'while' loop", "loops are not supported yet; write whole-array operations")
-            }
+            Stmt::While(_) => self.refuse(statement, "a 'while' loop", "write a loop over range(…)"),
             Stmt::With(_) => self.refuse(statement, "'with'", SUPPORTED),
             Stmt::Try(_) => self.refuse(statement, "'try'", SUPPORTED),
             Stmt::Raise(_) => self.refuse(statement, "'raise'", SUPPORTED),
@@ -95,7 +102,12 @@ impl<'s> Evaluator<'s> {
                 self.refuse(statement, "'global' or 'nonlocal'", "pass values as arguments and return them");
             }
             Stmt::TypeAlias(_) => self.refuse(statement, "'type'", SUPPORTED),
-            Stmt::Break(_) | Stmt::Continue(_) => self.refuse(statement, "'break' or 'continue'", SUPPORTED),
+            Stmt::Break(_) => self.refuse(statement, "'break'", "let the range end earlier, or select with np.where"),
+            Stmt::Continue(_) => self.refuse(
+                statement,
+                "'continue'",
+                "write an 'if' around the rest of the body, or select with np.where",
+            ),
             Stmt::IpyEscapeCommand(_) => self.refuse(statement, "an IPython command", SUPPORTED),
         }
         Flow::Next
@@ -111,7 +123,16 @@ impl<'s> Evaluator<'s> {
         self.poison(std::slice::from_ref(statement));
     }
 
-    fn poison(&mut self, body: &'s [Stmt]) {
+    /// The value of a statement, which may be a call that changes arrays.
+    fn whole_value(&mut self, expr: &'s Expr) -> Arg {
+        let call = matches!(expr, Expr::Call(_)).then(|| span_of(expr));
+        let outer = std::mem::replace(&mut self.whole_call, call);
+        let value = self.arg(expr);
+        self.whole_call = outer;
+        value
+    }
+
+    pub(super) fn poison(&mut self, body: &'s [Stmt]) {
         let mut names = BTreeSet::new();
         assigned(body, &mut names);
         for name in names {
@@ -119,27 +140,8 @@ impl<'s> Evaluator<'s> {
         }
     }
 
-    fn conditional(&mut self, conditional: &'s ast::StmtIf) -> Flow {
-        let test = self.arg(&conditional.test);
-        match self.truth(&test.value, test.span) {
-            Ok(true) => return self.block(&conditional.body),
-            Ok(false) => {}
-            Err(Poisoned) => return self.undecided(conditional),
-        }
-        for clause in &conditional.elif_else_clauses {
-            let Some(test) = &clause.test else { return self.block(&clause.body) };
-            let test = self.arg(test);
-            match self.truth(&test.value, test.span) {
-                Ok(true) => return self.block(&clause.body),
-                Ok(false) => {}
-                Err(Poisoned) => return self.undecided(conditional),
-            }
-        }
-        Flow::Next
-    }
-
     /// After a condition in error, whatever a branch assigns or returns is in error.
-    fn undecided(&mut self, conditional: &'s ast::StmtIf) -> Flow {
+    pub(super) fn undecided(&mut self, conditional: &'s ast::StmtIf) -> Flow {
         self.poison(&conditional.body);
         let mut returns = has_return(&conditional.body);
         for clause in &conditional.elif_else_clauses {
@@ -181,17 +183,23 @@ impl<'s> Evaluator<'s> {
 
     fn assign(&mut self, target: &'s Expr, value: &Arg) {
         match target {
-            Expr::Name(name) => self.bind(name.id.as_str(), value.value.clone()),
+            Expr::Name(name) => self.assign_name(name.id.as_str(), value),
             Expr::Tuple(ast::ExprTuple { elts, .. }) | Expr::List(ast::ExprList { elts, .. }) => {
-                let items = self.unpack(elts, value, target);
+                let mut items = self.unpack(elts, value, target);
+                // All of them are values before the first is assigned.
+                for item in items.iter_mut().flatten() {
+                    *item = self.settled(None, std::mem::replace(item, Value::None), value.span);
+                }
                 for (at, element) in elts.iter().enumerate() {
                     let item = items.as_ref().map_or(Value::Poison, |items| items[at].clone());
                     self.assign(element, &Arg { value: item, span: value.span });
                 }
             }
-            Expr::Subscript(_) => {
-                let help = "build the result with np.where, np.concatenate, np.pad or np.stack";
-                self.unsupported(span_of(target), "assignment to elements", help);
+            Expr::Subscript(subscript) => {
+                if let Ok(array) = self.element_target(subscript) {
+                    // An error is reported; there is nothing to poison.
+                    let _ = self.write(&array, value, span_of(target));
+                }
             }
             Expr::Starred(_) => {
                 self.unsupported(span_of(target), "'*' in an assignment", "name every element");
@@ -237,23 +245,86 @@ impl<'s> Evaluator<'s> {
         None
     }
 
-    fn augmented(&mut self, assign: &'s ast::StmtAugAssign) {
-        let Expr::Name(name) = &*assign.target else {
-            let help = "build the result with np.where, np.concatenate, np.pad or np.stack";
-            self.unsupported(span_of(&*assign.target), "assignment to elements", help);
-            return;
-        };
-        let name = name.id.as_str();
-        let value = self.try_augmented(assign, name).unwrap_or(Value::Poison);
-        self.bind(name, value);
+    /// The elements that a subscript assigns to, as an array.
+    fn element_target(&mut self, subscript: &'s ast::ExprSubscript) -> Eval<Array> {
+        let base = self.arg(&subscript.value);
+        match &base.value {
+            Value::Poison => return Err(Poisoned),
+            Value::Array(Array { storage: Some(_), .. }) => {}
+            Value::Array(_) => {
+                return Err(self.error(base.span, "a NumPy scalar has no elements to assign to", None));
+            }
+            other => {
+                let construct = format!("assignment to elements of {}", other.describe());
+                return Err(self.unsupported(span_of(subscript), &construct, "supported: elements of arrays"));
+            }
+        }
+        let Value::Array(array) = base.value else { return Err(Poisoned) };
+        match self.array_subscript(&array, &subscript.slice, span_of(subscript))? {
+            Value::Array(part) => Ok(Array { storage: array.storage, writable: array.writable, ..part }),
+            _ => Err(Poisoned),
+        }
     }
 
-    /// The new value of a name under `name op= value`. NumPy writes into the array that the name holds; that is the
-    /// same as binding a new array only where nobody else sees that memory.
-    fn try_augmented(&mut self, assign: &'s ast::StmtAugAssign, name: &str) -> Eval {
+    fn augmented(&mut self, assign: &'s ast::StmtAugAssign) {
+        match &*assign.target {
+            Expr::Name(name) => {
+                let name = name.id.as_str();
+                match self.augmented_name(assign, name) {
+                    Ok(Some(value)) => self.assign_name(name, &Arg { value, span: span_of(assign) }),
+                    Ok(None) => {}
+                    Err(Poisoned) => self.bind(name, Value::Poison),
+                }
+            }
+            Expr::Subscript(subscript) => {
+                let _ = self.augmented_elements(assign, subscript);
+            }
+            _ => {
+                self.unsupported(span_of(&*assign.target), "this target of an assignment", "assign to names");
+            }
+        }
+    }
+
+    /// `array[subscript] op= value`.
+    fn augmented_elements(&mut self, assign: &'s ast::StmtAugAssign, subscript: &'s ast::ExprSubscript) -> Eval<()> {
+        let span = span_of(assign);
+        let array = self.element_target(subscript)?;
+        let value = self.whole_value(&assign.value);
+        let target = Arg { value: Value::Array(array.clone()), span: span_of(subscript) };
+        let result = self.binary_operator(assign.op, &target, &value, span)?;
+        // A single element is a NumPy scalar: its new value is converted as in a plain assignment.
+        if let Value::Array(new) = &result
+            && !self.shape(array.node).is_empty()
+        {
+            self.stores(assign, &array, new.node, "the array")?;
+        }
+        self.write(&array, &Arg { value: result, span: value.span }, span)
+    }
+
+    /// Refuses what NumPy does not store in place.
+    fn stores(&mut self, assign: &'s ast::StmtAugAssign, old: &Array, new: NodeId, name: &str) -> Eval<()> {
+        let (span, symbol) = (span_of(assign), assign.op.as_str());
+        let remedy = format!("write x = x {symbol} …, which makes a new array");
+        let (before, after) = (self.extents(old.node), self.extents(new));
+        if before != after {
+            let (before, after) = (self.show_extents(&before), self.show_extents(&after));
+            let message = format!("'{symbol}=' cannot change the shape {before} to {after}");
+            return Err(self.error(span, message, Some(&remedy)));
+        }
+        let (computed, dtype) = (self.dtype(new), self.dtype(old.node));
+        if !promote::same_kind(computed, dtype) {
+            let message = format!("'{symbol}=' cannot store {computed} in the {dtype} array {name}");
+            return Err(self.error(span, message, Some(&remedy)));
+        }
+        Ok(())
+    }
+
+    /// `name op= value`: the name's new value, or `None` where NumPy writes into the array that the name holds. A new
+    /// array is the same where nobody else sees that memory.
+    fn augmented_name(&mut self, assign: &'s ast::StmtAugAssign, name: &str) -> Eval<Option<Value>> {
         let span = span_of(assign);
         let target = Arg { value: self.eval(&assign.target), span: span_of(&*assign.target) };
-        let value = self.arg(&assign.value);
+        let value = self.whole_value(&assign.value);
         if !self.frames[self.frame].names.contains_key(name) && !target.value.is_poisoned() {
             let message = format!("the local name '{name}' is used before it is assigned");
             return Err(self.error(target.span, message, None));
@@ -263,35 +334,25 @@ impl<'s> Evaluator<'s> {
             return Err(self.unsupported(span, &construct, "write a new list: x = x + […]"));
         }
         let result = self.binary_operator(assign.op, &target, &value, span)?;
-        let Value::Array(old @ Array { storage: Some(storage), .. }) = &target.value else { return Ok(result) };
-        let Value::Array(new) = result else { return Ok(result) };
-        let symbol = assign.op.as_str();
-        let remedy = format!("write {name} = {name} {symbol} …, which makes a new array");
-        if self.parameters.contains(storage) {
-            let message = format!("'{symbol}=' would change an argument of the workload in place");
-            return Err(self.error(span, message, Some(&remedy)));
-        }
-        if self.holders(old) > 1 {
-            let message = format!("'{symbol}=' would change '{name}' in place, and another name shares its memory");
-            return Err(self.error(span, message, Some(&remedy)));
-        }
+        let Value::Array(old @ Array { storage: Some(storage), .. }) = &target.value else { return Ok(Some(result)) };
+        let Value::Array(new) = &result else { return Ok(Some(result)) };
         if !old.writable {
-            let message = format!("'{name}' is a read-only view");
-            return Err(self.error(span, message, Some(&remedy)));
+            let remedy = format!("write {name} = {name} {} …, which makes a new array", assign.op.as_str());
+            return Err(self.error(span, format!("'{name}' is a read-only view"), Some(&remedy)));
         }
-        let (shape, dtype) = (self.shape(old.node).to_vec(), self.dtype(old.node));
-        if self.shape(new.node) != shape {
-            let message =
-                format!("'{symbol}=' cannot change the shape {} to {}", show(&shape), show(self.shape(new.node)));
-            return Err(self.error(span, message, Some(&remedy)));
+        self.stores(assign, old, new.node, &format!("'{name}'"))?;
+        let private = !self.parameters.contains_key(storage)
+            && !self.memory.contains_key(storage)
+            && self.holders(old) <= 1
+            && self.domain.loops.is_empty()
+            && self.domain.conditions.is_empty();
+        if private {
+            let dtype = self.dtype(old.node);
+            let node = self.at_dtype(&Operand::Node(new.node), dtype, span)?;
+            return Ok(Some(self.view(node, old)));
         }
-        let computed = self.dtype(new.node);
-        if !promote::same_kind(computed, dtype) {
-            let message = format!("'{symbol}=' cannot store {computed} in the {dtype} array '{name}'");
-            return Err(self.error(span, message, Some(&remedy)));
-        }
-        let node = self.at_dtype(&Operand::Node(new.node), dtype, span)?;
-        Ok(self.view(node, old))
+        self.write(old, &Arg { value: result.clone(), span }, span)?;
+        Ok(None)
     }
 }
 
@@ -347,7 +408,7 @@ pub(super) fn assigned(body: &[Stmt], names: &mut BTreeSet<String>) {
     }
 }
 
-fn targets(target: &Expr, names: &mut BTreeSet<String>) {
+pub(super) fn targets(target: &Expr, names: &mut BTreeSet<String>) {
     match target {
         Expr::Name(name) => {
             names.insert(name.id.as_str().to_owned());
@@ -359,7 +420,7 @@ fn targets(target: &Expr, names: &mut BTreeSet<String>) {
     }
 }
 
-fn has_return(body: &[Stmt]) -> bool {
+pub(super) fn has_return(body: &[Stmt]) -> bool {
     body.iter().any(|statement| match statement {
         Stmt::Return(_) => true,
         Stmt::If(block) => {

@@ -6,8 +6,11 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::Call;
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Value};
+use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::{NodeId, Op, Span};
+use crate::expr::{NodeId, Op, SectionAxis, Span};
+use crate::expr_type::constants;
+use rustpython_ruff_python_ast::Operator;
 
 /// `a`, or a new array.
 type Argument = Array;
@@ -63,7 +66,8 @@ pub(super) fn copy(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 /// `np.shape(a)`.
 pub(super) fn shape_of(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let array = evaluator.argument(call, "a")?;
-    Ok(Value::Tuple(evaluator.shape(array.node).iter().map(|&extent| Value::int(extent)).collect()))
+    let extents = evaluator.extents(array.node);
+    Ok(Value::Tuple(extents.into_iter().map(|extent| evaluator.form_value(extent)).collect()))
 }
 
 /// `np.ndim(a)`.
@@ -75,7 +79,7 @@ pub(super) fn ndim(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 /// `np.size(a)`.
 pub(super) fn size(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let array = evaluator.argument(call, "a")?;
-    Ok(Value::int(evaluator.shape(array.node).iter().product()))
+    evaluator.size_of(array.node, call.span)
 }
 
 /// `np.broadcast_to`.
@@ -89,7 +93,8 @@ pub(super) fn broadcast_to(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
         let message = format!("an array of shape {} does not broadcast to {}", show(&own), show(&shape));
         return Err(evaluator.error(call.span, message, None));
     }
-    let node = evaluator.broadcast(array.node, &shape, call.span)?;
+    evaluator.fixed_shape(array.node, "broadcast_to", call.span)?;
+    let node = evaluator.broadcast(array.node, &constants(&shape), call.span)?;
     Ok(evaluator.read_only_view(node, &array))
 }
 
@@ -123,6 +128,36 @@ pub(super) fn matrix_transpose(evaluator: &mut Evaluator<'_>, call: &Call) -> Ev
 }
 
 impl Evaluator<'_> {
+    /// The number of elements of an array.
+    pub(super) fn size_of(&mut self, node: NodeId, span: Span) -> Eval {
+        let extents = self.extents(node);
+        self.product_of_extents(&extents, span)
+    }
+
+    /// The product of extents as a Python int.
+    pub(super) fn product_of_extents(&mut self, extents: &[Affine], span: Span) -> Eval {
+        let mut product = Arg { value: Value::int(1), span };
+        for extent in extents {
+            let extent = Arg { value: self.form_value(extent.clone()), span };
+            product.value = self.binary_operator(Operator::Mult, &product, &extent, span)?;
+        }
+        Ok(product.value)
+    }
+
+    /// The node read backwards along axes, which are sorted.
+    fn reversed(&mut self, node: NodeId, axes: Vec<usize>, span: Span) -> Eval<NodeId> {
+        let extents = self.extents(node);
+        if !self.in_memory(node) && self.nodes[node].live.is_empty() {
+            let dtype = self.dtype(node);
+            return self.emit_live(Op::Flip(axes), vec![node], extents, dtype, span);
+        }
+        let mut subscripts = self.whole_section(node);
+        for axis in axes {
+            subscripts[axis] = SectionAxis::Slice { start: extents[axis].offset(-1), step: -1 };
+        }
+        self.section(node, subscripts, extents, span)
+    }
+
     pub(super) fn matrix_transposed(&mut self, array: &Array, span: Span) -> Eval {
         let rank = self.shape(array.node).len();
         if rank < 2 {
@@ -170,6 +205,7 @@ pub(super) fn moveaxis(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 pub(super) fn reshape(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     evaluator.row_major(call)?;
     let array = evaluator.argument(call, "a")?;
+    evaluator.fixed_shape(array.node, "reshape", call.span)?;
     let extents = match (call.given("shape"), call.rest.as_slice()) {
         (Some(arg), _) | (None, [arg]) => evaluator.items(arg),
         (None, rest) => rest.to_vec(),
@@ -202,17 +238,22 @@ pub(super) fn reshape(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
         let message = format!("an array of shape {own} ({size} elements) has no reshape to ({})", wanted.join(", "));
         return Err(evaluator.error(call.span, message, None));
     }
-    let node = evaluator.reshape(array.node, shape, call.span)?;
-    Ok(evaluator.view(node, &array))
+    reshaped(evaluator, &array, shape, call.span)
 }
 
 /// `ravel`.
 pub(super) fn ravel(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     evaluator.row_major(call)?;
     let array = evaluator.argument(call, "a")?;
-    let size = evaluator.shape(array.node).iter().product();
-    let node = evaluator.reshape(array.node, vec![size], call.span)?;
-    Ok(evaluator.view(node, &array))
+    let size = evaluator.fixed_shape(array.node, "ravel", call.span)?.iter().product();
+    reshaped(evaluator, &array, vec![size], call.span)
+}
+
+/// A reshape: a view where the elements stand in order, a copy otherwise.
+fn reshaped(evaluator: &mut Evaluator<'_>, array: &Array, shape: Vec<usize>, span: Span) -> Eval {
+    let is_view = evaluator.reshape_is_view(array.node, &shape);
+    let node = evaluator.reshape(array.node, shape, span)?;
+    if is_view { Ok(evaluator.view(node, array)) } else { evaluator.copied(node) }
 }
 
 /// `flatten`: a copy.
@@ -226,20 +267,18 @@ pub(super) fn flatten(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 /// `np.expand_dims`.
 pub(super) fn expand_dims(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let array = evaluator.argument(call, "a")?;
-    let own = evaluator.shape(array.node).to_vec();
     let arg = call.required("axis")?;
-    let rank = own.len() + evaluator.items(arg).len();
-    let axes = evaluator.axes(arg, rank)?;
-    let mut extents = own.into_iter();
-    let shape = (0..rank).map(|axis| if axes.contains(&axis) { 1 } else { extents.next().unwrap_or(1) }).collect();
-    let node = evaluator.reshape(array.node, shape, call.span)?;
+    let rank = evaluator.shape(array.node).len() + evaluator.items(arg).len();
+    let mut axes = evaluator.axes(arg, rank)?;
+    axes.sort_unstable();
+    let node = evaluator.unit_axes(array.node, &axes, call.span)?;
     Ok(evaluator.view(node, &array))
 }
 
 /// `squeeze`.
 pub(super) fn squeeze(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let array = evaluator.argument(call, "a")?;
-    let own = evaluator.shape(array.node).to_vec();
+    let own = evaluator.fixed_shape(array.node, "squeeze", call.span)?;
     let axes = match call.optional("axis") {
         Some(arg) => evaluator.axes(arg, own.len())?,
         None => (0..own.len()).filter(|&axis| own[axis] == 1).collect(),
@@ -248,8 +287,9 @@ pub(super) fn squeeze(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
         let message = format!("axis {axis} has extent {} and cannot be squeezed", own[axis]);
         return Err(evaluator.error(call.span, message, None));
     }
-    let shape = (0..own.len()).filter(|axis| !axes.contains(axis)).map(|axis| own[axis]).collect();
-    let node = evaluator.reshape(array.node, shape, call.span)?;
+    let extents = evaluator.extents(array.node).into_iter().enumerate();
+    let kept = extents.filter(|(axis, _)| !axes.contains(axis)).map(|(_, extent)| extent).collect();
+    let node = evaluator.reshape_live(array.node, kept, call.span)?;
     Ok(evaluator.view(node, &array))
 }
 
@@ -280,12 +320,7 @@ pub(super) fn flipud(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 
 fn flipped(evaluator: &mut Evaluator<'_>, array: &Array, mut axes: Vec<usize>, call: &Call) -> Eval {
     axes.sort_unstable();
-    let node = if axes.is_empty() {
-        array.node
-    } else {
-        let (shape, dtype) = (evaluator.shape(array.node).to_vec(), evaluator.dtype(array.node));
-        evaluator.emit(Op::Flip(axes), vec![array.node], shape, dtype, call.span)?
-    };
+    let node = if axes.is_empty() { array.node } else { evaluator.reversed(array.node, axes, call.span)? };
     Ok(evaluator.view(node, array))
 }
 
@@ -400,7 +435,7 @@ impl Evaluator<'_> {
             Value::Tuple(_) | Value::List(_) => self.items(arg),
             Value::Array(array) => {
                 // Iterating over an array gives its rows.
-                let rows = self.shape(array.node).first().copied().unwrap_or(0);
+                let rows = self.fixed_shape(array.node, call.function.name, arg.span)?.first().copied().unwrap_or(0);
                 if rows > 1024 {
                     let construct = format!("{} over the {rows} rows of an array", call.function.name);
                     return Err(self.unsupported(arg.span, &construct, "give a list of arrays, or reshape"));
@@ -435,7 +470,7 @@ impl Evaluator<'_> {
     }
 
     fn concatenated(&mut self, nodes: Vec<NodeId>, dtype: DType, axis: usize, call: &Call) -> Eval {
-        let mut shape = self.shape(nodes[0]).to_vec();
+        let mut shape = self.fixed_shape(nodes[0], call.function.name, call.span)?;
         let mut extent = 0;
         for &node in &nodes {
             let own = self.shape(node);
@@ -579,10 +614,10 @@ pub(super) fn diag(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
                 evaluator.emit(op, vec![array.node], vec![side], dtype, call.span)?
             };
             let column = evaluator.reshape(padded, vec![side, 1], call.span)?;
-            let values = evaluator.broadcast(column, &shape, call.span)?;
+            let values = evaluator.broadcast(column, &constants(&shape), call.span)?;
             let mask = evaluator.emit(Op::Eye { k }, Vec::new(), shape.clone(), DType::Bool, call.span)?;
             let zero = evaluator.constant(zero, dtype, call.span)?;
-            let zeros = evaluator.broadcast(zero, &shape, call.span)?;
+            let zeros = evaluator.broadcast(zero, &constants(&shape), call.span)?;
             let node = evaluator.emit(Op::Where, vec![mask, values, zeros], shape, dtype, call.span)?;
             evaluator.copied(node)
         }
@@ -612,7 +647,8 @@ fn triangle(evaluator: &mut Evaluator<'_>, call: &Call, op: impl Fn(i64) -> Op) 
         }
         [extent] => {
             shape = vec![*extent, *extent];
-            node = evaluator.broadcast(node, &shape, call.span)?;
+            evaluator.fixed_shape(node, call.function.name, call.span)?;
+            node = evaluator.broadcast(node, &constants(&shape), call.span)?;
         }
         _ => {}
     }
@@ -653,7 +689,7 @@ pub(super) fn convert(evaluator: &mut Evaluator<'_>, arg: &Arg, dtype: DType, sp
     let operand = evaluator.operand(arg, dtype.name())?;
     let node = match operand {
         Operand::Scalar(_) => evaluator.at_dtype(&operand, dtype, span)?,
-        Operand::Node(node) => evaluator.cast(node, dtype, span)?,
+        Operand::Node(node) | Operand::Weak(node) => evaluator.cast(node, dtype, span)?,
     };
     evaluator.copied(node)
 }

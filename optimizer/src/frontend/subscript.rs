@@ -1,10 +1,11 @@
 //! Indexing: integers, slices, `None` and `...`.
 
-use super::emit::show;
+use super::emit::{fixed, show};
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::number::Number;
 use super::value::{Arg, Array, Value};
-use crate::expr::{SliceAxis, Span};
+use crate::affine::Affine;
+use crate::expr::{NodeId, SectionAxis, SliceAxis, Span};
 use rustpython_ruff_python_ast::{Expr, ExprSlice};
 
 /// One entry of a subscript.
@@ -35,7 +36,10 @@ impl<'s> Evaluator<'s> {
 
     fn sequence_subscript(&mut self, items: &[Value], is_tuple: bool, subscript: &'s Expr, span: Span) -> Eval {
         if let Expr::Slice(slice) = subscript {
-            let axis = self.slice_axis(slice, items.len())?;
+            let lower = self.slice_bound(slice.lower.as_deref());
+            let upper = self.slice_bound(slice.upper.as_deref());
+            let step = self.slice_bound(slice.step.as_deref());
+            let axis = self.slice_axis(slice, [lower?, upper?], step?.unwrap_or(1), items.len())?;
             let mut picked = Vec::with_capacity(axis.len);
             let mut at = axis.start;
             for _ in 0..axis.len {
@@ -55,7 +59,7 @@ impl<'s> Evaluator<'s> {
         }
     }
 
-    fn array_subscript(&mut self, array: &Array, subscript: &'s Expr, span: Span) -> Eval {
+    pub(super) fn array_subscript(&mut self, array: &Array, subscript: &'s Expr, span: Span) -> Eval {
         let parts: Vec<&'s Expr> = match subscript {
             Expr::Tuple(tuple) => tuple.elts.iter().collect(),
             other => vec![other],
@@ -72,7 +76,7 @@ impl<'s> Evaluator<'s> {
             let span = *span;
             entries = items.clone().into_iter().map(|value| Entry::Value(Arg { value, span })).collect();
         }
-        let own = self.shape(array.node).to_vec();
+        let own = self.extents(array.node);
         let mut used = 0;
         let mut ellipses = 0;
         for entry in &entries {
@@ -89,60 +93,88 @@ impl<'s> Evaluator<'s> {
             return Err(self.error(span, "an index can have one '...' only", None));
         }
         if used > own.len() {
-            let message = format!("{used} indices are given for an array of shape {}", show(&own));
+            let message = format!("{used} indices are given for an array of shape {}", self.show_node(array.node));
             return Err(self.error(span, message, None));
         }
         if ellipses == 0 {
             entries.push(Entry::Value(Arg { value: Value::Ellipsis, span }));
         }
-        let mut slices = Vec::with_capacity(own.len());
-        let mut picked = Vec::new();
-        let mut shape = Vec::new();
+        let mut axes: Vec<SectionAxis> = Vec::with_capacity(own.len());
+        let mut extents = Vec::new();
+        let mut units = Vec::new();
         let mut failed = false;
         for entry in &entries {
-            let axis = slices.len();
+            let axis = axes.len();
             match entry {
-                Entry::Slice(slice) => match self.slice_axis(slice, own[axis]) {
-                    Ok(slice) => {
-                        slices.push(slice);
-                        shape.push(slice.len);
+                Entry::Slice(slice) => match self.slice_forms(slice, &own[axis]) {
+                    Ok((start, step, length)) => {
+                        axes.push(SectionAxis::Slice { start, step });
+                        extents.push(length);
                     }
                     Err(Poisoned) => {
                         failed = true;
-                        slices.push(whole(own[axis]));
+                        axes.push(whole());
                     }
                 },
                 Entry::Value(arg) => match &arg.value {
-                    Value::None => shape.push(1),
+                    Value::None => units.push(extents.len() + units.len()),
                     Value::Ellipsis => {
-                        for &extent in &own[axis..axis + own.len() - used] {
-                            slices.push(whole(extent));
-                            shape.push(extent);
+                        for extent in &own[axis..axis + own.len() - used] {
+                            axes.push(whole());
+                            extents.push(extent.clone());
                         }
                     }
-                    _ => {
-                        match self.array_index(arg, axis, own[axis]) {
-                            Ok(at) => picked.push((axis, at)),
-                            Err(Poisoned) => failed = true,
+                    _ => match self.array_index(arg, axis, &own[axis]) {
+                        Ok(at) => axes.push(SectionAxis::At(at)),
+                        Err(Poisoned) => {
+                            failed = true;
+                            axes.push(whole());
                         }
-                        slices.push(whole(own[axis]));
-                    }
+                    },
                 },
             }
         }
         if failed {
             return Err(Poisoned);
         }
-        let mut node = self.slice(array.node, slices, span)?;
-        for &(axis, at) in picked.iter().rev() {
-            node = self.index(node, axis, at, span)?;
-        }
-        node = self.reshape(node, shape, span)?;
-        let element = picked.len() == own.len() && entries.len() == own.len() + usize::from(ellipses == 0);
+        let picked = axes.iter().filter(|axis| matches!(axis, SectionAxis::At(_))).count();
+        let node = self.selected(array.node, axes, extents, span)?;
+        let node = self.unit_axes(node, &units, span)?;
+        let element = picked == own.len() && entries.len() == own.len() + usize::from(ellipses == 0);
         if element && ellipses == 0 { Ok(Value::Array(self.fresh(node))) } else { Ok(self.view(node, array)) }
     }
 
-    fn array_index(&mut self, arg: &Arg, axis: usize, extent: usize) -> Eval<usize> {
+    /// `node[axes]`: slices and indices where nothing depends on a loop or a state, a section otherwise.
+    fn selected(&mut self, node: NodeId, axes: Vec<SectionAxis>, extents: Vec<Affine>, span: Span) -> Eval<NodeId> {
+        let constant = axes.iter().all(|axis| match axis {
+            SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => form.is_constant(),
+        });
+        let (Some(shape), true) =
+            (fixed(&extents), constant && !self.in_memory(node) && self.nodes[node].live.is_empty())
+        else {
+            return self.section(node, axes, extents, span);
+        };
+        let own = self.shape(node).to_vec();
+        let (mut slices, mut picked, mut lengths) = (Vec::new(), Vec::new(), shape.into_iter());
+        for (at, axis) in axes.iter().enumerate() {
+            match axis {
+                SectionAxis::Slice { start, step } => {
+                    slices.push(SliceAxis { start: start.constant, step: *step, len: lengths.next().unwrap_or(0) });
+                }
+                SectionAxis::At(form) => {
+                    picked.push((at, usize::try_from(form.constant).map_err(|_| Poisoned)?));
+                    slices.push(SliceAxis { start: 0, step: 1, len: own[at] });
+                }
+            }
+        }
+        let mut node = self.slice(node, slices, span)?;
+        for &(axis, at) in picked.iter().rev() {
+            node = self.index(node, axis, at, span)?;
+        }
+        Ok(node)
+    }
+
+    fn array_index(&mut self, arg: &Arg, axis: usize, extent: &Affine) -> Eval<Affine> {
         match &arg.value {
             Value::Poison => return Err(Poisoned),
             Value::Array(array) if self.known_int(&arg.value).is_none() => {
@@ -162,19 +194,144 @@ impl<'s> Evaluator<'s> {
             }
             _ => {}
         }
-        let at = self.integer(arg, "an index")?;
-        position(at, extent).ok_or_else(|| {
-            let message = format!("index {at} is out of bounds for axis {axis} of extent {extent}");
-            self.error(arg.span, message, None)
-        })
+        let at = self.index_form(arg, "an index")?;
+        if at.is_constant() && extent.is_constant() {
+            let (at, extent) = (at.constant, extent.constant);
+            let position = usize::try_from(extent).ok().and_then(|extent| position(at, extent));
+            return position.and_then(|at| i64::try_from(at).ok()).map(Affine::constant).ok_or_else(|| {
+                let message = format!("index {at} is out of bounds for axis {axis} of extent {extent}");
+                self.error(arg.span, message, None)
+            });
+        }
+        let at = self.from_the_start(at, extent, "the index", arg.span)?;
+        if self.domain.proves(&at) && self.domain.proves(&extent.minus(&at).offset(-1)) {
+            return Ok(at);
+        }
+        let (shown, extent) = (self.show_form(&at), self.show_form(extent));
+        let message = format!("the index {shown} may be out of bounds for axis {axis} of extent {extent}");
+        let help = "let the loop's range end earlier, or write an 'if' around it";
+        Err(self.error(arg.span, message, Some(help)))
+    }
+
+    /// An index or bound: a form in loop variables.
+    fn index_form(&mut self, arg: &Arg, what: &str) -> Eval<Affine> {
+        if arg.value.is_poisoned() {
+            return Err(Poisoned);
+        }
+        match (&arg.value, self.form_of(&arg.value)) {
+            (_, Some(form)) => Ok(form),
+            (Value::Number(_) | Value::Array(_), None) => self.integer(arg, what).map(Affine::constant),
+            (other, None) => {
+                let message = format!("{what} is {}", other.describe());
+                let help = "supported: sums of compile-time integers and multiples of loop variables";
+                Err(self.error(arg.span, message, Some(help)))
+            }
+        }
+    }
+
+    /// An index or bound counted from the start, where its sign is the same in all iterations.
+    fn from_the_start(&mut self, form: Affine, extent: &Affine, what: &str, span: Span) -> Eval<Affine> {
+        if self.domain.proves(&form) {
+            return Ok(form);
+        }
+        if self.domain.proves(&form.times(-1).offset(-1)) {
+            return Ok(form.plus(extent));
+        }
+        let shown = self.show_form(&form);
+        let message = format!("{what} {shown} is negative in some iterations only, where it counts from the end");
+        let help = "let the loop begin where it is not negative, or write an 'if' around it";
+        Err(self.error(span, message, Some(help)))
+    }
+
+    /// Start, step and length of a slice of an axis.
+    fn slice_forms(&mut self, slice: &'s ExprSlice, extent: &Affine) -> Eval<(Affine, i64, Affine)> {
+        let lower = self.slice_form(slice.lower.as_deref());
+        let upper = self.slice_form(slice.upper.as_deref());
+        let step = self.slice_bound(slice.step.as_deref());
+        let (lower, upper, step) = (lower?, upper?, step?.unwrap_or(1));
+        let constant = |bound: &Option<Affine>| bound.as_ref().is_none_or(Affine::is_constant);
+        if extent.is_constant() && constant(&lower) && constant(&upper) {
+            let extent = usize::try_from(extent.constant).map_err(|_| Poisoned)?;
+            let [lower, upper] = [lower, upper].map(|bound| bound.map(|bound| bound.constant));
+            let axis = self.slice_axis(slice, [lower, upper], step, extent)?;
+            let length = i64::try_from(axis.len).map_err(|_| Poisoned)?;
+            return Ok((Affine::constant(axis.start), axis.step, Affine::constant(length)));
+        }
+        let span = super::evaluate::span_of(slice);
+        if step == 0 || step.unsigned_abs() >= 1 << 20 {
+            return Err(self.error(span, "the step of a slice is zero or too large", None));
+        }
+        // With a negative step the range runs from high to low and −1 is the bound below index 0.
+        let (least, greatest) =
+            if step > 0 { (Affine::constant(0), extent.clone()) } else { (Affine::constant(-1), extent.offset(-1)) };
+        let mut clamp = |bound: Affine| -> Eval<Affine> {
+            let bound = self.from_the_start(bound, extent, "the slice's bound", span)?;
+            let bound = self.within(bound, &least, false, span)?;
+            self.within(bound, &greatest, true, span)
+        };
+        let start = match lower {
+            Some(bound) => clamp(bound)?,
+            None if step > 0 => least.clone(),
+            None => greatest.clone(),
+        };
+        let stop = match upper {
+            Some(bound) => clamp(bound)?,
+            None if step > 0 => greatest.clone(),
+            None => least.clone(),
+        };
+        let distance = if step > 0 { stop.minus(&start) } else { start.minus(&stop) };
+        if self.domain.proves(&distance.times(-1)) {
+            return Ok((Affine::constant(0), 1, Affine::constant(0)));
+        }
+        if !self.domain.proves(&distance) {
+            let (start, stop) = (self.show_form(&start), self.show_form(&stop));
+            let message = format!("the slice from {start} to {stop} is empty in some iterations by crossing bounds");
+            let help = "let the loop's range end where the bounds meet, or write an 'if' around it";
+            return Err(self.error(span, message, Some(help)));
+        }
+        let by = i64::try_from(step.unsigned_abs()).map_err(|_| Poisoned)?;
+        match Evaluator::quotient(&distance, by) {
+            Some(length) => Ok((start, if length == Affine::constant(1) { 1 } else { step }, length)),
+            None => {
+                let message = format!("the number of elements of a slice by {step} is no affine form");
+                let help = "let the bounds differ by a constant or a multiple of the step";
+                Err(self.error(span, message, Some(help)))
+            }
+        }
+    }
+
+    /// A bound that is clipped to the axis, where that is the same in all iterations.
+    fn within(&mut self, bound: Affine, limit: &Affine, above: bool, span: Span) -> Eval<Affine> {
+        let room = if above { limit.minus(&bound) } else { bound.minus(limit) };
+        if self.domain.proves(&room) {
+            return Ok(bound);
+        }
+        if self.domain.proves(&room.times(-1)) {
+            return Ok(limit.clone());
+        }
+        let (bound, limit) = (self.show_form(&bound), self.show_form(limit));
+        let message = format!("the slice's bound {bound} passes the end {limit} of the axis in some iterations only");
+        let help = "let the loop's range end earlier, or write an 'if' around it";
+        Err(self.error(span, message, Some(help)))
+    }
+
+    fn slice_form(&mut self, bound: Option<&'s Expr>) -> Eval<Option<Affine>> {
+        let Some(bound) = bound else { return Ok(None) };
+        let arg = self.arg(bound);
+        match arg.value {
+            Value::None => Ok(None),
+            _ => self.index_form(&arg, "a slice bound").map(Some),
+        }
     }
 
     /// The indices that a slice selects of `extent`, clamped as Python clamps them.
-    fn slice_axis(&mut self, slice: &'s ExprSlice, extent: usize) -> Eval<SliceAxis> {
-        let lower = self.slice_bound(slice.lower.as_deref());
-        let upper = self.slice_bound(slice.upper.as_deref());
-        let step = self.slice_bound(slice.step.as_deref());
-        let (lower, upper, step) = (lower?, upper?, step?.unwrap_or(1));
+    fn slice_axis(
+        &mut self,
+        slice: &'s ExprSlice,
+        [lower, upper]: [Option<i64>; 2],
+        step: i64,
+        extent: usize,
+    ) -> Eval<SliceAxis> {
         let extent = i64::try_from(extent).map_err(|_| Poisoned)?;
         if step == 0 {
             return Err(self.error(super::evaluate::span_of(slice), "the step of a slice is zero", None));
@@ -208,8 +365,8 @@ impl<'s> Evaluator<'s> {
     }
 }
 
-fn whole(extent: usize) -> SliceAxis {
-    SliceAxis { start: 0, step: 1, len: extent }
+fn whole() -> SectionAxis {
+    SectionAxis::Slice { start: Affine::constant(0), step: 1 }
 }
 
 /// The position of index `at`, counted from the end if negative.

@@ -2,6 +2,7 @@
 
 use super::functions::Function;
 use super::number::Number;
+use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::expr::{NodeId, Span};
 
@@ -30,6 +31,14 @@ pub(super) enum Value {
     Ellipsis,
     /// A compile-time number.
     Number(Number),
+    /// A Python `int` that is a form in the variables of the open loops, and no constant.
+    Affine(Affine),
+    /// A Python number that is not known at compile time, of rank 0: an `int` (I64), a `float` (F64) or a `bool`.
+    Weak(NodeId),
+    /// A Python `bool` that depends on the variables of the open loops.
+    Condition(Condition),
+    /// `range(…)`.
+    Range(Range),
     /// A string.
     Str(String),
     /// A dtype, `np.float32` or `A.dtype`.
@@ -56,6 +65,26 @@ pub(super) enum Value {
     Annotation,
 }
 
+/// Where a `bool` that depends on loop variables is true.
+#[derive(Clone, Debug)]
+pub(super) struct Condition {
+    /// No two hold at once; each is that all its forms are ≥ 0.
+    pub(super) cases: Vec<Vec<Affine>>,
+    /// The same as a node of rank 0.
+    pub(super) node: NodeId,
+}
+
+/// `range(start, stop, step)`.
+#[derive(Clone, Debug)]
+pub(super) struct Range {
+    /// The first value.
+    pub(super) start: Affine,
+    /// The bound that is not reached.
+    pub(super) stop: Affine,
+    /// Not 0.
+    pub(super) step: i64,
+}
+
 /// Python's own functions, on compile-time values (`abs` and `len` on arrays too).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Builtin {
@@ -77,6 +106,8 @@ pub(super) enum Builtin {
     Min,
     /// `pow`.
     Pow,
+    /// `range`.
+    Range,
     /// `tuple`.
     Tuple,
     /// `math.sqrt`.
@@ -88,7 +119,7 @@ pub(super) enum Builtin {
 }
 
 impl Builtin {
-    const ALL: [(&'static str, Builtin); 13] = [
+    const ALL: [(&'static str, Builtin); 14] = [
         ("abs", Builtin::Abs),
         ("bool", Builtin::Bool),
         ("float", Builtin::Float),
@@ -98,6 +129,7 @@ impl Builtin {
         ("max", Builtin::Max),
         ("min", Builtin::Min),
         ("pow", Builtin::Pow),
+        ("range", Builtin::Range),
         ("tuple", Builtin::Tuple),
         ("math.sqrt", Builtin::MathSqrt),
         ("math.exp", Builtin::MathExp),
@@ -129,6 +161,10 @@ impl Value {
             Value::None => "None".to_owned(),
             Value::Ellipsis => "...".to_owned(),
             Value::Number(number) => format!("the Python {} {number}", number.type_name()),
+            Value::Affine(_) => "an int that depends on a loop's variable".to_owned(),
+            Value::Weak(_) => "a number that is not known at compile time".to_owned(),
+            Value::Condition(_) => "a bool that depends on a loop's variable".to_owned(),
+            Value::Range(_) => "a range".to_owned(),
             Value::Str(text) => format!("the string {text:?}"),
             Value::DType(dtype) => format!("the dtype {dtype}"),
             Value::Array(_) => "an array".to_owned(),
@@ -153,6 +189,10 @@ impl Value {
             | Value::None
             | Value::Ellipsis
             | Value::Number(_)
+            | Value::Affine(_)
+            | Value::Weak(_)
+            | Value::Condition(_)
+            | Value::Range(_)
             | Value::Str(_)
             | Value::DType(_)
             | Value::Module(_)
@@ -172,6 +212,10 @@ impl Value {
             Value::None
             | Value::Ellipsis
             | Value::Number(_)
+            | Value::Affine(_)
+            | Value::Weak(_)
+            | Value::Condition(_)
+            | Value::Range(_)
             | Value::Str(_)
             | Value::DType(_)
             | Value::Array(_)

@@ -1,10 +1,11 @@
 //! Operators that move elements and compute none: views, and copies into a larger array.
 
 use super::arange_float;
-use super::check::diagonal_length;
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
+use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::SliceAxis;
+use crate::expr::{Op, SectionAxis, SliceAxis};
+use crate::expr_type::diagonal_length;
 use crate::numerics::Numerics;
 
 /// An array of literals, `element(i)` at row-major offset i.
@@ -61,6 +62,24 @@ pub(super) fn slice(a: &Value, slices: &[SliceAxis]) -> Value {
     let shape = slices.iter().map(|slice| slice.len).collect();
     let strides = steps.map(|(slice, stride)| slice.step as isize * stride).collect();
     a.view(shape, strides, if empty { a.offset } else { a.offset + offset })
+}
+
+/// Indices `at(start) + step·i` of the axes that stay, as many as `shape` says, and one of the others.
+pub(super) fn section(a: &Value, axes: &[SectionAxis], shape: &[usize], at: impl Fn(&Affine) -> i64) -> Value {
+    let mut strides = Vec::with_capacity(shape.len());
+    let mut offset = 0_isize;
+    for (axis, stride) in axes.iter().zip(&a.strides) {
+        let first = match axis {
+            SectionAxis::At(form) => form,
+            SectionAxis::Slice { start, step } => {
+                strides.push(*step as isize * stride);
+                start
+            }
+        };
+        offset += at(first) as isize * stride;
+    }
+    let empty = shape.contains(&0);
+    a.view(shape.to_vec(), strides, if empty { a.offset } else { a.offset + offset })
 }
 
 /// One position of one axis.
@@ -190,4 +209,26 @@ pub(super) fn triangle(a: &Value, keep: impl Fn(i64, i64) -> bool) -> Value {
     };
     let bound = a.store.bound.as_ref().map(|all| mask(a.gather(all), 0.0, kept));
     Value::new(a.dtype, &a.shape, Store { numbers, bound, magnitude: None })
+}
+
+/// Einsum labels of `matmul`, `dot` or `inner` on arrays of these ranks: inputs and output. 0 is the
+/// summed label.
+pub(super) fn product_labels(op: &Op, left: usize, right: usize) -> Result<(Vec<Vec<usize>>, Vec<usize>), String> {
+    if left == 0 || right == 0 {
+        return Err(format!("needs arrays of rank 1 or more, found {left} and {right}"));
+    }
+    if matches!(op, Op::MatMul) {
+        // Batch axes are counted from the right, so that they align.
+        let batch = |rank: usize| (3..rank.saturating_sub(2) + 3).rev().collect::<Vec<usize>>();
+        let (a, b) = (batch(left), batch(right));
+        let rows: &[usize] = if left > 1 { &[1] } else { &[] };
+        let columns: &[usize] = if right > 1 { &[2] } else { &[] };
+        let longer = if a.len() > b.len() { &a } else { &b };
+        let output = [longer.as_slice(), rows, columns].concat();
+        return Ok((vec![[a.as_slice(), rows, &[0]].concat(), [b.as_slice(), &[0], columns].concat()], output));
+    }
+    let (a, b): (Vec<usize>, Vec<usize>) = ((1..left).collect(), (left..left + right - 1).collect());
+    let mut second = b.clone();
+    second.insert(if matches!(op, Op::Dot) { right.saturating_sub(2) } else { right - 1 }, 0);
+    Ok((vec![[a.as_slice(), &[0]].concat(), second], [a, b].concat()))
 }

@@ -1,0 +1,356 @@
+//! What a loop carries from one iteration to the next, and what a condition's branches agree on.
+//!
+//! A function is read several times. A name that a loop's body rebinds, and that is read later, must be one state for
+//! all iterations, whose type is known when the body was read: the next reading makes it one. The same holds of memory
+//! that is written to after it was made. [`Facts`] is what one reading tells the next; when it tells nothing new, the
+//! reading counts.
+
+use super::emit::{fixed, show};
+use super::evaluate::{Eval, Evaluator};
+use super::number::Number;
+use super::value::{Arg, Array, Storage, Value};
+use crate::dtype::DType;
+use crate::expr::{NodeId, Span};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What readings of a function found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Memory that is written to after it was made.
+    pub(super) written: BTreeSet<Storage>,
+    /// For each loop or condition, by its number, the names that are a state there.
+    pub(super) carried: BTreeMap<(usize, String), Carried>,
+    /// Memory of carried names that another name had when the loop began, or got in it.
+    pub(super) shared: BTreeSet<Storage>,
+}
+
+/// The type of a carried name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Carried {
+    pub(super) dtype: DType,
+    pub(super) shape: Vec<usize>,
+    /// It is a Python number: its dtype gives way to those of arrays.
+    pub(super) weak: bool,
+}
+
+/// A carried name while its loop or condition is open.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    /// The state.
+    pub(super) state: usize,
+    pub(super) carried: Carried,
+    /// What the name is bound to.
+    pub(super) value: Value,
+}
+
+/// The memory of carried names is numbered from here.
+const CARRIED: Storage = 1 << 62;
+
+/// An open loop or condition: the names that it may rebind.
+pub(super) struct Join {
+    number: usize,
+    /// Where it stands, as liveness knows it.
+    place: Span,
+    /// Names that it assigns somewhere.
+    names: BTreeSet<String>,
+    /// What they were before, or the states they became.
+    before: BTreeMap<String, Value>,
+    /// Names that became states here, with what they were in an enclosing one.
+    opened: Vec<(String, Option<Slot>)>,
+}
+
+impl Evaluator<'_> {
+    /// Begins a loop or condition that assigns `names`.
+    pub(super) fn open_join(&mut self, names: BTreeSet<String>, place: Span) -> Join {
+        let number = self.joins;
+        self.joins += 1;
+        let mut join = Join { number, place, names, before: BTreeMap::new(), opened: Vec::new() };
+        for name in join.names.clone() {
+            let fact = self.facts.carried.get(&(number, name.clone())).cloned();
+            // One state of an enclosing loop serves here too.
+            let outer = self.frames[self.frame].carried.get(&name).map(|slot| slot.carried.clone());
+            if let Some(carried) = fact.filter(|carried| outer.as_ref() != Some(carried))
+                && let Ok(slot) = self.open_slot(&join, &name, carried)
+            {
+                let frame = self.frame;
+                self.bind(&name, slot.value.clone());
+                let outer = self.frames[frame].carried.insert(name.clone(), slot);
+                join.opened.push((name.clone(), outer));
+            }
+            if let Some(value) = self.frames[self.frame].names.get(&name) {
+                join.before.insert(name, value.clone());
+            }
+        }
+        join
+    }
+
+    /// Makes a name a state that holds what the name was.
+    fn open_slot(&mut self, join: &Join, name: &str, carried: Carried) -> Eval<Slot> {
+        let span = join.place;
+        let before = self.frames[self.frame].names.get(name).cloned();
+        let state = self.new_state(Some(name), carried.dtype, carried.shape.clone());
+        // The same in every reading, whatever became a state before.
+        let index = join.names.iter().position(|other| other == name).unwrap_or(0);
+        let storage = CARRIED + (join.number << 16) + index;
+        let node = self.state_node(state, span)?;
+        self.memory.insert(storage, state);
+        self.slots.insert(state, storage);
+        let value = if carried.weak {
+            Value::Weak(node)
+        } else {
+            let storage = (!carried.shape.is_empty()).then_some(storage);
+            Value::Array(Array { node, storage, writable: true })
+        };
+        let slot = Slot { state, carried, value };
+        match before {
+            None | Some(Value::Poison) => {}
+            Some(before) => {
+                if let Value::Array(array) = &before
+                    && let Some(memory) = array.storage
+                    && (self.parameters.contains_key(&memory) || self.holders(array) > 1)
+                {
+                    self.facts.shared.insert(storage);
+                }
+                let arg = Arg { value: before, span };
+                if !self.fits(&slot.carried, &arg.value) {
+                    let (held, kept) = (self.describe_type(&arg.value), show_carried(&slot.carried));
+                    let message = format!("'{name}' holds {held} before the loop or condition and {kept} after it");
+                    let help = "give it one shape and dtype from the beginning, as in s = np.float32(0) or \
+                                s = np.zeros(N), or use another name";
+                    return Err(self.error(span, message, Some(help)));
+                }
+                let node = self.at_slot(&slot.carried, &arg)?;
+                self.update_whole(slot.state, node, span)?;
+            }
+        }
+        Ok(slot)
+    }
+
+    /// Whether a value can be stored in a carried name as it is.
+    pub(super) fn fits(&self, carried: &Carried, value: &Value) -> bool {
+        match (self.type_of(value), carried.weak) {
+            (None, _) => false,
+            (Some(found), true) => found.weak && rank(found.dtype) <= rank(carried.dtype),
+            (Some(found), false) if found.weak => carried.shape.is_empty() && kind_fits(found.dtype, carried.dtype),
+            (Some(found), false) => found == *carried,
+        }
+    }
+
+    /// A value that fits, as a node of the carried type.
+    pub(super) fn at_slot(&mut self, carried: &Carried, arg: &Arg) -> Eval<NodeId> {
+        let operand = self.operand(arg, "an assignment")?;
+        self.at_dtype(&operand, carried.dtype, arg.span)
+    }
+
+    /// The type that a name with this value would be carried as; `None` of anything but fixed arrays and numbers.
+    fn type_of(&self, value: &Value) -> Option<Carried> {
+        let weak = |dtype: DType| Some(Carried { dtype, shape: Vec::new(), weak: true });
+        match value {
+            Value::Number(Number::Bool(_)) | Value::Condition(_) => weak(DType::Bool),
+            Value::Number(Number::Int(_)) | Value::Affine(_) => weak(DType::I64),
+            Value::Number(Number::Float(_)) => weak(DType::F64),
+            Value::Weak(node) => weak(self.dtype(*node)),
+            Value::Array(array) => {
+                let shape = fixed(&self.extents(array.node))?;
+                Some(Carried { dtype: self.dtype(array.node), shape, weak: false })
+            }
+            _ => None,
+        }
+    }
+
+    fn describe_type(&self, value: &Value) -> String {
+        match (self.type_of(value), value) {
+            (Some(found), _) => show_carried(&found),
+            (None, Value::Array(array)) => {
+                format!("{}{}", self.dtype(array.node), self.show_extents(&self.extents(array.node)))
+            }
+            (None, other) => other.describe(),
+        }
+    }
+
+    /// Ends an iteration or a branch: what names became is told to the next reading. `always`: the body was surely run.
+    pub(super) fn close_branch(&mut self, join: &Join, always: bool) {
+        for name in &join.names {
+            let frame = self.frame;
+            let (before, after) = (join.before.get(name), self.frames[frame].names.get(name).cloned());
+            let Some(after) = after else { continue };
+            if matches!(after, Value::Poison) || before.is_some_and(|before| same(before, &after)) {
+                continue;
+            }
+            let liveness = self.frames[frame].liveness.clone();
+            if !liveness.is_read_after(join.place.start, name) {
+                continue;
+            }
+            if always && !liveness.is_exposed(join.place.start, name) && self.is_unchanging(&after) {
+                continue;
+            }
+            // It is another state that holds what fits: that of a condition in the loop.
+            if let Some(slot) = self.frames[frame].carried.get(name).cloned()
+                && self.fits(&slot.carried, &after)
+            {
+                let arg = Arg { value: after, span: join.place };
+                self.assign_name(name, &arg);
+                continue;
+            }
+            let before = before.cloned();
+            self.carry(join, name, before.as_ref(), &after);
+        }
+    }
+
+    /// Notes that a name must be carried.
+    fn carry(&mut self, join: &Join, name: &str, before: Option<&Value>, after: &Value) {
+        let help = "give it one shape and dtype in all iterations and branches, or use another name";
+        let Some(found) = self.type_of(after) else {
+            let what = self.describe_type(after);
+            let message = format!("'{name}' is rebound to {what} in a loop or condition and read later");
+            self.error(join.place, message, Some(help));
+            return;
+        };
+        let key = (join.number, name.to_owned());
+        let type_before = before.and_then(|before| self.type_of(before));
+        let known = self.facts.carried.get(&key).cloned();
+        let merged = match (&known, &type_before) {
+            (Some(other), _) | (None, Some(other)) => merge(other, &found),
+            (None, None) => Some(found.clone()),
+        };
+        match merged {
+            Some(merged) if known.as_ref() != Some(&merged) => drop(self.facts.carried.insert(key, merged)),
+            _ => {
+                let held = known.or(type_before).map_or_else(String::new, |held| show_carried(&held));
+                let what = show_carried(&found);
+                let message = format!("'{name}' holds {held} before the loop or condition and {what} after it");
+                self.error(join.place, message, Some(help));
+            }
+        }
+    }
+
+    /// Whether a value is the same in every iteration and at all times.
+    fn is_unchanging(&self, value: &Value) -> bool {
+        match value {
+            Value::Array(array) | Value::Method(array, _) => !self.reads_state[array.node] && !self.in_loop[array.node],
+            Value::Weak(node) => !self.reads_state[*node] && !self.in_loop[*node],
+            Value::Affine(_) | Value::Condition(_) | Value::Range(_) | Value::Poison => false,
+            Value::Tuple(items) | Value::List(items) => items.iter().all(|item| self.is_unchanging(item)),
+            Value::None
+            | Value::Ellipsis
+            | Value::Number(_)
+            | Value::Str(_)
+            | Value::DType(_)
+            | Value::Module(_)
+            | Value::Function(_)
+            | Value::Outer(_)
+            | Value::Closure(_)
+            | Value::Builtin(_)
+            | Value::Annotation => true,
+        }
+    }
+
+    /// Restores the names as they were before, for the next branch.
+    pub(super) fn next_branch(&mut self, join: &Join) {
+        let frame = self.frame;
+        for name in &join.names {
+            match join.before.get(name) {
+                Some(value) => drop(self.frames[frame].names.insert(name.clone(), value.clone())),
+                None => drop(self.frames[frame].names.remove(name)),
+            }
+        }
+    }
+
+    /// Ends a loop or condition: names that it changed and that are not carried have no value after it. `always`: the
+    /// body was surely run.
+    pub(super) fn close_join(&mut self, join: Join, always: bool) {
+        let frame = self.frame;
+        let liveness = self.frames[frame].liveness.clone();
+        for name in &join.names {
+            let (before, after) = (join.before.get(name), self.frames[frame].names.get(name));
+            let unchanged = match (before, after) {
+                (Some(before), Some(after)) => same(before, after),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            let settled =
+                after.is_some_and(|after| matches!(after, Value::Poison) || always && self.is_unchanging(after));
+            if !unchanged && !(settled && !liveness.is_exposed(join.place.start, name)) {
+                self.frames[frame].names.remove(name);
+                self.frames[frame].lost.insert(name.clone());
+            }
+        }
+        for (name, outer) in join.opened.into_iter().rev() {
+            let closed = self.frames[frame].carried.remove(&name);
+            if let Some(slot) = closed {
+                self.slots.remove(&slot.state);
+            }
+            if let Some(outer) = outer {
+                self.frames[frame].carried.insert(name, outer);
+            }
+        }
+    }
+}
+
+fn show_carried(carried: &Carried) -> String {
+    if carried.weak {
+        return format!(
+            "a Python {}",
+            match carried.dtype {
+                DType::Bool => "bool",
+                dtype if dtype.is_int() => "int",
+                _ => "float",
+            }
+        );
+    }
+    if carried.shape.is_empty() {
+        carried.dtype.to_string()
+    } else {
+        format!("{}{}", carried.dtype, show(&carried.shape))
+    }
+}
+
+/// The order of Python's numbers: bool, int, float.
+fn rank(dtype: DType) -> u8 {
+    if dtype.is_float() {
+        2
+    } else if dtype.is_int() {
+        1
+    } else {
+        0
+    }
+}
+
+/// Whether a Python number of a kind takes the dtype of a NumPy scalar beside it.
+fn kind_fits(number: DType, strong: DType) -> bool {
+    rank(number) <= rank(strong)
+}
+
+/// The type of a name that has one type before and another after an iteration.
+fn merge(before: &Carried, after: &Carried) -> Option<Carried> {
+    if before == after {
+        return Some(after.clone());
+    }
+    match (before.weak, after.weak) {
+        (true, true) => Some(if rank(before.dtype) >= rank(after.dtype) { before.clone() } else { after.clone() }),
+        // The second time round NumPy computes with the strong one.
+        (true, false) if after.shape.is_empty() && kind_fits(before.dtype, after.dtype) => Some(after.clone()),
+        (false, true) if before.shape.is_empty() && kind_fits(after.dtype, before.dtype) => Some(before.clone()),
+        (true | false, true | false) => None,
+    }
+}
+
+/// Whether two values are one and the same.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Array(x), Value::Array(y)) => x.node == y.node && x.storage == y.storage,
+        (Value::Weak(x), Value::Weak(y)) => x == y,
+        (Value::Affine(x), Value::Affine(y)) => x == y,
+        (Value::Number(x), Value::Number(y)) => x == y,
+        (Value::Str(x), Value::Str(y)) => x == y,
+        (Value::DType(x), Value::DType(y)) => x == y,
+        (Value::Closure(x), Value::Closure(y)) => x == y,
+        (Value::Module(x), Value::Module(y)) => x == y,
+        (Value::Function(x), Value::Function(y)) => std::ptr::eq(*x, *y),
+        (Value::None, Value::None) => true,
+        (Value::Tuple(x), Value::Tuple(y)) | (Value::List(x), Value::List(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,222 @@
+//! Loops over `range`, and conditions on their variables.
+//!
+//! A loop's body is read once, with its variable as an affine form. What it rebinds is the business of
+//! [`super::carry`].
+
+use super::evaluate::{Evaluator, Poisoned, span_of};
+use super::statement::{Flow, assigned, has_return, targets};
+use super::value::{Arg, Condition, Range, Value};
+use crate::affine::Affine;
+use crate::affine_domain::LoopRange;
+use crate::expr::{Span, Statement};
+use rustpython_ruff_python_ast::{self as ast, ElifElseClause, Expr, Stmt};
+use std::collections::BTreeSet;
+
+/// Loops and conditions on loop variables nest at most this deep.
+const MAX_NESTING: usize = 16;
+
+/// A workload has at most this many loops and conditions, the inlined ones included.
+const MAX_JOINS: usize = 2_000;
+
+impl<'s> Evaluator<'s> {
+    /// `for name in range(…)`.
+    pub(super) fn for_loop(&mut self, block: &'s ast::StmtFor) -> Flow {
+        let place = first_line(self.source, span_of(block));
+        if self.frame == 0 {
+            let help = "write it in a function";
+            self.unsupported(place, "a loop outside of a function", help);
+            self.poison_body(&block.body);
+            return Flow::Next;
+        }
+        let begun = self.begin(block, place);
+        let Ok((name, range)) = begun else {
+            self.poison_body(&block.body);
+            let mut names = BTreeSet::new();
+            targets(&block.target, &mut names);
+            names.iter().for_each(|name| self.bind(name, Value::Poison));
+            return self.block(&block.orelse);
+        };
+        if has_return(&block.body) {
+            let help = "assign the result to a name in the loop, and return that after it";
+            self.unsupported(place, "'return' in a loop", help);
+            self.poison_body(&block.body);
+            return Flow::Next;
+        }
+        let Some((lo, hi, value)) = self.counted(&name, &range, place) else {
+            self.poison_body(&block.body);
+            return Flow::Next;
+        };
+        // A loop that surely has no iteration assigns nothing.
+        if !self.domain.proves(&lo.minus(&hi)) {
+            self.run_loop(block, &name, (lo, hi), value, place);
+        }
+        self.block(&block.orelse)
+    }
+
+    /// The name and the range of a loop.
+    fn begin(&mut self, block: &'s ast::StmtFor, place: Span) -> Result<(String, Range), Poisoned> {
+        let iter = self.arg(&block.iter);
+        if self.domain.loops.len() + self.domain.conditions.len() >= MAX_NESTING || self.joins >= MAX_JOINS {
+            let help = "at most 16 loops and conditions in one another, 2000 in all";
+            return Err(self.error(place, "there are too many loops", Some(help)));
+        }
+        let Expr::Name(name) = &*block.target else {
+            let help = "write: for k in range(n)";
+            return Err(self.unsupported(span_of(&*block.target), "this target of a loop", help));
+        };
+        match iter.value {
+            Value::Range(range) => Ok((name.id.as_str().to_owned(), range)),
+            Value::Poison => Err(Poisoned),
+            other => {
+                let construct = format!("a loop over {}", other.describe());
+                let help = "loops run over range(…): for k in range(n), with x[k] in the body";
+                Err(self.unsupported(iter.span, &construct, help))
+            }
+        }
+    }
+
+    /// The bounds of a loop that counts up by 1, and the Python variable in terms of its own, which comes next.
+    fn counted(&mut self, name: &str, range: &Range, span: Span) -> Option<(Affine, Affine, Affine)> {
+        let own = Affine::variable(self.loops.len());
+        let Range { start, stop, step } = range;
+        if *step == 1 {
+            return Some((start.clone(), stop.clone(), own));
+        }
+        let distance = if *step > 0 { stop.minus(start) } else { start.minus(stop) };
+        let count = i64::try_from(step.unsigned_abs()).ok().and_then(|step| Evaluator::quotient(&distance, step));
+        let small = step.unsigned_abs() < 1 << 20;
+        let Some(count) = count.filter(|_| small) else {
+            let message = format!("the number of iterations of the loop over '{name}' is no affine form");
+            let help =
+                "with a step other than 1 or -1, let start and stop differ by a constant or a multiple of the step";
+            self.error(span, message, Some(help));
+            return None;
+        };
+        Some((Affine::constant(0), count, start.plus(&own.times(*step))))
+    }
+
+    fn run_loop(
+        &mut self,
+        block: &'s ast::StmtFor,
+        name: &str,
+        (lo, hi): (Affine, Affine),
+        value: Affine,
+        place: Span,
+    ) {
+        let mut names = BTreeSet::new();
+        assigned(&block.body, &mut names);
+        names.remove(name);
+        let always = self.domain.proves(&hi.minus(&lo).offset(-1));
+        let join = self.open_join(names, place);
+        let var = self.loops.len();
+        let plain = value == Affine::variable(var);
+        self.loops.push(if plain { name.to_owned() } else { format!("{name}'") });
+        self.domain.loops.push(LoopRange { var, lo: lo.clone(), hi: hi.clone() });
+        self.blocks.push(Vec::new());
+        let value = self.form_value(value);
+        self.bind(name, value);
+        self.block(&block.body);
+        self.close_branch(&join, always);
+        let body = self.blocks.pop().unwrap_or_default();
+        self.domain.loops.pop();
+        self.close_join(join, always);
+        let frame = self.frame;
+        self.frames[frame].names.remove(name);
+        self.frames[frame].lost.insert(name.to_owned());
+        if let Some(outer) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
+            outer.push(Statement::Loop { var, name: name.to_owned(), lo, hi, body });
+        }
+    }
+
+    /// `if` on a condition that depends on loop variables, with the clauses that follow.
+    pub(super) fn conditional_in_loop(
+        &mut self,
+        conditional: &'s ast::StmtIf,
+        body: &'s [Stmt],
+        condition: &Condition,
+        clauses: &'s [ElifElseClause],
+    ) -> Flow {
+        let place = first_line(self.source, span_of(conditional));
+        let mut names = BTreeSet::new();
+        assigned(body, &mut names);
+        let returns = has_return(body) || clauses.iter().any(|clause| has_return(&clause.body));
+        clauses.iter().for_each(|clause| assigned(&clause.body, &mut names));
+        let nested = self.domain.loops.len() + self.domain.conditions.len() >= MAX_NESTING || self.joins >= MAX_JOINS;
+        if returns || nested {
+            let help = "assign the result to a name, and return that after the loop";
+            if returns {
+                self.unsupported(place, "'return' under a condition on a loop's variable", help);
+            } else {
+                self.error(place, "there are too many loops and conditions", Some("at most 16 in one another"));
+            }
+            names.iter().for_each(|name| self.bind(name, Value::Poison));
+            return Flow::Next;
+        }
+        let join = self.open_join(names, place);
+        for case in &condition.cases {
+            self.branch(case, &join, |evaluator| drop(evaluator.block(body)));
+        }
+        if let Ok(otherwise) = self.negation(&condition.cases, place) {
+            for case in &otherwise {
+                self.branch(case, &join, |evaluator| drop(evaluator.clauses(conditional, clauses)));
+            }
+        }
+        self.close_join(join, false);
+        Flow::Next
+    }
+
+    /// Reads statements under conditions.
+    fn branch(&mut self, case: &[Affine], join: &super::carry::Join, read: impl FnOnce(&mut Self)) {
+        self.next_branch(join);
+        let outer = self.domain.conditions.len();
+        self.domain.conditions.extend(case.iter().cloned());
+        self.blocks.push(Vec::new());
+        read(self);
+        self.close_branch(join, false);
+        let body = self.blocks.pop().unwrap_or_default();
+        self.domain.conditions.truncate(outer);
+        if let Some(block) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
+            block.push(Statement::If { conditions: case.to_vec(), body });
+        }
+    }
+
+    /// The `elif` and `else` clauses of a condition.
+    pub(super) fn clauses(&mut self, conditional: &'s ast::StmtIf, clauses: &'s [ElifElseClause]) -> Flow {
+        let Some((clause, rest)) = clauses.split_first() else { return Flow::Next };
+        let Some(test) = &clause.test else { return self.block(&clause.body) };
+        let test = self.arg(test);
+        self.decide(conditional, &test, &clause.body, rest)
+    }
+
+    /// Runs a body if a condition holds, the clauses after it otherwise.
+    pub(super) fn decide(
+        &mut self,
+        conditional: &'s ast::StmtIf,
+        test: &Arg,
+        body: &'s [Stmt],
+        clauses: &'s [ElifElseClause],
+    ) -> Flow {
+        if let Value::Condition(condition) = &test.value {
+            let condition = condition.clone();
+            return self.conditional_in_loop(conditional, body, &condition, clauses);
+        }
+        match self.truth(&test.value, test.span) {
+            Ok(true) => self.block(body),
+            Ok(false) => self.clauses(conditional, clauses),
+            Err(Poisoned) => self.undecided(conditional),
+        }
+    }
+
+    fn poison_body(&mut self, body: &'s [Stmt]) {
+        let mut names = BTreeSet::new();
+        assigned(body, &mut names);
+        names.iter().for_each(|name| self.bind(name, Value::Poison));
+    }
+}
+
+/// The first line of a statement, which is enough to point at.
+fn first_line(source: &str, mut span: Span) -> Span {
+    let text = source.get(span.start..span.end).unwrap_or("");
+    span.end = span.start + text.find('\n').unwrap_or(text.len());
+    span
+}

@@ -1,0 +1,134 @@
+//! What to evaluate for each statement, decided once: the order of its nodes, where each is used last, and what is the
+//! same at all times.
+
+use crate::affine::Affine;
+use crate::expr::{NodeId, Op, Program, SectionAxis, Statement};
+use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The nodes that values are made of.
+pub(super) struct Plan {
+    /// The values; they stay.
+    pub(super) results: Vec<NodeId>,
+    /// Nodes to evaluate, arguments first, each with the nodes whose values nobody needs after it.
+    pub(super) order: Vec<(NodeId, Vec<NodeId>)>,
+    /// Nodes evaluated once for the whole run: arguments of those in `order`, or the value.
+    pub(super) kept: Vec<NodeId>,
+}
+
+/// A statement with what it evaluates.
+pub(super) enum Step<'p> {
+    Update { state: usize, region: &'p [SectionAxis], plan: Plan },
+    Loop { var: usize, lo: &'p Affine, hi: &'p Affine, body: Vec<Step<'p>> },
+    If { conditions: &'p [Affine], body: Vec<Step<'p>> },
+}
+
+/// Plans for a program: its nodes and which of them never change.
+pub(super) struct Planner<'p> {
+    program: &'p Program,
+    /// For each node whether it has one value for the whole run.
+    fixed: Vec<bool>,
+}
+
+impl<'p> Planner<'p> {
+    pub(super) fn new(program: &'p Program) -> Planner<'p> {
+        let mut fixed = Vec::with_capacity(program.nodes.len());
+        for node in &program.nodes {
+            let own = match &node.op {
+                Op::State(_) => false,
+                Op::LoopIndex(form) => form.is_constant(),
+                Op::Section(axes) => axes.iter().all(|axis| match axis {
+                    SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => form.is_constant(),
+                }),
+                _ => true,
+            };
+            let whole = node.live.iter().all(Affine::is_constant);
+            fixed.push(own && whole && node.args.iter().all(|&arg| fixed[arg]));
+        }
+        Planner { program, fixed }
+    }
+
+    /// The statements with their plans.
+    pub(super) fn steps(&self, statements: &'p [Statement]) -> Vec<Step<'p>> {
+        let step = |statement: &'p Statement| match statement {
+            Statement::Update { state, region, value, .. } => {
+                Step::Update { state: *state, region, plan: self.changing(*value) }
+            }
+            Statement::Loop { var, lo, hi, body, .. } => Step::Loop { var: *var, lo, hi, body: self.steps(body) },
+            Statement::If { conditions, body } => Step::If { conditions, body: self.steps(body) },
+        };
+        statements.iter().map(step).collect()
+    }
+
+    /// The plan for a statement's value: fixed nodes are kept.
+    pub(super) fn changing(&self, result: NodeId) -> Plan {
+        self.plan(&[result], |node| self.fixed[node])
+    }
+
+    /// The plan for nodes from the beginning, except for what is kept.
+    pub(super) fn plan(&self, results: &[NodeId], is_kept: impl Fn(NodeId) -> bool) -> Plan {
+        let (mut nodes, mut kept) = (BTreeSet::new(), BTreeSet::new());
+        let mut open = results.to_vec();
+        while let Some(node) = open.pop() {
+            if is_kept(node) {
+                kept.insert(node);
+            } else if nodes.insert(node) {
+                open.extend(&self.program.nodes[node].args);
+            }
+        }
+        let mut last_use = BTreeMap::new();
+        for &node in &nodes {
+            let args = self.program.nodes[node].args.iter().filter(|arg| nodes.contains(arg) && !results.contains(arg));
+            last_use.extend(args.map(|&arg| (arg, node)));
+        }
+        let mut done: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
+        for (arg, user) in last_use {
+            done.entry(user).or_default().push(arg);
+        }
+        let order = nodes.into_iter().map(|node| (node, done.remove(&node).unwrap_or_default())).collect();
+        Plan { results: results.to_vec(), order, kept: kept.into_iter().collect() }
+    }
+}
+
+/// For each node whether a later sum may ask for its Σ|terms|; the others do not compute it.
+pub(super) fn feeds_a_sum(program: &Program) -> Vec<bool> {
+    let mut feeds = vec![false; program.nodes.len()];
+    for (id, node) in program.nodes.iter().enumerate().rev() {
+        let asks = match &node.op {
+            Op::Binary(op) | Op::Outer(op) => {
+                matches!(op, BinaryOp::Add | BinaryOp::Sub) || matches!(op, BinaryOp::Mul | BinaryOp::Div) && feeds[id]
+            }
+            Op::MatMul | Op::Dot | Op::Inner | Op::Einsum { .. } | Op::Trace { .. } => true,
+            Op::Reduce { op, .. } => *op == FoldOp::Sum,
+            Op::Unary(UnaryOp::Neg)
+            | Op::Broadcast
+            | Op::Transpose(_)
+            | Op::Reshape
+            | Op::Slice(_)
+            | Op::Section(_)
+            | Op::Index { .. }
+            | Op::Diagonal { .. }
+            | Op::Flip(_)
+            | Op::Window { .. } => feeds[id],
+            Op::Input(_)
+            | Op::State(_)
+            | Op::LoopIndex(_)
+            | Op::Const(_)
+            | Op::Array(_)
+            | Op::Arange { .. }
+            | Op::Eye { .. }
+            | Op::Unary(_)
+            | Op::Where
+            | Op::Cast
+            | Op::Roll { .. }
+            | Op::Pad { .. }
+            | Op::Concat { .. }
+            | Op::Tril { .. }
+            | Op::Triu { .. } => false,
+        };
+        if asks {
+            node.args.iter().for_each(|&arg| feeds[arg] = true);
+        }
+    }
+    feeds
+}

@@ -1,0 +1,234 @@
+//! Runs a program: its statements on the states, then its results.
+//!
+//! Input: a verified program, its inputs. Output: the values of its roots. A statement's value is computed whole, with
+//! everything else that holds a state's elements gone, before they are overwritten in place.
+
+use super::plan::{Plan, Planner, Step, feeds_a_sum};
+use super::value::{Numbers, Row, Store, Value, for_strided_rows};
+use super::{evaluate, structural};
+use crate::affine::Affine;
+use crate::dtype::DType;
+use crate::expr::{NodeId, Op, Program, SectionAxis};
+use crate::numerics::Numerics;
+use std::sync::Arc;
+
+/// A node that lacks an argument.
+type Lacking = NodeId;
+
+/// The values of the program's roots.
+pub(super) fn run(program: &Program, inputs: Vec<Value>, numerics: Numerics) -> Result<Vec<Value>, Lacking> {
+    let planner = Planner::new(program);
+    let mut machine = Machine {
+        program,
+        numerics,
+        sums: feeds_a_sum(program),
+        inputs,
+        states: program.states.iter().map(|state| undefined(state.dtype, &state.shape)).collect(),
+        variables: Vec::new(),
+        values: vec![None; program.nodes.len()],
+        kept: vec![None; program.nodes.len()],
+    };
+    let steps = planner.steps(&program.body);
+    machine.steps(&planner, &steps)?;
+    drop(steps);
+    machine.roots(&planner)
+}
+
+/// An array that nothing was stored to.
+fn undefined(dtype: DType, shape: &[usize]) -> Value {
+    let size = shape.iter().product();
+    if dtype.is_float() {
+        Value::floats(dtype, shape, vec![f64::NAN; size])
+    } else {
+        Value::ints(dtype, shape, vec![0; size])
+    }
+}
+
+struct Machine<'p> {
+    program: &'p Program,
+    numerics: Numerics,
+    /// For each node whether a sum asks for its Σ|terms|.
+    sums: Vec<bool>,
+    inputs: Vec<Value>,
+    states: Vec<Value>,
+    /// The loop variables by number.
+    variables: Vec<i64>,
+    /// The values of the plan that is being evaluated.
+    values: Vec<Option<Value>>,
+    /// The values of nodes that never change.
+    kept: Vec<Option<Value>>,
+}
+
+impl Machine<'_> {
+    fn steps(&mut self, planner: &Planner<'_>, steps: &[Step<'_>]) -> Result<(), Lacking> {
+        for step in steps {
+            match step {
+                Step::Update { state, region, plan } => {
+                    let value = self.value(planner, plan)?;
+                    self.update(*state, region, value);
+                }
+                Step::Loop { var, lo, hi, body } => {
+                    if self.variables.len() <= *var {
+                        self.variables.resize(*var + 1, 0);
+                    }
+                    for value in self.at(lo)..self.at(hi) {
+                        self.variables[*var] = value;
+                        self.steps(planner, body)?;
+                    }
+                }
+                Step::If { conditions, body } => {
+                    if conditions.iter().all(|condition| self.at(condition) >= 0) {
+                        self.steps(planner, body)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A form at the loop variables as they are.
+    fn at(&self, form: &Affine) -> i64 {
+        form.evaluate(|var| self.variables.get(var).copied().unwrap_or(0))
+    }
+
+    /// The results, when all statements were executed.
+    fn roots(&mut self, planner: &Planner<'_>) -> Result<Vec<Value>, Lacking> {
+        let plan = planner.plan(&self.program.roots, |node| self.kept[node].is_some());
+        self.compute(&plan)?;
+        let found = |&root: &NodeId| self.values[root].clone().or_else(|| self.kept[root].clone()).ok_or(root);
+        self.program.roots.iter().map(found).collect()
+    }
+
+    /// The value of a statement's plan.
+    fn value(&mut self, planner: &Planner<'_>, plan: &Plan) -> Result<Value, Lacking> {
+        for &node in &plan.kept {
+            if self.kept[node].is_none() {
+                let plan = planner.plan(&[node], |node| self.kept[node].is_some());
+                self.compute(&plan)?;
+                self.kept[node] = self.values[node].take();
+            }
+        }
+        self.compute(plan)?;
+        let result = plan.results.first().copied().unwrap_or(0);
+        self.values[result].take().or_else(|| self.kept[result].clone()).ok_or(result)
+    }
+
+    /// Evaluates a plan whose kept nodes are there.
+    fn compute(&mut self, plan: &Plan) -> Result<(), Lacking> {
+        for (id, done) in &plan.order {
+            let node = &self.program.nodes[*id];
+            let value = |&arg: &NodeId| self.values[arg].clone().or_else(|| self.kept[arg].clone());
+            let args: Vec<Value> = node.args.iter().filter_map(value).collect();
+            for &node in done {
+                self.values[node] = None;
+            }
+            let live: Vec<usize>;
+            let shape = if node.live.is_empty() {
+                &node.shape
+            } else {
+                live = node.live.iter().map(|form| usize::try_from(self.at(form)).unwrap_or(0)).collect();
+                &live
+            };
+            let value = match &node.op {
+                Op::Input(at) => self.inputs.get(*at).cloned(),
+                Op::State(at) => self.states.get(*at).cloned(),
+                Op::LoopIndex(form) => Some(Value::ints(node.dtype, &[], vec![self.at(form)])),
+                Op::Section(axes) => args.first().map(|a| structural::section(a, axes, shape, |form| self.at(form))),
+                op => evaluate(op, shape, node.dtype, args, self.numerics, self.sums[*id]),
+            };
+            self.values[*id] = Some(value.ok_or(*id)?);
+        }
+        Ok(())
+    }
+
+    /// `state[region] = value`.
+    fn update(&mut self, state: usize, region: &[SectionAxis], value: Value) {
+        let target = structural::section(&self.states[state], region, &value.shape, |form| self.at(form));
+        let (offset, strides) = (target.offset, target.strides.clone());
+        drop(target);
+        let whole = value.shape == self.states[state].shape;
+        let current = &mut self.states[state];
+        let value = if Arc::ptr_eq(&value.store, &current.store) { copied(&value) } else { value };
+        let fresh = Arc::strong_count(&value.store) == 1;
+        if whole && fresh && offset == 0 && strides == current.strides && is_dense(&value) {
+            // Nobody else has it: it becomes the state.
+            let Value { store, dtype, shape, .. } = value;
+            let numbers = Arc::try_unwrap(store).map(|store| Store { magnitude: None, ..store });
+            match numbers {
+                Ok(store) => *current = Value::new(dtype, &shape, store),
+                Err(store) => current.store = store,
+            }
+            return;
+        }
+        if Arc::get_mut(&mut current.store).is_none() {
+            *current = copied(current);
+        }
+        let Some(store) = Arc::get_mut(&mut current.store) else { return };
+        match (&value.store.numbers, &mut store.numbers) {
+            (Numbers::Float(from), Numbers::Float(to)) => overwrite(&value, from, to, offset, &strides, |x| x),
+            (Numbers::Int(from), Numbers::Int(to)) => overwrite(&value, from, to, offset, &strides, |x| x),
+            // The verifier holds updates to the state's dtype.
+            (Numbers::Float(_), Numbers::Int(_)) | (Numbers::Int(_), Numbers::Float(_)) => {}
+        }
+        let size = match &store.numbers {
+            Numbers::Float(all) => all.len(),
+            Numbers::Int(all) => all.len(),
+        };
+        match (&value.store.bound, &mut store.bound) {
+            (Some(from), to) => {
+                let to = to.get_or_insert_with(|| vec![0.0; size]);
+                // ∞·0 somewhere on the way: nothing can be claimed.
+                let known = |bound: f64| if bound.is_nan() { f64::INFINITY } else { bound };
+                overwrite(&value, from, to, offset, &strides, known);
+            }
+            (None, Some(to)) => {
+                let zero = value.view(value.shape.clone(), vec![0; value.shape.len()], 0);
+                overwrite(&zero, &[0.0], to, offset, &strides, |x| x);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// True if a value is all of its elements in row-major order.
+fn is_dense(value: &Value) -> bool {
+    let size = match &value.store.numbers {
+        Numbers::Float(all) => all.len(),
+        Numbers::Int(all) => all.len(),
+    };
+    value.offset == 0 && size == value.size() && value.is_contiguous()
+}
+
+/// The same elements in memory of their own.
+fn copied(value: &Value) -> Value {
+    let numbers = match &value.store.numbers {
+        Numbers::Int(all) => Numbers::Int(value.gather(all)),
+        Numbers::Float(all) => Numbers::Float(value.gather(all)),
+    };
+    let bound = value.store.bound.as_ref().map(|all| value.gather(all));
+    Value::new(value.dtype, &value.shape, Store { numbers, bound, magnitude: None })
+}
+
+/// Copies the elements of a view into others.
+fn overwrite<T: Copy>(
+    from: &Value,
+    all: &[T],
+    to: &mut [T],
+    offset: isize,
+    strides: &[isize],
+    change: impl Fn(T) -> T,
+) {
+    let mut scratch = Vec::new();
+    let operands = [(from.offset, from.strides.as_slice()), (offset, strides)];
+    for_strided_rows(&from.shape, operands, |length, [from, into]: [Row; 2]| {
+        let row = from.read(all, length, &mut scratch);
+        if into.stride == 1 {
+            let start = into.start.cast_unsigned();
+            to[start..start + length].iter_mut().zip(row).for_each(|(to, from)| *to = change(*from));
+            return;
+        }
+        for (i, from) in (0isize..).zip(row) {
+            to[(into.start + i * into.stride).cast_unsigned()] = change(*from);
+        }
+    });
+}
