@@ -51,8 +51,11 @@ pub fn inline(form: &NormalForm, inlined: impl Fn(DefId) -> bool) -> Result<Vec<
     for (id, def) in form.defs.iter().enumerate() {
         if inlined(id) {
             let not = |why| Err(InlineError::NotInlinable { name: def.name.clone(), why });
+            if form.outputs.contains(&id) {
+                return not("it is a result");
+            }
             if stays.contains(&id) {
-                return not("it is a result, or a state is read or updated");
+                return not("it reads or updates a state, or a loop is around it");
             }
             match def.pieces.as_slice() {
                 [piece] if piece.fold.is_none() => {}
