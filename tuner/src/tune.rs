@@ -312,12 +312,19 @@ fn known(db: &CostDb, forms: &[Form], config: &TuneConfig) -> Result<Vec<Candida
     Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
+/// A reference that takes longer than this is computed for one set of inputs.
+const LONG_REFERENCE: Duration = Duration::from_secs(20);
+
 /// Two sets of inputs with their references: real ones first, if there are any.
 fn input_data(program: &Program, config: &TuneConfig) -> Result<InputData, TuneError> {
     let mut data = InputData::new().map_err(|reason| TuneError::Data { reason })?;
     // Without parameters, every set is the same.
     let sets = if program.params.is_empty() { 1 } else { 2 };
+    let started = Instant::now();
     for set in 0..sets {
+        if set > 0 && started.elapsed() > LONG_REFERENCE {
+            break;
+        }
         let inputs = match &config.inputs {
             Some(inputs) if set == 0 => inputs.clone(),
             Some(_) | None => {
