@@ -351,7 +351,9 @@ pub fn directions(source: &Reference<'_>, sink: &Reference<'_>, common: usize) -
     vectors
 }
 
-fn refine(
+/// Adds to `vectors` every direction vector over the first `common` variables, compared with those `shift` later, that
+/// has a point in `set`.
+pub(crate) fn refine(
     set: &IntegerSet,
     shift: usize,
     common: usize,

@@ -24,6 +24,7 @@ pub mod inputs;
 pub mod interpret;
 pub mod layout;
 pub mod legality;
+pub mod loop_dependence;
 pub mod lower;
 pub mod nest;
 pub mod nest_verify;

@@ -9,9 +9,12 @@ use crate::machine;
 use crate::tune::derivation;
 use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::listing;
+use moat_optimizer::loop_dependence::loop_dependences;
 use moat_optimizer::lower::lower;
+use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::notation;
+use moat_optimizer::skew::tilable;
 use moat_optimizer::work;
 use moat_rules::RuleBase;
 use std::io::Write;
@@ -33,6 +36,7 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
         }
         explain_form(rank, form, &forms[0], out)?;
         let normal_form = &form.normal_form;
+        explain_loops(normal_form, out)?;
         heading(out, "Loops before scheduling")?;
         write!(out, "{}", work::display(&lower(normal_form)?))?;
         let schedule = default_schedule(normal_form, &target, numerics, usize::from(args.threads))?;
@@ -60,6 +64,30 @@ fn explain_form(rank: usize, form: &Form, source: &Form, out: &mut impl Write) -
         write!(out, "; the source form has {:.3} times the operations", source.flops as f64 / form.flops as f64)?;
     }
     writeln!(out)?;
+    Ok(())
+}
+
+/// The dependences that order the iterations of the loops, and what follows for tiling them.
+fn explain_loops(form: &NormalForm, out: &mut impl Write) -> Result<(), CliError> {
+    let carried: Vec<_> = loop_dependences(form).into_iter().filter(|found| !found.directions.is_empty()).collect();
+    if carried.is_empty() {
+        return Ok(());
+    }
+    heading(out, "Dependences over the loops, outermost first: source -> sink (distance, or < = > *)")?;
+    for found in carried {
+        let vector: Vec<String> = found
+            .directions
+            .iter()
+            .zip(&found.distances)
+            .map(|(direction, distance)| distance.map_or_else(|| direction.symbol().to_string(), |d| d.to_string()))
+            .collect();
+        let (source, sink) = (&form.defs[found.source].name, &form.defs[found.sink].name);
+        let state = &form.states[found.state].name;
+        writeln!(out, "{}: {source} -> {sink} through {state} ({})", found.kind, vector.join(", "))?;
+    }
+    for (var, dim, skew) in tilable(form) {
+        writeln!(out, "loop {var} may run in bands along dimension {dim} of its states, skewed by {skew} or more")?;
+    }
     Ok(())
 }
 

@@ -168,7 +168,12 @@ fn assemble(parts: &Parts, values: &[&NormalForm]) -> Result<NormalForm, Normali
         names: program.params.iter().map(|param| param.name.clone()).collect(),
         stripped: Vec::new(),
     };
-    assembly.names.extend(program.states.iter().map(|state| state.name.clone()));
+    // A parameter that is copied and changed gives the state its name.
+    for at in 0..assembly.form.states.len() {
+        let name = assembly.form.states[at].name.clone();
+        let name = if assembly.names.contains(&name) { format!("{name}_now") } else { name };
+        assembly.form.states[at].name = assembly.unique(&name);
+    }
     for (at, (block, lifted)) in parts.blocks.iter().zip(&parts.lifted).enumerate() {
         let value = values.get(at).ok_or(NormalizeError::Unbuildable { class: at })?;
         let live = block.values.first().map(|&value| program.nodes[value].live.clone()).unwrap_or_default();
