@@ -7,6 +7,9 @@ use crate::schedule::{LoopSpec, Pack, Place, StageSchedule, TileSpec};
 use moat_rules::schedule_rules::{Proposals, ProposedPlace};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A run of stores past the caches is at least so many vectors long.
+const SHORTEST_STREAM: usize = 64;
+
 /// What may be decided about one stage.
 #[derive(Clone, Debug)]
 pub(super) struct StageChoices {
@@ -127,7 +130,13 @@ impl StageChoices {
         }
         // An element that is resumed is read again soon.
         let resumed = wish.loops.iter().any(|step| step.axis >= self.points);
-        wish.stream &= self.stream && !resumed && wish.tile.iter().any(|spec| spec.lanes > 1);
+        let vector = wish.tile.iter().find(|spec| spec.lanes > 1).copied();
+        wish.stream &= self.stream && !resumed && vector.is_some();
+        if let Some(vector) = vector.filter(|_| wish.stream) {
+            // Every block begins with the points up to an aligned address.
+            wish.loops.retain(|step| step.axis != vector.axis || step.step >= SHORTEST_STREAM * vector.lanes);
+            wish.parallel &= wish.loops.first().is_some_and(|step| self.parallels.contains(&step.axis));
+        }
         let loops = wish.loops.len();
         let mut seen = BTreeSet::new();
         let mut packs = std::mem::take(&mut wish.packs);
