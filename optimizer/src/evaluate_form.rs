@@ -50,7 +50,7 @@ pub enum EvaluateError {
         /// The point.
         point: Vec<i64>,
     },
-    /// No piece contains some point.
+    /// No piece contains some point, of a result or of what is read of another definition.
     #[error("no piece of `{def}` contains the point at offset {offset}")]
     Uncovered {
         /// The definition.
@@ -80,16 +80,25 @@ pub fn evaluate(form: &NormalForm, inputs: &[Tensor]) -> Result<Vec<Tensor>, Eva
             return Err(EvaluateError::Input { index });
         }
     }
-    let mut done: Vec<Tensor> = Vec::with_capacity(form.defs.len());
-    for def in &form.defs {
+    let mut done: Vec<Computed> = Vec::with_capacity(form.defs.len());
+    for (id, def) in form.defs.iter().enumerate() {
         let value = evaluate_def(form, def, inputs, &done)?;
+        if let Some(offset) = value.written.iter().position(|written| !written).filter(|_| form.outputs.contains(&id)) {
+            return Err(EvaluateError::Uncovered { def: def.name.clone(), offset });
+        }
         done.push(value);
     }
     let malformed = |_: &usize| EvaluateError::Malformed { def: "outputs".into() };
-    form.outputs.iter().map(|id| done.get(*id).cloned().ok_or_else(|| malformed(id))).collect()
+    form.outputs.iter().map(|id| done.get(*id).map(|value| value.tensor.clone()).ok_or_else(|| malformed(id))).collect()
 }
 
-fn evaluate_def(form: &NormalForm, def: &Def, inputs: &[Tensor], done: &[Tensor]) -> Result<Tensor, EvaluateError> {
+/// A definition's elements; those that are not written were in none of its pieces.
+struct Computed {
+    tensor: Tensor,
+    written: Vec<bool>,
+}
+
+fn evaluate_def(form: &NormalForm, def: &Def, inputs: &[Tensor], done: &[Computed]) -> Result<Computed, EvaluateError> {
     let mut result = Tensor::poison(def.dtype, &def.shape);
     let mut written = vec![false; result.len()];
     let points = def.axes.len();
@@ -122,10 +131,7 @@ fn evaluate_def(form: &NormalForm, def: &Def, inputs: &[Tensor], done: &[Tensor]
         };
         enumerate(&piece.domain, 0, points, &mut Vec::new(), &mut visit)?;
     }
-    match written.iter().position(|written| !written) {
-        Some(offset) => Err(EvaluateError::Uncovered { def: def.name.clone(), offset }),
-        None => Ok(result),
-    }
+    Ok(Computed { tensor: result, written })
 }
 
 /// Calls `visit` with every assignment of the axes `from .. to`, in ascending order, that lies in
@@ -174,7 +180,7 @@ fn element(
     piece: &Piece,
     point: &[i64],
     inputs: &[Tensor],
-    done: &[Tensor],
+    done: &[Computed],
 ) -> Result<Literal, EvaluateError> {
     let malformed = || EvaluateError::Malformed { def: def.name.clone() };
     let at = |affine: &Affine| affine.evaluate(|v| point.get(v).copied().unwrap_or(0));
@@ -183,7 +189,9 @@ fn element(
         let value = if let ScalarOp::Load(source, access) = &node.op {
             let (tensor, extents) = match *source {
                 Source::Param(p) => (inputs.get(p), form.params.get(p).map(|param| param.shape.as_slice())),
-                Source::Def(d) => (done.get(d), form.defs.get(d).map(|def| def.axes.as_slice())),
+                Source::Def(d) => {
+                    (done.get(d).map(|value| &value.tensor), form.defs.get(d).map(|def| def.axes.as_slice()))
+                }
                 Source::State(_) => (None, None),
             };
             let (tensor, extents) = tensor.zip(extents).ok_or_else(malformed)?;
@@ -196,12 +204,18 @@ fn element(
                 Access::Flat(affine) => (vec![at(affine)], usize::try_from(at(affine)).ok()),
             };
             let flat = flat.filter(|flat| *flat < tensor.len());
-            tensor.get(flat.ok_or_else(|| EvaluateError::OutOfBounds {
+            let flat = flat.ok_or_else(|| EvaluateError::OutOfBounds {
                 def: def.name.clone(),
                 point: point.to_vec(),
                 source_kind: *source,
                 position,
-            })?)
+            })?;
+            if let Source::Def(d) = *source
+                && done.get(d).and_then(|value| value.written.get(flat)) == Some(&false)
+            {
+                return Err(EvaluateError::Uncovered { def: form.defs[d].name.clone(), offset: flat });
+            }
+            tensor.get(flat)
         } else {
             compute(&node.op, node.dtype, &values, at)?.ok_or_else(malformed)?
         };

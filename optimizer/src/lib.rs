@@ -6,6 +6,8 @@
 
 pub mod affine;
 pub mod apply;
+pub mod count;
+pub mod cover;
 pub mod dependence;
 pub mod draft;
 pub mod dtype;

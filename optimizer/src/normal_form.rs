@@ -104,8 +104,8 @@ pub struct Def {
     /// Extents of the digits that the shape's axes were refined to, most significant first: the
     /// row-major offset over `axes` is the row-major offset over `shape`.
     pub axes: Vec<usize>,
-    /// Disjoint pieces that cover the box; one in the common case. Those of an update cover what is
-    /// written.
+    /// Disjoint pieces that cover the box; one in the common case. Those of a definition that is
+    /// no result cover at least what is read of it; those of an update what is written.
     pub pieces: Vec<Piece>,
     /// Where it is stored, if not in an array of its own. All of it is computed before any is
     /// written; nobody reads it but through the state.

@@ -13,6 +13,7 @@ mod budget;
 pub mod contraction;
 pub mod cost;
 mod derivation;
+pub mod domain;
 mod encode;
 mod extract;
 mod form;
@@ -234,14 +235,16 @@ fn offer(
 ) -> Result<(), NormalizeError> {
     let (snapshot, roots) = read(program, session)?;
     for candidate in extract::extract(program, &snapshot, &roots, count, config.cost)? {
-        if forms.len() >= count || forms.iter().any(|known| known.normal_form == candidate.form) {
+        let restricted = domain::restrict(&candidate.form, config.numerics, &|_| true);
+        if forms.len() >= count || forms.iter().any(|known| known.normal_form == restricted.form) {
             continue;
         }
-        check_results(program, &candidate.form)?;
+        check_results(program, &restricted.form)?;
         let derivation = derivation::derive(program, rules, base, session, &snapshot, &roots, &candidate, config)?;
-        if let Some(derivation) = derivation {
-            let (flops, bytes) = (flops(&candidate.form), bytes_moved(&candidate.form));
-            forms.push(Form { normal_form: candidate.form, derivation, flops, bytes });
+        if let Some(mut derivation) = derivation {
+            derivation.rules.extend(restricted.rules.iter().map(|&rule| rule.to_owned()));
+            let (flops, bytes) = (flops(&restricted.form), bytes_moved(&restricted.form));
+            forms.push(Form { normal_form: restricted.form, derivation, flops, bytes });
         }
     }
     Ok(())

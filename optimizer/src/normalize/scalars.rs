@@ -85,7 +85,7 @@ impl ScalarBuilder {
     }
 }
 
-fn renumber(op: &ScalarOp, place: &[usize]) -> ScalarOp {
+pub(super) fn renumber(op: &ScalarOp, place: &[usize]) -> ScalarOp {
     match op {
         ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => op.clone(),
         ScalarOp::Unary(op, x) => ScalarOp::Unary(*op, place[*x]),
@@ -109,7 +109,7 @@ pub(super) fn folds_binary(op: BinaryOp) -> bool {
 }
 
 /// An operation on constants as its value, where that is the same bit for bit.
-fn fold_constant(op: ScalarOp, dtype: DType, nodes: &[ScalarNode]) -> ScalarOp {
+pub(super) fn fold_constant(op: ScalarOp, dtype: DType, nodes: &[ScalarNode]) -> ScalarOp {
     let constant = |x: usize| match &nodes[x].op {
         ScalarOp::Const(value) => Some(*value),
         ScalarOp::Load(..)
