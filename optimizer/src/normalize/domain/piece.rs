@@ -93,7 +93,7 @@ fn settle(
 fn counting(piece: &Piece, finite: bool, region: &Region, producers: &Producers<'_>) -> Condition {
     let Some(fold) = piece.fold else { return Condition::Known(true) };
     let nodes = &piece.value.nodes;
-    let zero_load = |source, access: &_| producers.zero(source, access);
+    let zero_load = |source, access: &_| producers.zero(source, access, finite);
     let vanishes = vanishing(nodes, &truths(nodes, region), fold, finite, &zero_load);
     vanishes.last().map_or(Condition::Known(true), |condition| condition.not().on(region))
 }
@@ -112,16 +112,25 @@ fn halves(
     let region = Region::new(&piece.domain, context);
     let nodes = &piece.value.nodes;
     let truths = truths(nodes, &region);
-    let mut candidates: Vec<Affine> = Vec::new();
-    if piece.fold.is_some() {
+    // Each with the rule that makes its split worth it.
+    let mut candidates: Vec<(Affine, &'static str)> = Vec::new();
+    for rule in ["domain/identity", "domain/annihilate"] {
+        let finite = rule == "domain/annihilate";
         let dtype = nodes.last().map_or(DType::Bool, |node| node.dtype);
-        let finite = used.may_annihilate(dtype);
-        candidates.extend(counting(piece, finite, &region, producers).necessary());
+        if used.may(rule) && (!finite || used.may_annihilate(dtype)) {
+            let necessary = counting(piece, finite, &region, producers).necessary();
+            candidates.extend(necessary.into_iter().map(|form| (form, rule)));
+        }
     }
+    let mut decided = |condition: &Condition| {
+        if used.may("domain/decide") {
+            candidates.extend(condition.on(&region).forms().into_iter().map(|form| (form, "domain/decide")));
+        }
+    };
     for node in nodes {
         match &node.op {
-            ScalarOp::Where(c, ..) => candidates.extend(truths[*c].on(&region).forms()),
-            ScalarOp::Cast(x) if nodes[*x].dtype == DType::Bool => candidates.extend(truths[*x].on(&region).forms()),
+            ScalarOp::Where(c, ..) => decided(&truths[*c]),
+            ScalarOp::Cast(x) if nodes[*x].dtype == DType::Bool => decided(&truths[*x]),
             ScalarOp::Load(..)
             | ScalarOp::Const(_)
             | ScalarOp::Index(_)
@@ -130,12 +139,13 @@ fn halves(
             | ScalarOp::Cast(_) => {}
         }
     }
-    for form in candidates {
+    for (form, rule) in candidates {
         if region.innermost(&form).is_none_or(|axis| axis >= points) || region.holds(&form) || region.fails(&form) {
             continue;
         }
         if let (Some(inside), Some(outside)) = (region.narrowed(&form), region.narrowed(&opposite(&form))) {
             used.by("domain/split");
+            used.by(rule);
             let part = |region: Region| Piece { domain: region.domain, ..piece.clone() };
             return Some(vec![part(inside), part(outside)]);
         }

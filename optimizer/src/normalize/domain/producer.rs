@@ -11,27 +11,26 @@ use crate::scalar::FoldOp;
 /// The definitions of a form, read by later ones.
 pub(super) struct Producers<'a> {
     form: &'a NormalForm,
-    /// Zero times anything is zero.
-    finite: bool,
 }
 
 /// Elements of elements of … are followed so far.
 const MAX_DEPTH: usize = 4;
 
 impl<'a> Producers<'a> {
-    pub(super) fn new(form: &'a NormalForm, finite: bool) -> Producers<'a> {
-        Producers { form, finite }
+    pub(super) fn new(form: &'a NormalForm) -> Producers<'a> {
+        Producers { form }
     }
 
-    /// A sufficient condition, on the reader's axes, for a load to be zero.
-    pub(super) fn zero(&self, source: Source, access: &Access) -> Condition {
-        self.zero_at(source, access, MAX_DEPTH)
+    /// A sufficient condition, on the reader's axes, for a load to be zero. `finite`: zero times
+    /// anything is zero.
+    pub(super) fn zero(&self, source: Source, access: &Access, finite: bool) -> Condition {
+        self.zero_at(source, access, finite, MAX_DEPTH)
     }
 
-    fn zero_at(&self, source: Source, access: &Access, depth: usize) -> Condition {
+    fn zero_at(&self, source: Source, access: &Access, finite: bool, depth: usize) -> Condition {
         let never = Condition::Known(false);
         let Some((def, index)) = self.followed(source, access).filter(|_| depth > 0) else { return never };
-        let deeper = |source: Source, access: &Access| self.zero_at(source, access, depth - 1);
+        let deeper = |source: Source, access: &Access| self.zero_at(source, access, finite, depth - 1);
         let part = |piece: &Piece| {
             let points = def.axes.len();
             let region = Region::new(&piece.domain, &[]);
@@ -42,7 +41,7 @@ impl<'a> Producers<'a> {
                 Some(_) => never.clone(),
                 None => {
                     let truths = truths(&piece.value.nodes, &region);
-                    vanishing(&piece.value.nodes, &truths, FoldOp::Sum, self.finite, &deeper)
+                    vanishing(&piece.value.nodes, &truths, FoldOp::Sum, finite, &deeper)
                         .pop()
                         .unwrap_or_else(|| never.clone())
                 }
