@@ -2,20 +2,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use moat_codegen::{CompileOptions, CompiledNest, Workspace};
+use moat_optimizer::apply::apply;
 use moat_optimizer::evaluate_form::evaluate;
 use moat_optimizer::expr::Program;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::lower::lower;
+use moat_optimizer::nest_verify::verify_nest;
 use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::domain::{RULES, SYMMETRY};
 use moat_optimizer::normalize::{Form, NormalizeConfig, normalize, replay};
 use moat_optimizer::notation::{parse as read, print};
 use moat_optimizer::numerics::Numerics;
+use moat_optimizer::space::{Choose, ScheduleSpace};
 use moat_optimizer::tensor::Tensor;
 use moat_optimizer::work::work;
 use moat_rules::RuleBase;
+use moat_rules::schedule_rules::ScheduleRules;
+use moat_tuner::candidates;
+use moat_tuner::machine;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -169,10 +176,11 @@ fn every_domain_rule_is_used_by_some_program() {
 }
 
 /// A random affine condition on the indices of an array of `rank` axes, as NumPy.
-fn condition(random: &mut StdRng, rank: usize) -> String {
-    let axis = |axis: usize| format!("np.arange(7){}", if axis + 1 == rank { "" } else { NEW_AXES[rank - axis - 2] });
+fn condition(random: &mut StdRng, rank: usize, extent: i64) -> String {
+    let axis =
+        |axis: usize| format!("np.arange({extent}){}", if axis + 1 == rank { "" } else { NEW_AXES[rank - axis - 2] });
     let form = |random: &mut StdRng| {
-        let mut text = random.random_range(-4..5).to_string();
+        let mut text = random.random_range(-extent / 2..extent).to_string();
         for at in 0..rank {
             match random.random_range(-2..4i64) {
                 0 => {}
@@ -185,8 +193,8 @@ fn condition(random: &mut StdRng, rank: usize) -> String {
     let sign = ["<", "<=", ">", ">=", "==", "!="][random.random_range(0..6)];
     let one = format!("({} {sign} {})", form(random), form(random));
     match random.random_range(0..5) {
-        0 => format!("({one} & {})", condition(random, rank)),
-        1 => format!("({one} | {})", condition(random, rank)),
+        0 => format!("({one} & {})", condition(random, rank, extent)),
+        1 => format!("({one} | {})", condition(random, rank, extent)),
         2 => format!("(~{one})"),
         _ => one,
     }
@@ -195,32 +203,98 @@ fn condition(random: &mut StdRng, rank: usize) -> String {
 const NEW_AXES: [&str; 2] = ["[:, None]", "[:, None, None]"];
 
 /// A random program with masks over two or three axes, on points and under folds.
-fn masked(seed: u64) -> String {
+fn masked(seed: u64, extent: i64) -> String {
     let random = &mut StdRng::seed_from_u64(seed);
     match random.random_range(0..7) {
-        0 => format!("return np.where({}, A, B)", condition(random, 2)),
-        1 => format!("return np.where({}, A, 0.0) @ B", condition(random, 2)),
-        2 => format!("return A @ np.where({}, B, 0.0)", condition(random, 2)),
-        3 => format!("return np.where({}, A @ B, 0.0)", condition(random, 2)),
-        4 => format!("return np.where({}, A, -np.inf).max(axis={})", condition(random, 2), random.random_range(0..2)),
+        0 => format!("return np.where({}, A, B)", condition(random, 2, extent)),
+        1 => format!("return np.where({}, A, 0.0) @ B", condition(random, 2, extent)),
+        2 => format!("return A @ np.where({}, B, 0.0)", condition(random, 2, extent)),
+        3 => format!("return np.where({}, A @ B, 0.0)", condition(random, 2, extent)),
+        4 => format!(
+            "return np.where({}, A, -np.inf).max(axis={})",
+            condition(random, 2, extent),
+            random.random_range(0..2)
+        ),
         5 => format!(
             "return np.where({}, A[:, :, None] * B[None, :, :], 0.0).sum(axis={})",
-            condition(random, 3),
+            condition(random, 3, extent),
             random.random_range(0..3)
         ),
         _ => format!(
             "return np.where({}, A, 0.0).T @ np.where({}, B, 0.0) + np.where({}, A, B)",
-            condition(random, 2),
-            condition(random, 2),
-            condition(random, 2)
+            condition(random, 2, extent),
+            condition(random, 2, extent),
+            condition(random, 2, extent)
         ),
     }
 }
 
 #[test]
 fn random_masks_compute_what_the_source_computes() {
-    for seed in 0..150 {
+    for seed in 0..100 {
         let numerics = [Numerics::Exact, Numerics::Reassociate][usize::try_from(seed % 2).unwrap()];
-        check("A: f64[7, 7], B: f64[7, 7]", &masked(seed), numerics);
+        check("A: f64[7, 7], B: f64[7, 7]", &masked(seed, 7), numerics);
+    }
+}
+
+struct Seeded(StdRng);
+
+impl Choose for Seeded {
+    fn below(&mut self, n: usize) -> usize {
+        if n == 0 { 0 } else { self.0.random_range(0..n) }
+    }
+}
+
+/// Compiles every form of a program under its default schedule and some samples; each kernel
+/// computes what the interpreter does.
+fn check_kernels(parameters: &str, body: &str, seed: u64, samples: usize) {
+    let (program, numerics) = (program(parameters, body), Numerics::Reassociate);
+    let arguments: Vec<Tensor> =
+        program.params.iter().zip(seed..).map(|(param, seed)| inputs::random(param, seed).unwrap()).collect();
+    let references = interpret(&program, &arguments, numerics).unwrap();
+    let target = machine::detect();
+    let mut choose = Seeded(StdRng::seed_from_u64(seed));
+    for form in candidates::forms(&program, &RuleBase::standard().unwrap(), numerics, 3).unwrap() {
+        let space = ScheduleSpace::new(&form.normal_form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
+        let sampled = (0..samples).map(|_| space.sample(&mut choose)).collect::<Vec<_>>();
+        for schedule in std::iter::once(space.default()).chain(sampled) {
+            let shown = || format!("{body}\n{}{schedule:?}", print(&form.normal_form));
+            let nest = apply(&form.normal_form, &schedule).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
+            verify_nest(&nest).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
+            let options = CompileOptions { target: target.clone(), numerics, threads: 1, function: "f".to_owned() };
+            let kernel = CompiledNest::load(&nest, &options).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
+            let poison = |&root: &usize| Tensor::poison(program.nodes[root].dtype, &program.nodes[root].shape);
+            let mut results: Vec<Tensor> = program.roots.iter().map(poison).collect();
+            kernel.call(&arguments.iter().collect::<Vec<_>>(), &mut results, &mut Workspace::new()).unwrap();
+            for (reference, result) in references.iter().zip(&results) {
+                reference.check(result).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_of_random_masks_equal_the_interpreter() {
+    for seed in 0..40 {
+        check_kernels("A: f64[37, 37], B: f64[37, 37]", &masked(seed, 37), seed, 2);
+    }
+}
+
+#[test]
+fn kernels_of_triangles_equal_the_interpreter() {
+    let square = "A: f32[43, 43], B: f32[43, 43]";
+    let bodies = [
+        "return np.tril(A) @ B",
+        "return A @ np.tril(B, 3)",
+        "return np.triu(A, -2) @ B",
+        "return np.tril(A @ B)",
+        "return np.triu(A).T @ np.tril(B)",
+        "return A.T @ A",
+        "return np.tril(A @ B.T + B @ A.T)",
+        "i = np.arange(43)\nreturn np.where(abs(i[:, None] - i) < 5, A, 0.0) @ B",
+        "i = np.arange(43)\nd = i[:, None] - i\nreturn np.where((d < 5) & (d > -9), A, 0.0) @ np.tril(B)",
+    ];
+    for (body, seed) in bodies.iter().zip(0..) {
+        check_kernels(square, body, seed, 6);
     }
 }

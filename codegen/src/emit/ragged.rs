@@ -1,0 +1,155 @@
+//! Ranges that depend on an unrolled axis: the registers of that axis have ranges of their own.
+//!
+//! With `lo` the greatest lower bound of all registers and `hi` the least upper bound, the axis runs
+//! over `lo .. hi` for all of them together, at the full width of the register tile; what lies before
+//! `lo` or after `hi` runs for each register alone, in steps of one vector. A triangle of rows in
+//! tiles of R so has full tiles but for R²/2 points on the diagonal. The terms of one fold keep
+//! their order: before, together, after.
+
+use super::cx::{Cx, Emit};
+use super::facts::Facts;
+use super::frame::Frame;
+use super::tile::{Axis, Plan, Reg};
+use moat_optimizer::affine::Affine;
+use moat_optimizer::normal_form::Range;
+
+/// The ranges of one axis for the registers of the axes before it.
+pub(super) struct Spread {
+    /// The range that all registers have in common.
+    common: Range,
+    /// The range of each combination of registers that has one of its own: `(axis, register)`.
+    each: Vec<(Vec<(usize, usize)>, Range)>,
+    /// Whether their lower bounds differ.
+    lower: bool,
+    /// Whether their upper bounds differ.
+    upper: bool,
+}
+
+type Alone<'b, 'c> = &'b mut dyn FnMut(&mut Frame<'c>, &[Reg<'c>], &[(usize, usize)]) -> Emit<()>;
+
+impl<'c> Cx<'c, '_> {
+    /// The ranges of axis `at` where the axes before it have the registers `chosen`, of those in
+    /// `only` just the one named.
+    pub(super) fn spread(
+        &self,
+        plan: &Plan<'_>,
+        at: usize,
+        chosen: &[Vec<Reg<'c>>],
+        only: &[(usize, usize)],
+    ) -> Spread {
+        let range = &plan.axes[at].axis.range;
+        let depends = |forms: &[Affine], var: usize| forms.iter().any(|form| form.coefficient(var) != 0);
+        let (mut lower, mut upper) = (false, false);
+        // Axis, variable, and the registers with their offsets.
+        let mut axes: Vec<(usize, usize, Vec<(usize, i64)>)> = Vec::new();
+        for (axis, regs) in chosen.iter().enumerate() {
+            let var = plan.axes[axis].axis.var;
+            let (low, high) = (depends(&range.lo, var), depends(&range.hi, var));
+            if !low && !high {
+                continue;
+            }
+            let single = only.iter().find(|(other, _)| *other == axis).map(|(_, register)| *register);
+            let offsets: Vec<(usize, i64)> = regs
+                .iter()
+                .enumerate()
+                .filter(|(register, _)| single.is_none_or(|only| only == *register))
+                .map(|(register, reg)| (register, reg.offset))
+                .collect();
+            if offsets.len() > 1 {
+                (lower, upper) = (lower || low, upper || high);
+            }
+            axes.push((axis, var, offsets));
+        }
+        // A bound at the offset that makes it greatest or least.
+        let extreme = |form: &Affine, greatest: bool| {
+            let shift: i64 = axes
+                .iter()
+                .map(|(_, var, offsets)| {
+                    let all = offsets.iter().map(|(_, offset)| form.coefficient(*var) * offset);
+                    if greatest { all.max().unwrap_or(0) } else { all.min().unwrap_or(0) }
+                })
+                .sum();
+            form.offset(shift)
+        };
+        let common = Range {
+            lo: range.lo.iter().map(|form| extreme(form, true)).collect(),
+            hi: range.hi.iter().map(|form| extreme(form, false)).collect(),
+        };
+        let mut each = Vec::new();
+        if lower || upper {
+            let mut combinations: Vec<(Vec<(usize, usize)>, Range)> = vec![(Vec::new(), range.clone())];
+            for (axis, var, offsets) in &axes {
+                combinations = combinations
+                    .iter()
+                    .flat_map(|(registers, range)| {
+                        offsets.iter().map(move |&(register, offset)| {
+                            let moved = |form: &Affine| form.offset(form.coefficient(*var) * offset);
+                            let registers = [registers.as_slice(), &[(*axis, register)]].concat();
+                            let lo = range.lo.iter().map(moved).collect();
+                            (registers, Range { lo, hi: range.hi.iter().map(moved).collect() })
+                        })
+                    })
+                    .collect();
+            }
+            each = combinations;
+        }
+        Spread { common, each, lower, upper }
+    }
+
+    /// The code of axis `at` over all its ranges; `body` gets the axis' registers, and the registers
+    /// of other axes that run alone (none: all of them).
+    pub(super) fn ranges(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        at: usize,
+        spread: &Spread,
+        body: Alone<'_, 'c>,
+    ) -> Emit<()> {
+        let axis = &plan.axes[at];
+        let together = &mut |frame: &mut Frame<'c>, regs: &[Reg<'c>]| body(frame, regs, &[]);
+        if spread.each.is_empty() {
+            return self.split(frame, plan, axis, &spread.common, together);
+        }
+        // Where the common range begins and ends, as variables: begin ≤ end.
+        let first_free = self.nest.vars.len() + 2 * at;
+        let (begin, end) = (first_free, first_free + 1);
+        let unbound = || self.malformed(&plan.tile.origin, "bounds are not in scope");
+        let facts = |forms: &[Affine]| -> Option<Vec<Facts>> {
+            forms.iter().map(|form| Facts::of(form, &|v| frame.facts(v))).collect()
+        };
+        let lows = facts(&spread.common.lo).ok_or_else(unbound)?;
+        let highs = facts(&spread.common.hi).ok_or_else(unbound)?;
+        let low = (lows.iter().map(|f| f.min).max(), lows.iter().map(|f| f.max).max());
+        let high = (highs.iter().map(|f| f.min).min(), highs.iter().map(|f| f.max).min());
+        let (Some(low_min), Some(low_max), Some(high_min), Some(high_max)) = (low.0, low.1, high.0, high.1) else {
+            return Err(unbound());
+        };
+        let anywhere = |min: i64, max: i64| Facts { min, max: max.max(min), modulus: 1, residue: 0 };
+        let from = self.extreme(frame, &spread.common.lo, true)?;
+        frame.bind(begin, from, anywhere(low_min, low_max));
+        let to = self.extreme(frame, &spread.common.hi, false)?;
+        let ends_later = self.icmp(inkwell::IntPredicate::SGT, to.into(), from.into())?;
+        let to = self.choose(ends_later, to, from)?;
+        frame.bind(end, to, anywhere(high_min.max(low_min), high_max.max(low_max)));
+        let narrow = Axis { unroll: 1, ..axis.clone() };
+        if spread.lower {
+            for (alone, range) in &spread.each {
+                let mut before = range.clone();
+                before.hi.push(Affine::variable(begin));
+                self.split(frame, plan, &narrow, &before, &mut |frame, regs| body(frame, regs, alone))?;
+            }
+        }
+        self.split(frame, plan, axis, &spread.common, &mut |frame, regs| body(frame, regs, &[]))?;
+        if spread.upper {
+            for (alone, range) in &spread.each {
+                let mut after = range.clone();
+                after.lo.push(Affine::variable(end));
+                self.split(frame, plan, &narrow, &after, &mut |frame, regs| body(frame, regs, alone))?;
+            }
+        }
+        frame.unbind(begin);
+        frame.unbind(end);
+        Ok(())
+    }
+}
