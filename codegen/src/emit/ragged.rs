@@ -19,6 +19,8 @@ pub(super) struct Spread {
     common: Range,
     /// The range of each combination of registers that has one of its own: `(axis, register)`.
     each: Vec<(Vec<(usize, usize)>, Range)>,
+    /// The axes that several of these registers belong to, and how many do.
+    axes: Vec<(usize, usize)>,
     /// Whether their lower bounds differ.
     lower: bool,
     /// Whether their upper bounds differ.
@@ -93,7 +95,9 @@ impl<'c> Cx<'c, '_> {
             }
             each = combinations;
         }
-        Spread { common, each, lower, upper }
+        let several = axes.iter().filter(|(_, _, offsets)| offsets.len() > 1);
+        let axes = several.map(|(axis, _, offsets)| (*axis, offsets.len())).collect();
+        Spread { common, each, axes, lower, upper }
     }
 
     /// The code of axis `at` over all its ranges; `body` gets the axis' registers, and the registers
@@ -107,9 +111,8 @@ impl<'c> Cx<'c, '_> {
         body: Alone<'_, 'c>,
     ) -> Emit<()> {
         let axis = &plan.axes[at];
-        let together = &mut |frame: &mut Frame<'c>, regs: &[Reg<'c>]| body(frame, regs, &[]);
         if spread.each.is_empty() {
-            return self.split(frame, plan, axis, &spread.common, together);
+            return self.split(frame, plan, axis, &spread.common, &mut |frame, regs| body(frame, regs, &[]));
         }
         // Where the common range begins and ends, as variables: begin ≤ end.
         let first_free = self.nest.vars.len() + 2 * at;
@@ -133,23 +136,68 @@ impl<'c> Cx<'c, '_> {
         let to = self.choose(ends_later, to, from)?;
         frame.bind(end, to, anywhere(high_min.max(low_min), high_max.max(low_max)));
         let narrow = Axis { unroll: 1, ..axis.clone() };
+        let (begin_form, end_form) = (Affine::variable(begin), Affine::variable(end));
         if spread.lower {
-            for (alone, range) in &spread.each {
-                let mut before = range.clone();
-                before.hi.push(Affine::variable(begin));
-                self.split(frame, plan, &narrow, &before, &mut |frame, regs| body(frame, regs, alone))?;
-            }
+            self.alone(frame, plan, &narrow, spread, &|range| range.hi.push(begin_form.clone()), body)?;
         }
         self.split(frame, plan, axis, &spread.common, &mut |frame, regs| body(frame, regs, &[]))?;
         if spread.upper {
-            for (alone, range) in &spread.each {
-                let mut after = range.clone();
-                after.lo.push(Affine::variable(end));
-                self.split(frame, plan, &narrow, &after, &mut |frame, regs| body(frame, regs, alone))?;
-            }
+            self.alone(frame, plan, &narrow, spread, &|range| range.lo.push(end_form.clone()), body)?;
         }
         frame.unbind(begin);
         frame.unbind(end);
+        Ok(())
+    }
+
+    /// What each register has beyond the common range. Points of one register each are a loop over the
+    /// registers; the accumulators of a fold are registers by number, so that their code is repeated.
+    fn alone(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        axis: &Axis<'_>,
+        spread: &Spread,
+        rest: &dyn Fn(&mut Range),
+        body: Alone<'_, 'c>,
+    ) -> Emit<()> {
+        if axis.fold {
+            for (alone, range) in &spread.each {
+                let mut range = range.clone();
+                rest(&mut range);
+                self.split(frame, plan, axis, &range, &mut |frame, regs| body(frame, regs, alone))?;
+            }
+            return Ok(());
+        }
+        let mut range = axis.axis.range.clone();
+        rest(&mut range);
+        let alone: Vec<(usize, usize)> = spread.axes.iter().map(|&(axis, _)| (axis, 0)).collect();
+        self.each_register(frame, plan, &spread.axes, &mut |frame| {
+            self.split(frame, plan, axis, &range, &mut |frame, regs| body(frame, regs, &alone))
+        })
+    }
+
+    /// A loop over the registers of each axis, their variable at one after the other.
+    fn each_register(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        axes: &[(usize, usize)],
+        body: &mut dyn FnMut(&mut Frame<'c>) -> Emit<()>,
+    ) -> Emit<()> {
+        let Some((&(axis, registers), rest)) = axes.split_first() else { return body(frame) };
+        let axis = &plan.axes[axis];
+        let var = axis.axis.var;
+        let Some(first) = frame.bound(var) else {
+            return Err(self.malformed(&plan.tile.origin, "an axis is not in scope"));
+        };
+        let more = i64::try_from(registers).unwrap_or(i64::MAX) - 1;
+        let last = self.index_add(first.value, self.i64(more), "last")?;
+        let facts = Facts { modulus: 1, residue: 0, max: first.facts.max.saturating_add(more), ..first.facts };
+        self.counted(first.value, last, 1, &axis.name, &mut |x| {
+            frame.bind(var, x, facts);
+            self.each_register(frame, plan, rest, body)
+        })?;
+        frame.bind(var, first.value, first.facts);
         Ok(())
     }
 }
