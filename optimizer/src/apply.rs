@@ -314,26 +314,36 @@ impl<'a> Apply<'a> {
     /// have their tile variable, relaxed to their hulls otherwise.
     fn limits(&self, state: &AxisState, axes: &[AxisState]) -> Range {
         let place = |form: &Affine, lower: bool| {
-            let mut sum = Affine::constant(form.constant);
+            let mut sums = vec![Affine::constant(form.constant)];
             for &(axis, coefficient) in &form.terms {
                 if let Some(outer) = self.loop_of_nest(axis) {
-                    sum = sum.plus(&outer.times(coefficient));
+                    sums = sums.iter().map(|sum| sum.plus(&outer.times(coefficient))).collect();
                     continue;
                 }
-                let end = match axes[axis].var {
-                    Some(var) => Affine::variable(var),
-                    None if (coefficient > 0) == lower => axes[axis].hull.base.clone(),
-                    None => axes[axis].hull.last(),
+                let ends = match axes[axis].var {
+                    Some(var) => vec![Affine::variable(var)],
+                    None => self.ends(&axes[axis], axes, (coefficient > 0) == lower),
                 };
-                sum = sum.plus(&end.times(coefficient));
+                sums = sums.iter().flat_map(|sum| ends.iter().map(|end| sum.plus(&end.times(coefficient)))).collect();
             }
-            sum
+            sums
         };
         let mut lo = state.lo.clone();
-        lo.extend(state.domain.lo.iter().map(|form| place(form, true)));
+        lo.extend(state.domain.lo.iter().flat_map(|form| place(form, true)));
         let mut hi = state.hi.clone();
-        hi.extend(state.domain.hi.iter().map(|form| place(form, false)));
+        hi.extend(state.domain.hi.iter().flat_map(|form| place(form, false)));
         Range { lo: prune_lower(lo, &self.ranges), hi: prune_upper(hi, &self.ranges) }
+    }
+
+    /// Values that an axis without a tile variable is never below, or never above if not `low`. The
+    /// last block of an axis may end after the axis: its own end counts too.
+    fn ends(&self, state: &AxisState, axes: &[AxisState], low: bool) -> Vec<Affine> {
+        let limits = self.limits(state, axes);
+        if low {
+            [state.hull.base.clone()].into_iter().chain(limits.lo).collect()
+        } else {
+            [state.hull.last()].into_iter().chain(limits.hi.iter().map(|end| end.offset(-1))).collect()
+        }
     }
 
     /// A box around `limits`, at most as long as `region`.
@@ -414,10 +424,16 @@ impl<'a> Apply<'a> {
             nodes.extend(self.loops(stage, depth + 1)?);
             return Ok(nodes);
         }
-        let range = self.limits(&stage.axes[axis], &stage.axes);
+        let saved = stage.axes[axis].clone();
+        let mut range = self.limits(&stage.axes[axis], &stage.axes);
+        if axis >= points && stage.axes[axis].loops.is_empty() {
+            range = self.fold_range(range, &stage.axes[axis].hull);
+            if let [start] = range.lo.as_slice() {
+                stage.axes[axis].start = start.clone();
+            }
+        }
         let var = self.variable(&stage.axes[axis].name, &range);
         self.tighten(var, &range, step);
-        let saved = stage.axes[axis].clone();
         {
             let state = &mut stage.axes[axis];
             if let Some(&(outer, outer_step)) = state.loops.last()
@@ -442,6 +458,17 @@ impl<'a> Apply<'a> {
         stage.axes[axis] = saved;
         nodes.push(Node::Loop(Loop { var, range, step: spec.step, kind, body }));
         Ok(nodes)
+    }
+
+    /// The range of the outermost loop over a fold axis. Its first iteration gives the accumulators
+    /// their first values: it must exist, and be at one known value. Where that is not certain, the
+    /// loop runs over the whole `hull`.
+    fn fold_range(&self, range: Range, hull: &Interval) -> Range {
+        let whole = Range { lo: vec![hull.base.clone()], hi: vec![hull.base.offset(hull.extent)] };
+        let least = |length: &Affine| length.bounds(|v| self.ranges[v]).0;
+        let lo = if range.lo.len() == 1 { range.lo } else { whole.lo.clone() };
+        let some = range.hi.iter().all(|hi| lo.iter().all(|lo| least(&hi.minus(lo)) > 0));
+        if some { Range { lo, hi: range.hi } } else { whole }
     }
 
     /// The last value of a loop variable with constant bounds is known exactly.

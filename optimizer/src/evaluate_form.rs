@@ -51,7 +51,7 @@ pub enum EvaluateError {
         /// The point.
         point: Vec<i64>,
     },
-    /// No piece contains some point.
+    /// No piece contains some point, of a result or of what is read of another definition.
     #[error("no piece of `{def}` contains the point at offset {offset}")]
     Uncovered {
         /// The definition.
@@ -84,7 +84,7 @@ pub fn evaluate(form: &NormalForm, inputs: &[Tensor]) -> Result<Vec<Tensor>, Eva
     let mut memory = Memory {
         form,
         inputs,
-        done: vec![None; form.defs.len()],
+        done: form.defs.iter().map(|_| None).collect(),
         states: form.states.iter().map(|state| Tensor::poison(state.dtype, &state.shape)).collect(),
         loops: BTreeMap::new(),
     };
@@ -95,14 +95,15 @@ pub fn evaluate(form: &NormalForm, inputs: &[Tensor]) -> Result<Vec<Tensor>, Eva
     }
     memory.steps(&form.steps)?;
     let malformed = || EvaluateError::Malformed { def: "outputs".into() };
-    form.outputs.iter().map(|&id| memory.done.get(id).cloned().flatten().ok_or_else(malformed)).collect()
+    let result = |&id: &DefId| memory.done.get(id).and_then(Option::as_ref).map(|value| value.tensor.clone());
+    form.outputs.iter().map(|id| result(id).ok_or_else(malformed)).collect()
 }
 
 /// What has been computed so far.
 struct Memory<'a> {
     form: &'a NormalForm,
     inputs: &'a [Tensor],
-    done: Vec<Option<Tensor>>,
+    done: Vec<Option<Computed>>,
     states: Vec<Tensor>,
     /// Values of the loops' variables.
     loops: BTreeMap<usize, i64>,
@@ -140,6 +141,10 @@ impl Memory<'_> {
         let def = self.form.defs.get(id).ok_or_else(malformed)?;
         let Some(update) = &def.update else {
             let value = evaluate_def(self, def)?;
+            let missing = value.written.iter().position(|written| !written);
+            if let Some(offset) = missing.filter(|_| self.form.outputs.contains(&id)) {
+                return Err(EvaluateError::Uncovered { def: def.name.clone(), offset });
+            }
             self.done[id] = Some(value);
             return Ok(());
         };
@@ -164,7 +169,13 @@ impl Memory<'_> {
     }
 }
 
-fn evaluate_def(memory: &Memory<'_>, def: &Def) -> Result<Tensor, EvaluateError> {
+/// A definition's elements; those that are not written were in none of its pieces.
+struct Computed {
+    tensor: Tensor,
+    written: Vec<bool>,
+}
+
+fn evaluate_def(memory: &Memory<'_>, def: &Def) -> Result<Computed, EvaluateError> {
     let mut result = Tensor::poison(def.dtype, &def.shape);
     let mut written = vec![false; result.len()];
     for piece in &def.pieces {
@@ -182,12 +193,7 @@ fn evaluate_def(memory: &Memory<'_>, def: &Def) -> Result<Tensor, EvaluateError>
             Ok(())
         })?;
     }
-    match written.iter().position(|written| !written) {
-        // In a loop, what no iteration reads need not be computed.
-        Some(_) if !memory.loops.is_empty() => Ok(result),
-        Some(offset) => Err(EvaluateError::Uncovered { def: def.name.clone(), offset }),
-        None => Ok(result),
-    }
+    Ok(Computed { tensor: result, written })
 }
 
 /// Calls `found` with every point of a piece and its element.
@@ -280,7 +286,7 @@ fn element(memory: &Memory<'_>, def: &Def, piece: &Piece, point: &[i64]) -> Resu
         let value = if let ScalarOp::Load(source, access) = &node.op {
             let tensor = match *source {
                 Source::Param(p) => memory.inputs.get(p),
-                Source::Def(d) => memory.done.get(d).and_then(Option::as_ref),
+                Source::Def(d) => memory.done.get(d).and_then(Option::as_ref).map(|value| &value.tensor),
                 Source::State(s) => memory.states.get(s),
             };
             let (tensor, extents) = tensor.zip(memory.form.source_extents(*source)).ok_or_else(malformed)?;
@@ -293,12 +299,18 @@ fn element(memory: &Memory<'_>, def: &Def, piece: &Piece, point: &[i64]) -> Resu
                 Access::Flat(affine) => (vec![at(affine)], usize::try_from(at(affine)).ok()),
             };
             let flat = flat.filter(|flat| *flat < tensor.len());
-            tensor.get(flat.ok_or_else(|| EvaluateError::OutOfBounds {
+            let flat = flat.ok_or_else(|| EvaluateError::OutOfBounds {
                 def: def.name.clone(),
                 point: point.to_vec(),
                 source_kind: *source,
                 position,
-            })?)
+            })?;
+            if let Source::Def(d) = *source
+                && memory.done.get(d).and_then(Option::as_ref).and_then(|value| value.written.get(flat)) == Some(&false)
+            {
+                return Err(EvaluateError::Uncovered { def: memory.form.defs[d].name.clone(), offset: flat });
+            }
+            tensor.get(flat)
         } else {
             compute(&node.op, node.dtype, &values, at)?.ok_or_else(malformed)?
         };

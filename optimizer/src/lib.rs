@@ -7,6 +7,8 @@
 pub mod affine;
 pub mod affine_domain;
 pub mod apply;
+pub mod count;
+pub mod cover;
 pub mod dependence;
 pub mod draft;
 pub mod dtype;

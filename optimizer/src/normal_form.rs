@@ -104,8 +104,8 @@ pub struct Def {
     /// Extents of the digits that the shape's axes were refined to, most significant first: the
     /// row-major offset over `axes` is the row-major offset over `shape`.
     pub axes: Vec<usize>,
-    /// Disjoint pieces that cover the box; one in the common case. Those of an update cover what is
-    /// written.
+    /// Disjoint pieces that cover the box; one in the common case. Those of a definition that is
+    /// no result cover at least what is read of it; those of an update what is written.
     pub pieces: Vec<Piece>,
     /// Where it is stored, if not in an array of its own. All of it is computed before any is
     /// written; nobody reads it but through the state.
@@ -314,6 +314,23 @@ impl Context {
 
     /// How often the definition is computed, estimated by the middles of the ranges.
     pub fn executions(&self) -> f64 {
+        self.middles().0
+    }
+
+    /// A domain in the middle of the ranges of the loops around it.
+    pub fn typical(&self, domain: &[Range]) -> Vec<Range> {
+        let middles = self.middles().1;
+        let fix = |form: &Affine| {
+            form.substitute(|v| match middles.iter().find(|middle| middle.0 == v) {
+                Some(&(_, middle)) => Affine::constant(middle.round() as i64),
+                None => Affine::variable(v),
+            })
+        };
+        let all = |forms: &[Affine]| forms.iter().map(fix).collect();
+        domain.iter().map(|range| Range { lo: all(&range.lo), hi: all(&range.hi) }).collect()
+    }
+
+    fn middles(&self) -> (f64, Vec<(usize, f64)>) {
         let mut middles: Vec<(usize, f64)> = Vec::new();
         let mut trips = 1.0;
         for (variable, range) in &self.loops {
@@ -327,7 +344,7 @@ impl Context {
             trips *= (high - low).max(0.0);
             middles.push((*variable, f64::midpoint(low, high - 1.0)));
         }
-        trips
+        (trips, middles)
     }
 }
 

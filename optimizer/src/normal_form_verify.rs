@@ -1,10 +1,12 @@
 //! The verifier of normal forms: what every stage after `normalize` relies on.
 //!
 //! Checked: definitions read only earlier ones; types agree; digits refine shapes; ranges refer to
-//! outer axes; pieces are disjoint and cover the box (exactly for constant boxes, by enumeration up
-//! to [`ENUMERATED`] points otherwise); accesses stay inside their sources.
+//! outer axes; pieces are disjoint and cover the box, those of a definition that is no result at
+//! least what is read of it (exactly for constant boxes, by enumeration up to [`ENUMERATED`] points
+//! and by integer elimination otherwise); accesses stay inside their sources.
 
 use crate::affine::Affine;
+use crate::cover::{overlap, uncovered};
 use crate::dependence::{Answer, IntegerSet};
 use crate::dtype::{DType, Literal};
 use crate::evaluate_form::{enumerate, offset};
@@ -100,6 +102,7 @@ pub fn verify_form(form: &NormalForm) -> Result<(), FormError> {
     let mut names = BTreeSet::new();
     verify_steps(form)?;
     let contexts = contexts(form);
+    let mut complete: Vec<bool> = Vec::with_capacity(form.defs.len());
     for (id, def) in form.defs.iter().enumerate() {
         if !names.insert(def.name.as_str()) {
             return Err(FormError::Name { name: def.name.clone() });
@@ -110,12 +113,11 @@ pub fn verify_form(form: &NormalForm) -> Result<(), FormError> {
         for (index, piece) in def.pieces.iter().enumerate() {
             let reason = |reason: String| FormError::Piece { def: def.name.clone(), piece: index, reason };
             verify_domain(def, piece, &contexts[id]).map_err(reason)?;
-            verify_scalar(form, &contexts[id], id, index, piece)?;
+            verify_scalar(form, &contexts[id], id, index, piece, &complete)?;
         }
         // In a loop, what no iteration reads need not be there; an update stores what its pieces cover.
-        if def.update.is_none() && contexts[id].loops.is_empty() {
-            verify_cover(def)?;
-        }
+        let plain = def.update.is_none() && contexts[id].loops.is_empty();
+        complete.push(!plain || verify_cover(def, !form.outputs.contains(&id))?);
         if let Some(update) = &def.update {
             verify_update(form, def, update, &contexts[id])?;
         }
@@ -250,7 +252,8 @@ fn verify_domain(def: &Def, piece: &Piece, context: &Context) -> Result<(), Stri
     Ok(())
 }
 
-fn verify_cover(def: &Def) -> Result<(), FormError> {
+/// Whether the pieces cover the box; an error if they overlap, or leave out points and are not `partial`.
+fn verify_cover(def: &Def, partial: bool) -> Result<bool, FormError> {
     let wrong = |reason: String| Err(FormError::Cover { def: def.name.clone(), reason });
     let points = def.axes.len();
     let size: usize = def.axes.iter().product();
@@ -262,24 +265,24 @@ fn verify_cover(def: &Def) -> Result<(), FormError> {
         for (at, one) in full.iter().enumerate() {
             let outside = |(range, &extent): (&(i64, i64), &usize)| range.0 < 0 || range.1 > extent as i64;
             if one.iter().zip(&def.axes).any(outside) {
-                return wrong(format!("the piece {one:?} leaves the box {:?}", def.axes));
+                return wrong(format!("the piece {one:?} leaves the box {:?}", def.axes)).map(|()| false);
             }
             for other in &full[at + 1..] {
                 let common: Vec<(i64, i64)> =
                     one.iter().zip(other.iter()).map(|(a, b)| (a.0.max(b.0), a.1.min(b.1))).collect();
                 if volume(&common) > 0 {
-                    return wrong(format!("the pieces {one:?} and {other:?} overlap"));
+                    return wrong(format!("the pieces {one:?} and {other:?} overlap")).map(|()| false);
                 }
             }
         }
         let covered: i128 = full.iter().map(|b| volume(b)).sum();
-        if covered != size as i128 {
-            return wrong(format!("the pieces cover {covered} of {size} points"));
+        if covered != size as i128 && !partial {
+            return wrong(format!("the pieces cover {covered} of {size} points")).map(|()| false);
         }
-        return Ok(());
+        return Ok(covered == size as i128);
     }
     if size > ENUMERATED {
-        return Ok(());
+        return cover_large(def, partial).or_else(|reason| wrong(reason).map(|()| false));
     }
     let mut covered = vec![false; size];
     for piece in &def.pieces {
@@ -294,9 +297,29 @@ fn verify_cover(def: &Def) -> Result<(), FormError> {
         .or_else(wrong)?;
     }
     match covered.iter().position(|covered| !covered) {
-        Some(at) => wrong(format!("no piece contains the point at offset {at}")),
-        None => Ok(()),
+        Some(at) if !partial => wrong(format!("no piece contains the point at offset {at}")).map(|()| false),
+        hole => Ok(hole.is_none()),
     }
+}
+
+/// The same for a box of any size.
+fn cover_large(def: &Def, partial: bool) -> Result<bool, String> {
+    let points = def.axes.len();
+    let whole: Vec<Range> =
+        def.axes.iter().map(|&extent| Range::constant(0, i64::try_from(extent).unwrap_or(i64::MAX))).collect();
+    for (at, piece) in def.pieces.iter().enumerate() {
+        for (other, later) in def.pieces.iter().enumerate().skip(at + 1) {
+            if overlap(&piece.domain[..points], &later.domain[..points]) == Answer::Inhabited {
+                return Err(format!("the pieces {at} and {other} overlap"));
+            }
+        }
+    }
+    let identity: Vec<Affine> = (0..points).map(Affine::variable).collect();
+    let complete = uncovered(&whole, &identity, &def.pieces);
+    if complete == Answer::Inhabited && !partial {
+        return Err("the pieces do not cover the box".into());
+    }
+    Ok(complete == Answer::Empty)
 }
 
 fn verify_scalar(
@@ -305,6 +328,7 @@ fn verify_scalar(
     id: usize,
     index: usize,
     piece: &Piece,
+    complete: &[bool],
 ) -> Result<(), FormError> {
     let def = &form.defs[id];
     let wrong = |node: usize, reason: String| FormError::Node { def: def.name.clone(), piece: index, node, reason };
@@ -329,12 +353,37 @@ fn verify_scalar(
         }
         if let ScalarOp::Load(source, access) = &node.op {
             verify_load(form, context, id, piece, *source, access, node.dtype).map_err(|reason| wrong(at, reason))?;
+            verify_computed(form, piece, *source, access, complete).map_err(|reason| wrong(at, reason))?;
         }
     }
     match nodes.last() {
         Some(last) if last.dtype == def.dtype => Ok(()),
         Some(last) => Err(wrong(nodes.len() - 1, format!("is the value, a {} in a {}", last.dtype, def.dtype))),
         None => Err(wrong(0, "the expression is empty".into())),
+    }
+}
+
+/// Checks that what is read of a definition with holes is computed.
+fn verify_computed(
+    form: &NormalForm,
+    piece: &Piece,
+    source: Source,
+    access: &Access,
+    complete: &[bool],
+) -> Result<(), String> {
+    let Source::Def(read) = source else { return Ok(()) };
+    if complete.get(read) == Some(&true) {
+        return Ok(());
+    }
+    let missing = match access {
+        Access::Axes(index) => uncovered(&piece.domain, index, &form.defs[read].pieces),
+        Access::Flat(_) => Answer::Inhabited,
+    };
+    match missing {
+        Answer::Empty => Ok(()),
+        Answer::Inhabited | Answer::Maybe => {
+            Err(format!("elements of `{}` that no piece computes", form.defs[read].name))
+        }
     }
 }
 

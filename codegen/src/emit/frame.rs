@@ -42,6 +42,10 @@ impl<'c> Frame<'c> {
         self.vars.get(&var).map(|bound| bound.facts)
     }
 
+    pub(crate) fn bound(&self, var: usize) -> Option<Bound<'c>> {
+        self.vars.get(&var).copied()
+    }
+
     pub(crate) fn vars(&self) -> impl Iterator<Item = (usize, Bound<'c>)> {
         let mut vars: Vec<_> = self.vars.iter().map(|(&var, &bound)| (var, bound)).collect();
         vars.sort_by_key(|(_, bound)| bound.depth);

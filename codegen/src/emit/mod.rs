@@ -12,6 +12,7 @@ mod frame;
 mod loops;
 mod memory;
 mod point;
+mod ragged;
 mod scalar;
 mod tile;
 

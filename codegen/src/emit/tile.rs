@@ -15,7 +15,7 @@ use inkwell::values::{IntValue, PointerValue, VectorValue};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::nest::{Tile, TileAxis, TileFold, TileScalar};
-use moat_optimizer::normal_form::ScalarOp;
+use moat_optimizer::normal_form::{Range, ScalarOp};
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
 use std::collections::BTreeMap;
 
@@ -52,12 +52,15 @@ pub(crate) enum Count<'c> {
 }
 
 /// One axis of a tile, points first.
+#[derive(Clone)]
 pub(crate) struct Axis<'t> {
     pub(crate) axis: &'t TileAxis,
-    unroll: usize,
-    lanes: u32,
-    fold: bool,
-    name: String,
+    pub(super) unroll: usize,
+    pub(super) lanes: u32,
+    pub(super) fold: bool,
+    pub(super) name: String,
+    /// The accumulator of single points left over on a fold axis with lanes.
+    pub(super) scalar_partial: usize,
 }
 
 impl Axis<'_> {
@@ -93,7 +96,7 @@ impl Plan<'_> {
     }
 }
 
-type Body<'b, 'c> = &'b mut dyn FnMut(&mut Frame<'c>, &[Reg<'c>]) -> Emit<()>;
+pub(super) type Body<'b, 'c> = &'b mut dyn FnMut(&mut Frame<'c>, &[Reg<'c>]) -> Emit<()>;
 
 impl<'c, 'n> Cx<'c, 'n> {
     /// Emits a tile at the insertion point.
@@ -116,14 +119,15 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         let mut axes = Vec::with_capacity(all.len());
         for (at, &axis) in all.iter().enumerate() {
-            // Where a later axis' range depends on this one, its points differ and stay apart.
+            // Where a later axis' range depends on this one, its points differ: no lanes.
             let uniform = all[at + 1..].iter().all(|later| {
                 later.range.lo.iter().chain(&later.range.hi).all(|bound| bound.coefficient(axis.var) == 0)
             });
-            let (unroll, lanes) = if uniform { (axis.unroll.max(1), axis.lanes.max(1)) } else { (1, 1) };
+            let (unroll, lanes) = (axis.unroll.max(1), if uniform { axis.lanes.max(1) } else { 1 });
             let name = self.nest.vars.get(axis.var).cloned().unwrap_or_else(|| format!("x{}", axis.var));
             let Ok(lanes) = u32::try_from(lanes) else { return malformed("too many lanes") };
-            axes.push(Axis { axis, unroll, lanes, fold: at >= tile.points.len(), name });
+            let scalar_partial = if lanes > 1 { unroll } else { 0 };
+            axes.push(Axis { axis, unroll, lanes, fold: at >= tile.points.len(), name, scalar_partial });
         }
         let vector = axes.iter().position(|axis| axis.lanes > 1);
         let (dtypes, depends) = self.value_facts(tile, &axes)?;
@@ -228,28 +232,37 @@ impl<'c, 'n> Cx<'c, 'n> {
         if at == plan.points {
             return self.register_tile(frame, plan, chosen);
         }
-        self.split(frame, plan, at, &mut |frame, regs| {
+        let spread = self.spread(plan, at, chosen, &[]);
+        self.ranges(frame, plan, at, &spread, &mut |frame, regs, alone| {
+            let mut chosen = chosen.clone();
+            for &(axis, register) in alone {
+                chosen[axis] = vec![chosen[axis][register].clone()];
+            }
             chosen.push(regs.to_vec());
-            let done = self.points(frame, plan, chosen);
-            chosen.pop();
-            done
+            self.points(frame, plan, &mut chosen)
         })
     }
 
-    /// The pieces of one axis: full tiles, then what is left.
-    fn split(&self, frame: &mut Frame<'c>, plan: &Plan<'_>, at: usize, body: Body<'_, 'c>) -> Emit<()> {
-        let axis = &plan.axes[at];
+    /// The pieces of one axis over `range`: full tiles, then what is left.
+    pub(super) fn split(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        axis: &Axis<'_>,
+        range: &Range,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
         let var = axis.axis.var;
         let tile = axis.register_tile();
         let unbound = || self.malformed(&plan.tile.origin, format!("bounds of axis {} are not in scope", axis.name));
-        let bounds = Bounds::new(&axis.axis.range, &|v| frame.facts(v)).ok_or_else(unbound)?;
+        let bounds = Bounds::new(range, &|v| frame.facts(v)).ok_or_else(unbound)?;
         if bounds.extent.1 <= 0 {
             return Ok(());
         }
         let Some(facts) = bounds.variable(tile, &|v| frame.facts(v)) else { return Ok(()) };
         let (lo, hi) = self.interval(frame, &bounds)?;
-        if plan.stream && plan.vector == Some(at) {
-            return self.split_aligned(frame, plan, at, (lo, hi), facts, body);
+        if plan.stream && axis.lanes > 1 {
+            return self.split_aligned(frame, plan, axis, (lo, hi), facts, body);
         }
         let full: Vec<Reg<'c>> = (0..axis.unroll).map(|register| self.whole(axis, register)).collect();
         let mut from = lo;
@@ -346,12 +359,11 @@ impl<'c, 'n> Cx<'c, 'n> {
         &self,
         frame: &mut Frame<'c>,
         plan: &Plan<'_>,
-        at: usize,
+        axis: &Axis<'_>,
         (lo, hi): (IntValue<'c>, IntValue<'c>),
         facts: Facts,
         body: Body<'_, 'c>,
     ) -> Emit<()> {
-        let axis = &plan.axes[at];
         let var = axis.axis.var;
         let tile = axis.register_tile();
         let anywhere = anywhere(axis, facts);
@@ -413,7 +425,7 @@ impl<'c, 'n> Cx<'c, 'n> {
             return Ok(());
         }
         let last = self.index_add(hi, self.i64(-1), "last")?;
-        let one = [Reg { offset: 0, width: 1, mask: None, partial: self.scalar_partial(axis), aligned: false }];
+        let one = [Reg { offset: 0, width: 1, mask: None, partial: axis.scalar_partial, aligned: false }];
         self.counted(from, last, 1, &format!("{}.rest", axis.name), &mut |x| {
             frame.bind(var, x, anywhere);
             body(frame, &one)
@@ -424,11 +436,6 @@ impl<'c, 'n> Cx<'c, 'n> {
     fn whole(&self, axis: &Axis<'_>, register: usize) -> Reg<'c> {
         let offset = i64::try_from(register).unwrap_or(0) * i64::from(axis.lanes);
         Reg { offset, width: axis.lanes, mask: None, partial: register, aligned: false }
-    }
-
-    /// The accumulator of single points left over on a fold axis with lanes.
-    fn scalar_partial(&self, axis: &Axis<'_>) -> usize {
-        if axis.lanes > 1 { axis.unroll } else { 0 }
     }
 
     /// Registers of a remainder of `rest` points.
@@ -442,7 +449,7 @@ impl<'c, 'n> Cx<'c, 'n> {
             return regs;
         }
         if axis.fold && !self.options.target.masks {
-            let partial = self.scalar_partial(axis);
+            let partial = axis.scalar_partial;
             regs.extend((offset..rest).map(|offset| Reg { offset, width: 1, mask: None, partial, aligned: false }));
             return regs;
         }
@@ -477,7 +484,7 @@ impl<'c, 'n> Cx<'c, 'n> {
             return Ok(());
         };
         let folding = self.accumulators(frame, plan, fold, regs)?;
-        self.folds(frame, plan, &folding, &mut regs.to_vec())?;
+        self.folds(frame, plan, &folding, regs, &[])?;
         let mut results = Vec::with_capacity(combos.len());
         for point in 0..combos.len() {
             results.push(self.finish(&folding, point)?);
@@ -584,20 +591,30 @@ impl<'c, 'n> Cx<'c, 'n> {
         Ok(condition.map_or(First::Always, First::If))
     }
 
+    /// The fold's terms from the axis after `chosen` on, for the points with the registers `only`.
     fn folds(
         &self,
         frame: &mut Frame<'c>,
         plan: &Plan<'_>,
         folding: &Folding<'c>,
-        chosen: &mut Vec<Vec<Reg<'c>>>,
+        chosen: &[Vec<Reg<'c>>],
+        only: &[(usize, usize)],
     ) -> Emit<()> {
         let at = chosen.len();
         if at < plan.axes.len() {
-            return self.split(frame, plan, at, &mut |frame, regs| {
+            let spread = self.spread(plan, at, chosen, only);
+            return self.ranges(frame, plan, at, &spread, &mut |frame, regs, alone| {
+                let mut chosen = chosen.to_vec();
+                let mut only = only.to_vec();
+                for &(axis, register) in alone {
+                    if axis < plan.points {
+                        only.push((axis, register));
+                    } else {
+                        chosen[axis] = vec![chosen[axis][register].clone()];
+                    }
+                }
                 chosen.push(regs.to_vec());
-                let done = self.folds(frame, plan, folding, chosen);
-                chosen.pop();
-                done
+                self.folds(frame, plan, folding, &chosen, &only)
             });
         }
         let terms = combinations(&chosen[plan.points..]);
@@ -608,6 +625,9 @@ impl<'c, 'n> Cx<'c, 'n> {
             let mask =
                 term.iter().zip(&chosen[plan.points..]).find_map(|(&register, regs)| regs[register].mask.clone());
             for (point, combo) in folding.combos.iter().enumerate() {
+                if only.iter().any(|&(axis, register)| combo[axis] != register) {
+                    continue;
+                }
                 let combo = [combo.as_slice(), term].concat();
                 evaluator.evaluate(&combo)?;
                 let Some(&(slot, width)) = folding.slots.get(&(point, partial.clone())) else {
@@ -680,7 +700,12 @@ fn streams(tile: &Tile, axes: &[Axis<'_>], vector: usize) -> bool {
     let stride = |axis: &Axis<'_>| tile.offset.coefficient(axis.axis.var);
     let lanes = i64::from(axes[vector].lanes);
     let points = axes.iter().enumerate().take(tile.points.len());
-    vector < tile.points.len()
+    let own = |var: usize| axes.iter().any(|axis| axis.axis.var == var);
+    let bounds = axes.iter().flat_map(|axis| axis.axis.range.lo.iter().chain(&axis.axis.range.hi));
+    // Where an axis bounds another, rows differ in where they begin.
+    let ragged = bounds.flat_map(|form| &form.terms).any(|term| own(term.0));
+    !ragged
+        && vector < tile.points.len()
         && axes[vector].lanes.is_power_of_two()
         && stride(&axes[vector]) == 1
         && points

@@ -1,8 +1,10 @@
 //! What forms and terms cost: the guide of extraction. Measured time decides later.
 
 use super::term::Term;
+use crate::count::points;
+use crate::dependence::bounding_box;
 use crate::dtype::DType;
-use crate::normal_form::{Access, NormalForm, Piece, ScalarOp, Source};
+use crate::normal_form::{Access, NormalForm, Piece, Range, ScalarOp, Source, contexts};
 use crate::scalar::{BinaryOp, UnaryOp};
 use std::collections::BTreeMap;
 
@@ -29,10 +31,10 @@ impl Default for Roofline {
 impl ExtractionCost for Roofline {
     fn cost(&self, form: &NormalForm) -> f64 {
         let mut operations = 0.0;
-        for piece in form.defs.iter().flat_map(|def| &def.pieces) {
+        for (piece, times) in pieces(form) {
             let fold = if piece.fold.is_some() { 1.0 } else { 0.0 };
             let weights: f64 = piece.value.nodes.iter().map(|node| scalar_weight(&node.op, node.dtype)).sum();
-            operations += volume(piece) * (weights + fold);
+            operations += times * volume(&piece) * (weights + fold);
         }
         operations + self.byte * bytes_moved(form) as f64
     }
@@ -42,13 +44,13 @@ impl ExtractionCost for Roofline {
 /// operator, comparison, conversion and fold step.
 pub fn flops(form: &NormalForm) -> u64 {
     let mut total = 0.0;
-    for piece in form.defs.iter().flat_map(|def| &def.pieces) {
+    for (piece, times) in pieces(form) {
         let operations = piece.value.nodes.iter().filter(|node| match node.op {
             ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => true,
             ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => false,
         });
         let each = operations.count() + usize::from(piece.fold.is_some());
-        total += volume(piece) * each as f64;
+        total += times * volume(&piece) * each as f64;
     }
     total as u64
 }
@@ -84,18 +86,40 @@ fn reads(piece: &Piece, access: &Access) -> f64 {
         Access::Axes(rows) => rows,
         Access::Flat(row) => std::slice::from_ref(row),
     };
-    piece
-        .domain
-        .iter()
-        .enumerate()
-        .filter(|(axis, _)| rows.iter().any(|row| row.coefficient(*axis) != 0))
-        .map(|(_, range)| range.as_constant().map_or(1.0, |(lo, hi)| (hi - lo).max(0) as f64))
-        .product()
+    let used: Vec<usize> =
+        (0..piece.domain.len()).filter(|&axis| rows.iter().any(|row| row.coefficient(axis) != 0)).collect();
+    let known = |form: &crate::affine::Affine| form.terms.iter().all(|term| used.contains(&term.0));
+    let place = |axis: usize| crate::affine::Affine::variable(used.iter().position(|&u| u == axis).unwrap_or(axis));
+    let bounds = |axis: usize| piece.domain[axis].lo.iter().chain(&piece.domain[axis].hi);
+    if volume(piece) == 0.0 {
+        return 0.0;
+    }
+    if used.iter().all(|&axis| bounds(axis).all(known)) {
+        let moved = |forms: &[crate::affine::Affine]| forms.iter().map(|form| form.substitute(place)).collect();
+        let domain: Vec<Range> = used
+            .iter()
+            .map(|&axis| Range { lo: moved(&piece.domain[axis].lo), hi: moved(&piece.domain[axis].hi) })
+            .collect();
+        return points(&domain);
+    }
+    let boxed = bounding_box(&piece.domain, &[]).unwrap_or_default();
+    used.iter().filter_map(|&axis| boxed.get(axis)).map(|&(low, high)| (high - low + 1) as f64).product()
 }
 
-/// Number of points of a piece, folds included; ranges that are not constant count as 1.
+/// Every piece, in the middle of the loops around it, and how often it is computed.
+fn pieces(form: &NormalForm) -> impl Iterator<Item = (Piece, f64)> + '_ {
+    form.defs.iter().zip(contexts(form)).flat_map(|(def, context)| {
+        let executions = context.executions();
+        def.pieces
+            .iter()
+            .map(move |piece| (Piece { domain: context.typical(&piece.domain), ..piece.clone() }, executions))
+            .collect::<Vec<_>>()
+    })
+}
+
+/// Number of points of a piece, folds included; where a loop's variable bounds an axis, at its 0.
 fn volume(piece: &Piece) -> f64 {
-    piece.domain.iter().map(|range| range.as_constant().map_or(1.0, |(lo, hi)| (hi - lo).max(0) as f64)).product()
+    points(&piece.domain)
 }
 
 fn scalar_weight(op: &ScalarOp, dtype: DType) -> f64 {

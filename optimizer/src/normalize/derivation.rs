@@ -8,6 +8,7 @@
 //! The set is small: rules are left out, in groups and then one by one, as long as the rest still
 //! replays.
 
+use super::domain;
 use super::encode;
 use super::extract::Candidate;
 use super::form::{self, Choice};
@@ -34,7 +35,8 @@ pub struct Derivation {
     pub rules_hash: String,
     /// The numerics under which the rules were chosen.
     pub numerics: Numerics,
-    /// The rules, in the order of their first use; no shape rules.
+    /// The rules, in the order of their first use; no shape rules. Those of [`domain::RULES`] come
+    /// last: they turn the form that the term builds into the form derived.
     pub rules: Vec<String>,
     /// The form's core term: egglog `let`s of `$f0`, `$f1`, …, one result after the other last.
     pub term: String,
@@ -116,12 +118,16 @@ pub(super) fn replay_term(
     if derivation.rules_hash != rules.hash() {
         return Err(fails("it is of another rule base"));
     }
-    if let Some(unknown) = derivation.rules.iter().find(|name| rules.rule(name).is_none()) {
+    let (restricting, names): (BTreeSet<&str>, BTreeSet<&str>) =
+        derivation.rules.iter().map(String::as_str).partition(|name| domain::is_rule(name));
+    if let Some(unknown) = names.iter().find(|name| rules.rule(name).is_none()) {
         return Err(fails(&format!("there is no rule `{unknown}`")));
     }
     let base = &Session::load(rules, rule_numerics(derivation.numerics))?;
-    let form = rebuild(program, base, derivation)?;
-    let names: BTreeSet<&str> = derivation.rules.iter().map(String::as_str).collect();
+    let built = rebuild(program, base, derivation)?;
+    let restricted = domain::restrict(&built, derivation.numerics, &|rule| restricting.contains(rule));
+    let mirrored = restricting.contains(domain::SYMMETRY).then(|| domain::symmetric(&restricted.form)).flatten();
+    let form = mirrored.unwrap_or(restricted.form);
     let limit = config.match_limit.saturating_mul(REPLAY_STAGES);
     if derives(program, base, derivation, &names, limit, config)?.0 {
         Ok(form)

@@ -13,6 +13,7 @@ mod budget;
 pub mod contraction;
 pub mod cost;
 mod derivation;
+pub mod domain;
 mod encode;
 mod extract;
 mod form;
@@ -52,6 +53,8 @@ pub struct NormalizeConfig<'a> {
     pub deadline: Option<&'a dyn Fn() -> bool>,
     /// How forms are ranked.
     pub cost: &'a dyn ExtractionCost,
+    /// Whether masks become ranges and symmetric folds are computed in one half.
+    pub restrict: bool,
 }
 
 impl Default for NormalizeConfig<'_> {
@@ -63,6 +66,7 @@ impl Default for NormalizeConfig<'_> {
             tuple_limit: 50_000,
             deadline: None,
             cost: &Roofline { byte: 0.5 },
+            restrict: true,
         }
     }
 }
@@ -238,17 +242,47 @@ fn offer(
 ) -> Result<(), NormalizeError> {
     let (snapshot, roots) = read(program, session)?;
     for candidate in extract::extract(program, &snapshot, &roots, count, config.cost)? {
-        if forms.len() >= count || forms.iter().any(|known| known.normal_form == candidate.form) {
+        let restricted = if config.restrict {
+            restricted(&candidate.form, config.numerics)
+        } else {
+            domain::Restricted { form: candidate.form.clone(), rules: Vec::new() }
+        };
+        let known = |form: &NormalForm, forms: &[Form]| forms.iter().any(|known| known.normal_form == *form);
+        if forms.len() >= count || known(&restricted.form, forms) {
             continue;
         }
-        check_results(program, &candidate.form)?;
+        check_results(program, &restricted.form)?;
         let derivation = derivation::derive(program, rules, base, session, &snapshot, &roots, &candidate, config)?;
-        if let Some(derivation) = derivation {
-            let (flops, bytes) = (flops(&candidate.form), bytes_moved(&candidate.form));
-            forms.push(Form { normal_form: candidate.form, derivation, flops, bytes });
+        let Some(mut derivation) = derivation else { continue };
+        derivation.rules.extend(restricted.rules.iter().map(|&rule| rule.to_owned()));
+        // Half of the terms for a pass over the result: cheaper only for long folds, and measured.
+        let mirrored = domain::symmetric(&restricted.form)
+            .filter(|_| config.restrict)
+            .filter(|mirrored| config.cost.cost(mirrored) < config.cost.cost(&restricted.form));
+        let mut mirrored_derivation = derivation.clone();
+        mirrored_derivation.rules.push(domain::SYMMETRY.to_owned());
+        forms.push(of(restricted.form, derivation));
+        if let Some(mirrored) = mirrored.filter(|form| forms.len() < config.max_forms && !known(form, forms)) {
+            forms.push(of(mirrored, mirrored_derivation));
         }
     }
     Ok(())
+}
+
+/// The form over restricted domains; unchanged if the rules used do not make it by themselves.
+fn restricted(form: &NormalForm, numerics: Numerics) -> domain::Restricted {
+    let restricted = domain::restrict(form, numerics, &|_| true);
+    if restricted.rules.is_empty()
+        || domain::restrict(form, numerics, &|rule| restricted.rules.contains(&rule)).form == restricted.form
+    {
+        return restricted;
+    }
+    domain::Restricted { form: form.clone(), rules: Vec::new() }
+}
+
+fn of(normal_form: NormalForm, derivation: Derivation) -> Form {
+    let (flops, bytes) = (flops(&normal_form), bytes_moved(&normal_form));
+    Form { normal_form, derivation, flops, bytes }
 }
 
 fn rule_numerics(numerics: Numerics) -> moat_rules::Numerics {

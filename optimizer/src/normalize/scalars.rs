@@ -99,7 +99,7 @@ pub(super) fn folds_binary(op: BinaryOp) -> bool {
 }
 
 /// An operation on constants as its value, where that is the same bit for bit.
-fn fold_constant(op: ScalarOp, dtype: DType, nodes: &[ScalarNode]) -> ScalarOp {
+pub(super) fn fold_constant(op: ScalarOp, dtype: DType, nodes: &[ScalarNode]) -> ScalarOp {
     let constant = |x: usize| match &nodes[x].op {
         ScalarOp::Const(value) => Some(*value),
         ScalarOp::Load(..)

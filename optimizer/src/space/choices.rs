@@ -37,7 +37,7 @@ pub(super) struct StageChoices {
     pub(super) load_axes: BTreeMap<usize, Vec<usize>>,
     /// Places.
     pub(super) places: Vec<ProposedPlace>,
-    /// Axes that the bounds of others depend on: one index at a time.
+    /// Axes that the bounds of others depend on: no lanes.
     pub(super) ragged: BTreeSet<usize>,
 }
 
@@ -79,8 +79,7 @@ impl StageChoices {
             .collect();
         let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for &(s, load, axis) in &proposals.packs {
-            // The copy of a block that is no box would be sized by its hull and filled in part.
-            if s == stage && def.pieces.len() == 1 && ragged.is_empty() {
+            if s == stage && def.pieces.len() == 1 {
                 packs.entry(load).or_default().push(axis);
             }
         }
@@ -181,8 +180,7 @@ impl StageChoices {
             }
             vector |= spec.lanes > 1;
             let most = self.extents[spec.axis].div_ceil(spec.lanes).max(1);
-            spec.unroll =
-                if self.ragged.contains(&spec.axis) { 1 } else { self.unroll(spec.axis, spec.unroll.clamp(1, most)) };
+            spec.unroll = self.unroll(spec.axis, spec.unroll.clamp(1, most));
         }
         wish.tile = tile;
     }

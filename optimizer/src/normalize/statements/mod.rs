@@ -98,7 +98,9 @@ pub(super) fn normalize(
     let each = NormalizeConfig { max_forms: config.max_forms.min(2), ..*config };
     let mut stats = Stats::default();
     let mut found = Vec::new();
-    for lifted in &parts.lifted {
+    for (block, lifted) in parts.blocks.iter().zip(&parts.lifted) {
+        // The axes of loops must stay whole, so that they can be stripped.
+        let each = NormalizeConfig { restrict: block.around.is_empty(), ..each };
         let normalized = normalize_from(&lifted.program, rules, base, &each)?;
         stats.iterations += normalized.stats.iterations;
         stats.matches += normalized.stats.matches;

@@ -1,0 +1,123 @@
+//! What is known of the elements of definitions: where they are zero, where they are constant.
+
+use super::condition::{Condition, all, any, truths, vanishing};
+use super::region::{Region, in_loop};
+use super::simplify::constant_of;
+use crate::affine::Affine;
+use crate::dtype::Literal;
+use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source};
+use crate::scalar::FoldOp;
+
+/// The definitions of a form, read by later ones.
+pub(super) struct Producers<'a> {
+    form: &'a NormalForm,
+}
+
+/// Elements of elements of … are followed so far.
+const MAX_DEPTH: usize = 4;
+
+impl<'a> Producers<'a> {
+    pub(super) fn new(form: &'a NormalForm) -> Producers<'a> {
+        Producers { form }
+    }
+
+    /// A sufficient condition, on the reader's axes, for a load to be zero. `finite`: zero times
+    /// anything is zero.
+    pub(super) fn zero(&self, source: Source, access: &Access, finite: bool) -> Condition {
+        self.zero_at(source, access, finite, MAX_DEPTH)
+    }
+
+    fn zero_at(&self, source: Source, access: &Access, finite: bool, depth: usize) -> Condition {
+        let never = Condition::Known(false);
+        let Some((def, index)) = self.followed(source, access).filter(|_| depth > 0) else { return never };
+        let deeper = |source: Source, access: &Access| self.zero_at(source, access, finite, depth - 1);
+        let part = |piece: &Piece| {
+            let points = def.axes.len();
+            let region = Region::new(&piece.domain, &[]);
+            let zero = match piece.fold {
+                Some(fold) if folds_nothing(piece, points) => {
+                    Condition::Known(fold.identity(def.dtype).as_f64() == 0.0)
+                }
+                Some(_) => never.clone(),
+                None => {
+                    let truths = truths(&piece.value.nodes, &region);
+                    vanishing(&piece.value.nodes, &truths, FoldOp::Sum, finite, &deeper)
+                        .pop()
+                        .unwrap_or_else(|| never.clone())
+                }
+            };
+            if zero == never {
+                return never.clone();
+            }
+            let inside = Region::conditions(&piece.domain[..points]).into_iter().map(Condition::Positive);
+            let inside = all(inside.map(|part| part.on(&Region::whole(&def.axes))).collect());
+            all(vec![inside, zero])
+        };
+        substituted(&any(def.pieces.iter().map(part).collect()), index)
+    }
+
+    /// The constant that a load is on all of `region`.
+    pub(super) fn constant(&self, def: DefId, access: &Access, region: &Region) -> Option<Literal> {
+        let (def, index) = self.followed(Source::Def(def), access)?;
+        let points = def.axes.len();
+        def.pieces.iter().find_map(|piece| {
+            let value = constant_piece(def, piece)?;
+            let inside = Region::conditions(&piece.domain[..points]);
+            inside.iter().all(|form| region.holds(&at(form, index))).then_some(value)
+        })
+    }
+
+    /// The definition that an access reads and its index, if its elements are the same whenever
+    /// they are read.
+    fn followed<'b>(&self, source: Source, access: &'b Access) -> Option<(&'a Def, &'b [Affine])> {
+        let (Source::Def(def), Access::Axes(index)) = (source, access) else { return None };
+        let def = self.form.defs.get(def).filter(|def| def.update.is_none())?;
+        let bounds =
+            def.pieces.iter().flat_map(|piece| &piece.domain).flat_map(|range| range.lo.iter().chain(&range.hi));
+        let values = def.pieces.iter().flat_map(|piece| &piece.value.nodes).any(|node| match &node.op {
+            ScalarOp::Index(form) => in_loop(form),
+            ScalarOp::Load(_, Access::Axes(index)) => index.iter().any(in_loop),
+            ScalarOp::Load(_, Access::Flat(index)) => in_loop(index),
+            ScalarOp::Const(_)
+            | ScalarOp::Unary(..)
+            | ScalarOp::Binary(..)
+            | ScalarOp::Where(..)
+            | ScalarOp::Cast(_) => false,
+        });
+        (index.len() == def.axes.len() && !values && !bounds.clone().any(in_loop)).then_some((def, index))
+    }
+}
+
+/// True if a fold of the piece has no terms, whatever the point.
+pub(super) fn folds_nothing(piece: &Piece, points: usize) -> bool {
+    piece.domain[points..].iter().any(|range| range.as_constant().is_some_and(|(lo, hi)| lo >= hi))
+}
+
+/// Ranges of folds without terms.
+pub(super) fn no_terms(folds: usize) -> Vec<Range> {
+    vec![Range::constant(0, 0); folds]
+}
+
+/// The constant that a piece is.
+pub(super) fn constant_piece(def: &Def, piece: &Piece) -> Option<Literal> {
+    match piece.fold {
+        Some(fold) if folds_nothing(piece, def.axes.len()) => Some(fold.identity(def.dtype)),
+        Some(_) => None,
+        None => constant_of(&piece.value),
+    }
+}
+
+/// `form` with its axes replaced by an index; variables of loops stay.
+pub(super) fn at(form: &Affine, index: &[Affine]) -> Affine {
+    form.substitute(|axis| index.get(axis).cloned().unwrap_or_else(|| Affine::variable(axis)))
+}
+
+fn substituted(condition: &Condition, index: &[Affine]) -> Condition {
+    let parts = |parts: &[Condition]| parts.iter().map(|part| substituted(part, index)).collect();
+    match condition {
+        Condition::Known(_) | Condition::Unknown => condition.clone(),
+        Condition::Positive(form) => Condition::Positive(at(form, index)),
+        Condition::All(inner) => all(parts(inner)),
+        Condition::Any(inner) => any(parts(inner)),
+    }
+}
