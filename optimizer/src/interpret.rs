@@ -28,9 +28,10 @@
 //! source does not have is caught. [`Numerics::Algebraic`] hands it on always.
 //!
 //! Through a long recurrence the bound grows with the recurrence's own condition, and first-order
-//! bounds may grow exponentially where the error itself does not. Such a bound is large but a
-//! number; it is infinite, so that any value passes, only where a divisor may be 0, a root or
-//! logarithm may have no value, or a result may overflow.
+//! bounds may grow exponentially where the error itself does not. What a statement stores is kept
+//! finite: above the value, a bound ends at the fourth root of the type's largest number, where it
+//! says nothing of the element any more. It is infinite, so that NaN and infinities pass too, only
+//! where a divisor may be 0, a root or logarithm may have no value, or a result may overflow.
 
 mod bounds;
 mod contract;
@@ -38,6 +39,7 @@ mod elementwise;
 mod plan;
 mod reduce;
 mod reference;
+mod rows;
 mod run;
 mod structural;
 mod value;

@@ -5,6 +5,7 @@
 //! the third term on.
 
 use super::bounds::{Model, comparison};
+use super::rows::{Operands, binary_row, sum_row};
 use super::value::{Numbers, Row, Store, Value, for_rows};
 use crate::dtype::DType;
 use crate::numerics::Numerics;
@@ -172,41 +173,52 @@ fn binary_floats(
         }
         let bx = read_bound(a.store.bound.as_ref(), ra, length, s2);
         let by = read_bound(b.store.bound.as_ref(), rb, length, s3);
-        macro_rules! bounded {
-            ($($name:ident),*) => {
-                match op {
-                    $(BinaryOp::$name => for i in 0..length {
-                        let (z, bound) = model.binary(BinaryOp::$name, x[i], bx[i], y[i], by[i]);
-                        out.push(z);
-                        bounds.push(bound);
-                    })*
-                }
-            };
+        let operands = Operands { x, bx, y, by };
+        if !binary_row(&model, op, operands, &mut out, &mut bounds) {
+            macro_rules! bounded {
+                ($($name:ident),*) => {
+                    match op {
+                        $(BinaryOp::$name => for i in 0..length {
+                            let (z, bound) = model.binary(BinaryOp::$name, x[i], bx[i], y[i], by[i]);
+                            out.push(z);
+                            bounds.push(bound);
+                        })*
+                    }
+                };
+            }
+            bounded!(
+                Add, Sub, Mul, Div, FloorDiv, Mod, Pow, Minimum, Maximum, And, Or, Xor, Shl, Shr, Eq, Ne, Lt, Le, Gt,
+                Ge
+            );
         }
-        bounded!(
-            Add, Sub, Mul, Div, FloorDiv, Mod, Pow, Minimum, Maximum, And, Or, Xor, Shl, Shr, Eq, Ne, Lt, Le, Gt, Ge
-        );
         if !with_sum && !with_product {
             return;
         }
         let mx = sum.read(a, ra, x, length, s4, is_product, algebraic);
         let my = sum.read(b, rb, y, length, s5, is_product, algebraic);
         let start = bounds.len() - length;
+        if is_sum {
+            magnitudes.extend(mx.iter().zip(my).map(|(x, y)| x + y));
+        } else if op == BinaryOp::Mul {
+            magnitudes.extend(mx.iter().zip(my).map(|(x, y)| x * y));
+        } else {
+            magnitudes.extend(mx.iter().zip(y).map(|(x, y)| x / y.abs()));
+        }
+        let several = is_sum && sum.terms > 2.0;
+        let weights = [(sum.terms - 1.0) * model.roundoff, sum.spent_a, sum.spent_b];
+        let plain = !algebraic
+            && (!several || sum_row(&model, operands, (mx, my), weights, &out[start..], &mut bounds[start..]));
+        if plain {
+            return;
+        }
         for i in 0..length {
-            let total = if is_sum {
-                mx[i] + my[i]
-            } else if op == BinaryOp::Mul {
-                mx[i] * my[i]
-            } else {
-                mx[i] / y[i].abs()
-            };
-            magnitudes.push(total);
+            let total = magnitudes[start + i];
             let z = out[start + i];
             let bound = &mut bounds[start + i];
             if algebraic {
                 let local = 4.0 * model.roundoff * total;
                 *bound = model.settle(z, *bound + local, *bound == f64::INFINITY).1;
-            } else if is_sum && sum.terms > 2.0 && z.is_finite() {
+            } else if several && z.is_finite() {
                 let local = (sum.terms - 1.0) * model.roundoff * total - sum.spent_a * mx[i] - sum.spent_b * my[i];
                 let settled = model.settle(z, bx[i] + by[i] + local.max(0.0), *bound == f64::INFINITY).1;
                 *bound = settled.max(*bound);

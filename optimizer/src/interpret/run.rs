@@ -3,6 +3,7 @@
 //! Input: a verified program, its inputs. Output: the values of its roots. A statement's value is computed whole, with
 //! everything else that holds a state's elements gone, before they are overwritten in place.
 
+use super::bounds::Model;
 use super::plan::{Plan, Planner, Step, feeds_a_sum};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows};
 use super::{evaluate, structural};
@@ -148,7 +149,8 @@ impl Machine<'_> {
         drop(target);
         let whole = value.shape == self.states[state].shape;
         let current = &mut self.states[state];
-        let value = if Arc::ptr_eq(&value.store, &current.store) { copied(&value) } else { value };
+        let mut value = if Arc::ptr_eq(&value.store, &current.store) { copied(&value) } else { value };
+        cut(&mut value);
         let fresh = Arc::strong_count(&value.store) == 1;
         if whole && fresh && offset == 0 && strides == current.strides && is_dense(&value) {
             // Nobody else has it: it becomes the state.
@@ -165,8 +167,8 @@ impl Machine<'_> {
         }
         let Some(store) = Arc::get_mut(&mut current.store) else { return };
         match (&value.store.numbers, &mut store.numbers) {
-            (Numbers::Float(from), Numbers::Float(to)) => overwrite(&value, from, to, offset, &strides, |x| x),
-            (Numbers::Int(from), Numbers::Int(to)) => overwrite(&value, from, to, offset, &strides, |x| x),
+            (Numbers::Float(from), Numbers::Float(to)) => overwrite(&value, from, to, offset, &strides),
+            (Numbers::Int(from), Numbers::Int(to)) => overwrite(&value, from, to, offset, &strides),
             // The verifier holds updates to the state's dtype.
             (Numbers::Float(_), Numbers::Int(_)) | (Numbers::Int(_), Numbers::Float(_)) => {}
         }
@@ -177,16 +179,35 @@ impl Machine<'_> {
         match (&value.store.bound, &mut store.bound) {
             (Some(from), to) => {
                 let to = to.get_or_insert_with(|| vec![0.0; size]);
-                // ∞·0 somewhere on the way: nothing can be claimed.
-                let known = |bound: f64| if bound.is_nan() { f64::INFINITY } else { bound };
-                overwrite(&value, from, to, offset, &strides, known);
+                overwrite(&value, from, to, offset, &strides);
             }
             (None, Some(to)) => {
                 let zero = value.view(value.shape.clone(), vec![0; value.shape.len()], 0);
-                overwrite(&zero, &[0.0], to, offset, &strides, |x| x);
+                overwrite(&zero, &[0.0], to, offset, &strides);
             }
             (None, None) => {}
         }
+    }
+}
+
+/// Keeps the bounds of a fresh value where arithmetic on them stays finite: a recurrence may multiply them in every
+/// step. Such a bound is far above the value; that it was cut is no claim that anybody could miss.
+fn cut(value: &mut Value) {
+    let largest = Model::new(value.dtype, Numerics::Reassociate).largest;
+    let Some(Store { numbers, bound: Some(bounds), .. }) = Arc::get_mut(&mut value.store) else { return };
+    let limit = largest.sqrt().sqrt();
+    match numbers {
+        Numbers::Float(numbers) => {
+            for (bound, z) in bounds.iter_mut().zip(numbers) {
+                if *bound > limit && *bound < f64::INFINITY {
+                    *bound = bound.min(limit.max(z.abs()));
+                } else if bound.is_nan() {
+                    // ∞·0 on the way: nothing can be claimed.
+                    *bound = f64::INFINITY;
+                }
+            }
+        }
+        Numbers::Int(_) => bounds.iter_mut().filter(|bound| bound.is_nan()).for_each(|bound| *bound = f64::INFINITY),
     }
 }
 
@@ -210,25 +231,18 @@ fn copied(value: &Value) -> Value {
 }
 
 /// Copies the elements of a view into others.
-fn overwrite<T: Copy>(
-    from: &Value,
-    all: &[T],
-    to: &mut [T],
-    offset: isize,
-    strides: &[isize],
-    change: impl Fn(T) -> T,
-) {
+fn overwrite<T: Copy>(from: &Value, all: &[T], to: &mut [T], offset: isize, strides: &[isize]) {
     let mut scratch = Vec::new();
     let operands = [(from.offset, from.strides.as_slice()), (offset, strides)];
     for_strided_rows(&from.shape, operands, |length, [from, into]: [Row; 2]| {
         let row = from.read(all, length, &mut scratch);
         if into.stride == 1 {
             let start = into.start.cast_unsigned();
-            to[start..start + length].iter_mut().zip(row).for_each(|(to, from)| *to = change(*from));
+            to[start..start + length].copy_from_slice(row);
             return;
         }
         for (i, from) in (0isize..).zip(row) {
-            to[(into.start + i * into.stride).cast_unsigned()] = change(*from);
+            to[(into.start + i * into.stride).cast_unsigned()] = *from;
         }
     });
 }
