@@ -144,7 +144,10 @@ fn victim() {
     let mut recording = db.record().unwrap();
     for trial in 0.. {
         recording.append(&row(recording.run_id(), trial)).unwrap();
-        std::fs::write(Path::new(&directory).join("acknowledged"), (trial + 1).to_string()).unwrap();
+        // Renamed, so that whoever reads it while this process is killed sees a whole number.
+        let written = Path::new(&directory).join("written");
+        std::fs::write(&written, (trial + 1).to_string()).unwrap();
+        std::fs::rename(&written, Path::new(&directory).join("acknowledged")).unwrap();
     }
 }
 

@@ -130,12 +130,11 @@ impl StageChoices {
         // An element that is resumed is read again soon.
         let resumed = wish.loops.iter().any(|step| step.axis >= self.points);
         let vector = wish.tile.iter().find(|spec| spec.lanes > 1).copied();
-        wish.stream &= self.stream && !resumed && vector.is_some();
-        if let Some(vector) = vector.filter(|_| wish.stream) {
-            // Every block begins with the points up to an aligned address.
-            wish.loops.retain(|step| step.axis != vector.axis || step.step >= SHORTEST_STREAM * vector.lanes);
-            wish.parallel &= wish.loops.first().is_some_and(|step| self.parallels.contains(&step.axis));
-        }
+        // Every block begins with the points up to an aligned address.
+        let short = |vector: TileSpec| {
+            wish.loops.iter().any(|step| step.axis == vector.axis && step.step < SHORTEST_STREAM * vector.lanes)
+        };
+        wish.stream &= self.stream && !resumed && vector.is_some_and(|vector| !short(vector));
         let loops = wish.loops.len();
         let mut seen = BTreeSet::new();
         let mut packs = std::mem::take(&mut wish.packs);
