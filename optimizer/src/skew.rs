@@ -89,7 +89,7 @@ pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
     let Some(defs) = updates(form, body) else { return false };
     let contexts = contexts(form);
     let fits = |id: &DefId| coordinate(&form.defs[*id], tile.dim).is_some();
-    if defs.is_empty() || tile.time == 0 || tile.height == 0 || !defs.iter().all(fits) {
+    if trips(form, tile.var).is_none() || defs.is_empty() || tile.time == 0 || tile.height == 0 || !defs.iter().all(fits) {
         return false;
     }
     (0..defs.len()).all(|p| (0..defs.len()).all(|q| forward(form, &contexts[defs[p]], tile, &defs, p, q)))

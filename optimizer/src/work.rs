@@ -17,12 +17,21 @@ pub struct Work {
     /// Bytes of parameters, results and shared scratch touched at least once, reads and writes
     /// apart.
     pub bytes: u64,
+    /// How often a tile begins.
+    #[serde(default)]
+    pub tiles: u64,
 }
 
 /// Counts the work of `nest`.
 pub fn work(nest: &LoopNest) -> Work {
-    let mut count =
-        Count { values: vec![0; nest.vars.len()], times: 1, flops: 0, reads: BTreeMap::new(), writes: BTreeMap::new() };
+    let mut count = Count {
+        values: vec![0; nest.vars.len()],
+        times: 1,
+        tiles: 0,
+        flops: 0,
+        reads: BTreeMap::new(),
+        writes: BTreeMap::new(),
+    };
     for node in &nest.body {
         count.node(node);
     }
@@ -35,13 +44,14 @@ pub fn work(nest: &LoopNest) -> Work {
             })
             .sum()
     };
-    Work { flops: count.flops, bytes: bytes(&count.reads) + bytes(&count.writes) }
+    Work { flops: count.flops, bytes: bytes(&count.reads) + bytes(&count.writes), tiles: count.tiles }
 }
 
 struct Count {
     values: Vec<i64>,
     /// How often what is being counted runs.
     times: u64,
+    tiles: u64,
     flops: u64,
     reads: BTreeMap<usize, u64>,
     writes: BTreeMap<usize, u64>,
@@ -107,6 +117,7 @@ impl Count {
                 },
             })
             .sum();
+        self.tiles += self.times;
         self.flops += terms * (operations + u64::from(tile.fold.is_some()));
         for node in &tile.value {
             if let TileScalar::Load { buffer, .. } = node {

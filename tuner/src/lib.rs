@@ -15,6 +15,7 @@ pub mod measure;
 pub mod npz;
 pub mod outcome;
 pub mod promotion;
+pub mod reference;
 pub mod roof;
 pub mod row;
 pub mod search;

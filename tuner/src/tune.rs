@@ -11,6 +11,7 @@ use crate::machine;
 use crate::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use crate::outcome::Outcome;
 use crate::promotion::{Promotion, interquartile_range, median, promote};
+use crate::reference::{ReferenceError, references};
 use crate::roof::Roof;
 use crate::row::Row;
 use crate::search::{Candidate, Searcher};
@@ -23,7 +24,6 @@ use moat_optimizer::dtype::Literal;
 use moat_optimizer::expr::{Program, Span};
 use moat_optimizer::frontend::Workload;
 use moat_optimizer::inputs::{self, InputError};
-use moat_optimizer::interpret::{InterpretError, interpret};
 use moat_optimizer::nest::LoopNest;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
@@ -43,6 +43,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Rounds of the final comparison.
 const ROUNDS: usize = 21;
+/// Fewer where they would take longer than this, but not fewer than that.
+const COMPARISON_NS: f64 = 4e10;
+const FEWEST_ROUNDS: usize = 5;
 /// Candidates in it, beside the default.
 const FINALISTS: usize = 5;
 /// Runs end after so many lost workers in a row.
@@ -98,7 +101,7 @@ pub enum TuneError {
     Input(#[from] InputError),
     /// The reference.
     #[error(transparent)]
-    Interpret(#[from] InterpretError),
+    Interpret(#[from] ReferenceError),
     /// The search.
     #[error(transparent)]
     Space(#[from] SpaceError),
@@ -240,7 +243,7 @@ pub fn tune(
     let rules = RuleBase::standard()?;
     let forms = candidates::forms(program, &rules, config.numerics, MAX_FORMS)?;
     observer.phase("computing references");
-    let data = input_data(program, config)?;
+    let data = input_data(program, &forms, config)?;
     let mut bench = Bench::new(bench_config(config, &data), arguments(program), data);
     observer.phase("preparing the search");
     let (numerics, threads) = (config.numerics, config.threads);
@@ -316,7 +319,7 @@ fn known(db: &CostDb, forms: &[Form], config: &TuneConfig) -> Result<Vec<Candida
 const LONG_REFERENCE: Duration = Duration::from_secs(20);
 
 /// Two sets of inputs with their references: real ones first, if there are any.
-fn input_data(program: &Program, config: &TuneConfig) -> Result<InputData, TuneError> {
+fn input_data(program: &Program, forms: &[Form], config: &TuneConfig) -> Result<InputData, TuneError> {
     let mut data = InputData::new().map_err(|reason| TuneError::Data { reason })?;
     // Without parameters, every set is the same.
     let sets = if program.params.is_empty() { 1 } else { 2 };
@@ -332,7 +335,8 @@ fn input_data(program: &Program, config: &TuneConfig) -> Result<InputData, TuneE
                 program.params.iter().map(|param| inputs::random(param, seed)).collect::<Result<Vec<_>, _>>()?
             }
         };
-        let references = interpret(program, &inputs, config.numerics)?;
+        let Some(source) = forms.first() else { break };
+        let references = references(program, &source.normal_form, &inputs, config.numerics, &config.target)?;
         data.push(&InputSet { inputs, references }).map_err(|reason| TuneError::Data { reason })?;
     }
     Ok(data)
@@ -615,7 +619,9 @@ impl Run<'_> {
         let mut compare = |entries: &[usize]| {
             let sources: Vec<Source> = entries.iter().map(|&at| self.source(&measured[at].nest)).collect();
             let slowest = entries.iter().map(|&at| measured[at].median_ns()).fold(0.0, f64::max);
-            bench.compare(&sources, ROUNDS, batch_ns, slowest, &interrupts.abandon)
+            let round: f64 = entries.iter().map(|&at| measured[at].median_ns().max(batch_ns)).sum();
+            let rounds = ((COMPARISON_NS / round) as usize).clamp(FEWEST_ROUNDS, ROUNDS);
+            bench.compare(&sources, rounds, batch_ns, slowest, &interrupts.abandon)
         };
         match compare(&entries) {
             Ok(rounds) => return (entries, rounds),

@@ -123,6 +123,11 @@ impl ScheduleSpace {
         &self.proposals
     }
 
+    /// Loops that may run in skewed tiles: number, dimension of the states, least legal skew.
+    pub fn time_loops(&self) -> Vec<(usize, usize, usize)> {
+        self.time_loops.clone()
+    }
+
     /// The heuristic schedule; always legal.
     pub fn default(&self) -> Schedule {
         self.default.clone()

@@ -35,6 +35,8 @@ pub(super) struct Leaf {
     pub(super) source: Source,
     /// Index x of the array is index x + margin of the parameter, on each axis.
     pub(super) margins: Vec<i64>,
+    /// The array's shape.
+    pub(super) shape: Vec<usize>,
 }
 
 /// A statement's value without its loops.
@@ -138,7 +140,7 @@ impl Lift<'_> {
                         SectionAxis::At(at) => self.bounds(at),
                         SectionAxis::Slice { start, step } => {
                             let (low, high) = self.bounds(start);
-                            let length = node.shape.get(result).copied().unwrap_or(1).max(1);
+                            let length = extents(node).get(result).copied().unwrap_or(1).max(1);
                             result += 1;
                             let last = step * (to_i64(length) - 1);
                             (low + last.min(0), high + last.max(0))
@@ -150,14 +152,14 @@ impl Lift<'_> {
                 }
             }
         }
-        for (source, (shape, dtype, name, margins)) in reach {
-            let shape: Vec<usize> = shape
+        for (source, (own, dtype, name, margins)) in reach {
+            let shape: Vec<usize> = own
                 .iter()
                 .zip(&margins)
                 .map(|(&n, &(before, after))| n + usize::try_from(before + after).unwrap_or(0))
                 .collect();
             let at = self.leaves.len();
-            self.leaves.push(Leaf { source, margins: margins.iter().map(|m| m.0).collect() });
+            self.leaves.push(Leaf { source, margins: margins.iter().map(|m| m.0).collect(), shape: own });
             self.out.params.push(Param { name, dtype, shape: shape.clone(), hint: InputHint::Any });
             self.push(Op::Input(at), Vec::new(), shape, dtype);
         }
@@ -278,7 +280,7 @@ impl Lift<'_> {
         for (&arg, &done) in node.args.iter().zip(&args) {
             inputs.push(self.over_loops(done, program.nodes[arg].shape.len())?);
         }
-        let shape = [self.lead(), node.shape.clone()].concat();
+        let shape = [self.lead(), extents(node)].concat();
         let identity = |extents: &[usize]| -> Vec<SliceAxis> {
             extents.iter().map(|&len| SliceAxis { start: 0, step: 1, len }).collect()
         };
@@ -287,10 +289,10 @@ impl Lift<'_> {
             Op::Tril { k } => Op::Tril { k: *k },
             Op::Triu { k } => Op::Triu { k: *k },
             Op::Broadcast => {
-                let own = &program.nodes[node.args[0]].shape;
+                let own = extents(&program.nodes[node.args[0]]);
                 let missing = node.shape.len().saturating_sub(own.len());
                 if missing > 0 {
-                    let spread = [self.lead(), vec![1; missing], own.clone()].concat();
+                    let spread = [self.lead(), vec![1; missing], own].concat();
                     inputs[0] = self.push(Op::Reshape, vec![inputs[0]], spread, dtype);
                 }
                 Op::Broadcast
@@ -352,7 +354,7 @@ impl Lift<'_> {
                     let mut wide = self.shape_of(inputs[at]);
                     for (axis, label) in own.iter().enumerate() {
                         if let Some(position) = output.iter().position(|other| other == label) {
-                            wide[loops + axis] = wide[loops + axis].max(node.shape[position]);
+                            wide[loops + axis] = wide[loops + axis].max(extents(node)[position]);
                         }
                     }
                     if wide != self.shape_of(inputs[at]) {
@@ -365,7 +367,7 @@ impl Lift<'_> {
                 }
             }
             Op::Outer(op) => {
-                let (left, right) = (&program.nodes[node.args[0]].shape, &program.nodes[node.args[1]].shape);
+                let (left, right) = (extents(&program.nodes[node.args[0]]), extents(&program.nodes[node.args[1]]));
                 let stretched = [self.lead(), left.clone(), vec![1; right.len()]].concat();
                 let argument = self.out.nodes[inputs[0]].dtype;
                 let a = self.push(Op::Reshape, vec![inputs[0]], stretched, argument);
@@ -437,7 +439,7 @@ impl Lift<'_> {
                 }
             })
             .collect();
-        let shape = [self.lead(), node.shape.clone()].concat();
+        let shape = [self.lead(), extents(node)].concat();
         Ok(Done { node: self.push(Op::Section(rows), vec![from], shape, node.dtype), over: true })
     }
 
@@ -462,6 +464,12 @@ impl Lift<'_> {
         let identity = self.push(Op::Broadcast, vec![identity], shape.clone(), dtype);
         Ok(self.push(Op::Where, vec![inside, value, identity], shape, dtype))
     }
+}
+
+/// Extents of a node's axes in the lifted program. An axis that shrinks has at least two, so that it is an axis.
+fn extents(node: &Node) -> Vec<usize> {
+    let shrinks = |axis: usize| node.live.get(axis).is_some_and(|live| !live.is_constant());
+    node.shape.iter().enumerate().map(|(axis, &n)| if shrinks(axis) { n.max(2) } else { n }).collect()
 }
 
 /// Variables of a form from here on are axes of the array that it becomes.

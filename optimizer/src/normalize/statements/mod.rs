@@ -226,6 +226,12 @@ impl Assembly<'_> {
         let block = &self.parts.blocks[at];
         let unbuildable = NormalizeError::Unbuildable { class: at };
         let Some(stripped) = self.stripped.get_mut(at).and_then(Option::take) else { return Err(unbuildable) };
+        let empty = |id: &usize| stripped.defs[*id].axes.contains(&0);
+        let stores_nothing = block.update.is_some() && stripped.outputs.iter().any(empty);
+        if stores_nothing || stripped.conditions.iter().any(|form| form.is_constant() && form.constant < 0) {
+            // Nothing is ever stored.
+            return Ok(Vec::new());
+        }
         let first = self.form.defs.len();
         let mut steps = Vec::new();
         for (id, mut def) in stripped.defs.into_iter().enumerate() {

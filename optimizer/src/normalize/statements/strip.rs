@@ -246,6 +246,9 @@ impl Strip<'_> {
                     | ScalarOp::Where(..)
                     | ScalarOp::Cast(_)) => op.clone(),
                 };
+                if let ScalarOp::Load(source, Access::Axes(index)) = &op {
+                    self.keep_inside(*source, index, &mut domain[..kept.len()]);
+                }
                 nodes.push(ScalarNode { op, dtype: node.dtype });
             }
             let piece = unmask(Piece { domain, fold: piece.fold, value: Scalar { nodes } }, kept.len());
@@ -267,6 +270,31 @@ impl Strip<'_> {
         self.forget_axes(id, by);
         self.done[id] = Some(Def { name, dtype: def.dtype, shape, axes, pieces, update: None, scope: Vec::new() });
         Ok(())
+    }
+
+    /// Bounds a domain by the arrays it reads: beyond them lie only the parameters' margins, which nobody needs.
+    fn keep_inside(&self, source: Source, index: &[Affine], domain: &mut [Range]) {
+        let Some((at, leaf)) = self.leaves.iter().enumerate().find(|(_, leaf)| leaf.source == source) else { return };
+        for (dimension, form) in index.iter().enumerate() {
+            let extent = leaf.shape[dimension];
+            if self.form.params[at].shape[dimension] == extent {
+                continue;
+            }
+            let axes: Vec<(usize, i64)> =
+                form.terms.iter().copied().filter(|term| crate::normal_form::loop_of(term.0).is_none()).collect();
+            if let [(axis, 1)] = axes.as_slice()
+                && let Some(range) = domain.get_mut(*axis)
+            {
+                let rest = form.minus(&Affine::variable(*axis));
+                let (low, high) = (rest.times(-1), rest.times(-1).offset(to_i64(extent)));
+                if !range.lo.contains(&low) {
+                    range.lo.push(low);
+                }
+                if !range.hi.contains(&high) {
+                    range.hi.push(high);
+                }
+            }
+        }
     }
 
     /// Takes the axes that went out of the readers' indices.
