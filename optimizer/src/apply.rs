@@ -426,9 +426,10 @@ impl<'a> Apply<'a> {
         }
         let saved = stage.axes[axis].clone();
         let mut range = self.limits(&stage.axes[axis], &stage.axes);
-        if axis >= points && stage.axes[axis].loops.is_empty() {
-            range = self.fold_range(range, &stage.axes[axis].hull);
-            if let [start] = range.lo.as_slice() {
+        if axis >= points {
+            let outermost = stage.axes[axis].loops.is_empty();
+            range = self.fold_range(range, &stage.axes[axis].hull, outermost);
+            if let ([start], true) = (range.lo.as_slice(), outermost) {
                 stage.axes[axis].start = start.clone();
             }
         }
@@ -460,13 +461,13 @@ impl<'a> Apply<'a> {
         Ok(nodes)
     }
 
-    /// The range of the outermost loop over a fold axis. Its first iteration gives the accumulators
-    /// their first values: it must exist, and be at one known value. Where that is not certain, the
-    /// loop runs over the whole `hull`.
-    fn fold_range(&self, range: Range, hull: &Interval) -> Range {
+    /// The range of a loop over a fold axis. The first iteration gives the accumulators their first
+    /// values: it must exist, and be at one known value, inside other loops over the axis at theirs.
+    /// Where that is not certain, the loop runs over the whole `hull`.
+    fn fold_range(&self, range: Range, hull: &Interval, outermost: bool) -> Range {
         let whole = Range { lo: vec![hull.base.clone()], hi: vec![hull.base.offset(hull.extent)] };
         let least = |length: &Affine| length.bounds(|v| self.ranges[v]).0;
-        let lo = if range.lo.len() == 1 { range.lo } else { whole.lo.clone() };
+        let lo = if range.lo.len() == 1 && outermost { range.lo } else { whole.lo.clone() };
         let some = range.hi.iter().all(|hi| lo.iter().all(|lo| least(&hi.minus(lo)) > 0));
         if some { Range { lo, hi: range.hi } } else { whole }
     }

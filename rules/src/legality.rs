@@ -16,7 +16,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("tile/repeated", "an axis that the tile has twice"),
     ("tile/folds-last", "a fold axis before a point axis in the tile"),
     ("tile/bounds", "an axis in the tile before one that its bounds depend on"),
-    ("tile/ragged", "lanes along an axis that the bounds of another axis depend on"),
+    ("tile/ragged", "lanes along a fold axis that the bounds of another axis depend on"),
     ("tile/empty", "an unroll factor or a lane count of 0"),
     ("loop/step", "a loop that advances by 0"),
     ("loop/nested", "steps of one axis that do not decrease, each a multiple of the next"),
@@ -188,7 +188,7 @@ mod program {
         illegal(s, "tile/bounds", a) <--
             enabled("tile/bounds"), bound(s, a, b), tile(s, p, a, _, _), tile(s, q, b, _, _), if p < q;
         illegal(s, "tile/ragged", b) <--
-            enabled("tile/ragged"), bound(s, _, b), tile(s, _, b, _, lanes), if *lanes > 1;
+            enabled("tile/ragged"), bound(s, _, b), axis(s, b, true), tile(s, _, b, _, lanes), if *lanes > 1;
         illegal(s, "tile/empty", a) <--
             enabled("tile/empty"), tile(s, _, a, unroll, lanes), if unroll * lanes == 0;
         illegal(s, "vector/one-axis", b) <--

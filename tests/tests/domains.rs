@@ -286,6 +286,10 @@ fn kernels_of_triangles_equal_the_interpreter() {
     let bodies = [
         "return np.tril(A) @ B",
         "return A @ np.tril(B, 3)",
+        "return np.tril(A).T @ np.triu(B)",
+        "i = np.arange(43)\nreturn A @ np.where((2 * i[:, None] >= i) & (i[:, None] < 2 * i + 3), B, 0.0)",
+        "i = np.arange(43)\nm = i[:, None, None] + i[:, None] >= i\nreturn np.where(m, A[:, :, None] * B[None, :, :], 0.0).sum(axis=2)",
+        "i = np.arange(43)\nm = i[:, None, None] + 2 * i[:, None] >= i + 9\nreturn np.where(m, A[:, None, :] * B.T, 0.0).sum(axis=2)",
         "return np.triu(A, -2) @ B",
         "return np.tril(A @ B)",
         "return np.triu(A).T @ np.tril(B)",

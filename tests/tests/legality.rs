@@ -105,7 +105,12 @@ fn planted() -> Vec<Planted> {
     plant("tile/repeated", matmul(), free, &|s| s.stages[0].tile[1] = s.stages[0].tile[0]);
     plant("tile/folds-last", matmul(), free, &|s| s.stages[0].tile.swap(0, 2));
     plant("tile/bounds", forms::triangular(16, 16, f), free, &|s| s.stages[0].tile.swap(0, 2));
-    plant("tile/ragged", forms::triangular(16, 16, f), free, &|s| s.stages[0].tile[0].lanes = 2);
+    let ragged_folds = || {
+        let mut form = forms::frobenius(16, 16, f);
+        form.defs[0].pieces[0].domain[1].hi = vec![forms::axis(0).offset(1)];
+        form
+    };
+    plant("tile/ragged", ragged_folds(), free, &|s| s.stages[0].tile[0].lanes = 2);
     plant("tile/empty", matmul(), free, &|s| s.stages[0].tile[0].unroll = 0);
     plant("loop/step", matmul(), free, &|s| s.stages[0].loops = vec![l(0, 0)]);
     plant("loop/nested", matmul(), free, &|s| s.stages[0].loops = vec![l(0, 32), l(0, 12)]);

@@ -60,8 +60,16 @@ impl<'c> Cx<'c, '_> {
         }
     }
 
+    /// Whether a lane counts, of a place with a mask.
+    fn lane_counts(&self, place: &Place<'c>, lane: u32) -> Emit<Value<'c>> {
+        match &place.mask {
+            Some(mask) => Ok(self.builder.build_extract_element(mask.lanes, self.i32(lane), "counts")?),
+            None => Err(self.malformed("gather", "no mask")),
+        }
+    }
+
     /// Lane `l` from element `l · stride`, each by itself. Under a mask the lanes that do not
-    /// count repeat the last one that does, so nothing outside the range is read.
+    /// count repeat one that does, so nothing outside the range is read.
     fn load_by_lane(&self, place: &Place<'c>, element: BasicTypeEnum<'c>) -> Emit<Value<'c>> {
         let BasicTypeEnum::VectorType(vector) = self.memory_vector(place.dtype, place.width) else {
             return Err(self.malformed("gather", "no vector type"));
@@ -71,6 +79,12 @@ impl<'c> Cx<'c, '_> {
             let pointer = match place.mask.as_ref().map(|mask| mask.count) {
                 Some(Count::Static(count)) if lane >= count => continue,
                 None | Some(Count::Static(_)) => self.at(place, i64::from(lane) * place.stride)?,
+                Some(Count::Scattered(some)) => {
+                    let counts = self.lane_counts(place, lane)?;
+                    let lane = self.choose(counts, self.i64(i64::from(lane)), some)?;
+                    let index: IntValue<'c> = self.builder.build_int_nsw_mul(lane, self.i64(place.stride), "index")?;
+                    self.element(element, place.pointer, index, "at")?
+                }
                 Some(Count::Dynamic(count)) => {
                     let lane = self.i64(i64::from(lane));
                     let last = self.builder.build_int_nsw_sub(count, self.i64(1), "last")?;
@@ -212,6 +226,16 @@ impl<'c> Cx<'c, '_> {
                     let one = self.builder.build_extract_element(vector, lane, "element")?;
                     self.store(one, pointer, align)
                 })?;
+                return Ok(());
+            }
+            Some(Count::Scattered(_)) => {
+                for lane in 0..lanes {
+                    let counts = self.lane_counts(place, lane)?;
+                    self.when(counts, "lane", &mut || {
+                        let one = self.builder.build_extract_element(vector, self.i32(lane), "element")?;
+                        self.store(one, self.at(place, i64::from(lane) * place.stride)?, align)
+                    })?;
+                }
                 return Ok(());
             }
         };

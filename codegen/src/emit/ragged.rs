@@ -1,117 +1,119 @@
-//! Ranges that depend on an unrolled axis: the registers of that axis have ranges of their own.
+//! Ranges that depend on an axis of the register tile: its registers and lanes have ranges of their
+//! own.
 //!
-//! With `lo` the greatest lower bound of all registers and `hi` the least upper bound, the axis runs
-//! over `lo .. hi` for all of them together, at the full width of the register tile; what lies before
-//! `lo` or after `hi` runs for each register alone, in steps of one vector. A triangle of rows in
-//! tiles of R so has full tiles but for R²/2 points on the diagonal. The terms of one fold keep
+//! With `lo` the greatest lower bound of all of them and `hi` the least upper bound, the axis runs
+//! over `lo .. hi` for all together, at the full width of the register tile. What lies before `lo`
+//! or after `hi` runs apart: of points, for one index after the other; of terms of a fold, for each
+//! register alone, where the lanes that have not begun, or have ended, keep their accumulators. A
+//! triangle in tiles of R rows so is full tiles but for the diagonal. The terms of one fold keep
 //! their order: before, together, after.
 
-use super::cx::{Cx, Emit};
+use super::cx::{Cx, Emit, Value};
 use super::facts::Facts;
 use super::frame::Frame;
-use super::tile::{Axis, Plan, Reg};
+use super::tile::{Axis, Count, Mask, Plan, Reg};
+use inkwell::IntPredicate;
+use inkwell::values::{InstructionOpcode, IntValue, VectorValue};
 use moat_optimizer::affine::Affine;
+use moat_optimizer::dtype::DType;
 use moat_optimizer::normal_form::Range;
 
+/// A register that runs apart from the others of its axis.
+#[derive(Clone)]
+pub(super) struct Alone<'c> {
+    /// The axis.
+    pub(super) axis: usize,
+    /// Its number on the axis.
+    pub(super) register: usize,
+    /// The lanes that take part; all, if none.
+    pub(super) mask: Option<Mask<'c>>,
+}
+
 /// The ranges of one axis for the registers of the axes before it.
-pub(super) struct Spread {
-    /// The range that all registers have in common.
+pub(super) struct Spread<'c> {
+    /// The range that all have in common.
     common: Range,
-    /// The range of each combination of registers that has one of its own: `(axis, register)`.
-    each: Vec<(Vec<(usize, usize)>, Range)>,
-    /// The axes that several of these registers belong to, and how many do.
-    axes: Vec<(usize, usize)>,
-    /// Whether their lower bounds differ.
+    /// The axes before it that its range depends on.
+    axes: Vec<Source<'c>>,
+    /// Whether lower bounds differ.
     lower: bool,
-    /// Whether their upper bounds differ.
+    /// Whether upper bounds differ.
     upper: bool,
 }
 
-type Alone<'b, 'c> = &'b mut dyn FnMut(&mut Frame<'c>, &[Reg<'c>], &[(usize, usize)]) -> Emit<()>;
+/// An axis that the range of another one depends on.
+struct Source<'c> {
+    axis: usize,
+    var: usize,
+    /// Its registers with their numbers.
+    regs: Vec<(usize, Reg<'c>)>,
+}
+
+impl Source<'_> {
+    /// The extreme value of `form`'s term in this axis over the lanes of `regs`.
+    fn extreme(&self, form: &Affine, only: Option<usize>, greatest: bool) -> i64 {
+        let coefficient = form.coefficient(self.var);
+        let ends = self
+            .regs
+            .iter()
+            .filter(|(register, _)| only.is_none_or(|only| only == *register))
+            .flat_map(|(_, reg)| [reg.offset, reg.offset + i64::from(reg.width) - 1])
+            .map(|offset| coefficient * offset);
+        let end = if greatest { ends.max() } else { ends.min() };
+        end.unwrap_or(0)
+    }
+}
+
+/// The code of one range; given the axis' registers, and those of other axes that run alone (none:
+/// all of them).
+type Body<'b, 'c> = &'b mut dyn FnMut(&mut Frame<'c>, &[Reg<'c>], &[Alone<'c>]) -> Emit<()>;
+
+/// Adds the bound that makes a range what lies before, or after, the common one.
+type Beyond<'b> = &'b dyn Fn(&mut Range);
 
 impl<'c> Cx<'c, '_> {
     /// The ranges of axis `at` where the axes before it have the registers `chosen`, of those in
     /// `only` just the one named.
-    pub(super) fn spread(
-        &self,
-        plan: &Plan<'_>,
-        at: usize,
-        chosen: &[Vec<Reg<'c>>],
-        only: &[(usize, usize)],
-    ) -> Spread {
+    pub(super) fn spread(&self, plan: &Plan<'_>, at: usize, chosen: &[Vec<Reg<'c>>], only: &[Alone<'c>]) -> Spread<'c> {
         let range = &plan.axes[at].axis.range;
         let depends = |forms: &[Affine], var: usize| forms.iter().any(|form| form.coefficient(var) != 0);
         let (mut lower, mut upper) = (false, false);
-        // Axis, variable, and the registers with their offsets.
-        let mut axes: Vec<(usize, usize, Vec<(usize, i64)>)> = Vec::new();
+        let mut axes: Vec<Source<'c>> = Vec::new();
         for (axis, regs) in chosen.iter().enumerate() {
             let var = plan.axes[axis].axis.var;
             let (low, high) = (depends(&range.lo, var), depends(&range.hi, var));
             if !low && !high {
                 continue;
             }
-            let single = only.iter().find(|(other, _)| *other == axis).map(|(_, register)| *register);
-            let offsets: Vec<(usize, i64)> = regs
-                .iter()
-                .enumerate()
-                .filter(|(register, _)| single.is_none_or(|only| only == *register))
-                .map(|(register, reg)| (register, reg.offset))
-                .collect();
-            if offsets.len() > 1 {
+            let single = only.iter().find(|alone| alone.axis == axis).map(|alone| alone.register);
+            let regs: Vec<(usize, Reg<'c>)> =
+                regs.iter().cloned().enumerate().filter(|(at, _)| single.is_none_or(|only| only == *at)).collect();
+            if regs.len() > 1 || regs.iter().any(|(_, reg)| reg.width > 1) {
                 (lower, upper) = (lower || low, upper || high);
             }
-            axes.push((axis, var, offsets));
+            axes.push(Source { axis, var, regs });
         }
-        // A bound at the offset that makes it greatest or least.
         let extreme = |form: &Affine, greatest: bool| {
-            let shift: i64 = axes
-                .iter()
-                .map(|(_, var, offsets)| {
-                    let all = offsets.iter().map(|(_, offset)| form.coefficient(*var) * offset);
-                    if greatest { all.max().unwrap_or(0) } else { all.min().unwrap_or(0) }
-                })
-                .sum();
-            form.offset(shift)
+            form.offset(axes.iter().map(|source| source.extreme(form, None, greatest)).sum())
         };
         let common = Range {
             lo: range.lo.iter().map(|form| extreme(form, true)).collect(),
             hi: range.hi.iter().map(|form| extreme(form, false)).collect(),
         };
-        let mut each = Vec::new();
-        if lower || upper {
-            let mut combinations: Vec<(Vec<(usize, usize)>, Range)> = vec![(Vec::new(), range.clone())];
-            for (axis, var, offsets) in &axes {
-                combinations = combinations
-                    .iter()
-                    .flat_map(|(registers, range)| {
-                        offsets.iter().map(move |&(register, offset)| {
-                            let moved = |form: &Affine| form.offset(form.coefficient(*var) * offset);
-                            let registers = [registers.as_slice(), &[(*axis, register)]].concat();
-                            let lo = range.lo.iter().map(moved).collect();
-                            (registers, Range { lo, hi: range.hi.iter().map(moved).collect() })
-                        })
-                    })
-                    .collect();
-            }
-            each = combinations;
-        }
-        let several = axes.iter().filter(|(_, _, offsets)| offsets.len() > 1);
-        let axes = several.map(|(axis, _, offsets)| (*axis, offsets.len())).collect();
-        Spread { common, each, axes, lower, upper }
+        Spread { common, axes, lower, upper }
     }
 
-    /// The code of axis `at` over all its ranges; `body` gets the axis' registers, and the registers
-    /// of other axes that run alone (none: all of them).
+    /// The code of axis `at` over all its ranges.
     pub(super) fn ranges(
         &self,
         frame: &mut Frame<'c>,
         plan: &Plan<'_>,
         at: usize,
-        spread: &Spread,
-        body: Alone<'_, 'c>,
+        spread: &Spread<'c>,
+        body: Body<'_, 'c>,
     ) -> Emit<()> {
         let axis = &plan.axes[at];
-        if spread.each.is_empty() {
+        if !spread.lower && !spread.upper {
             return self.split(frame, plan, axis, &spread.common, &mut |frame, regs| body(frame, regs, &[]));
         }
         // Where the common range begins and ends, as variables: begin ≤ end.
@@ -132,72 +134,190 @@ impl<'c> Cx<'c, '_> {
         let from = self.extreme(frame, &spread.common.lo, true)?;
         frame.bind(begin, from, anywhere(low_min, low_max));
         let to = self.extreme(frame, &spread.common.hi, false)?;
-        let ends_later = self.icmp(inkwell::IntPredicate::SGT, to.into(), from.into())?;
+        let ends_later = self.icmp(IntPredicate::SGT, to.into(), from.into())?;
         let to = self.choose(ends_later, to, from)?;
         frame.bind(end, to, anywhere(high_min.max(low_min), high_max.max(low_max)));
-        let narrow = Axis { unroll: 1, ..axis.clone() };
-        let (begin_form, end_form) = (Affine::variable(begin), Affine::variable(end));
         if spread.lower {
-            self.alone(frame, plan, &narrow, spread, &|range| range.hi.push(begin_form.clone()), body)?;
+            let before = |range: &mut Range| range.hi.push(Affine::variable(begin));
+            self.apart(frame, plan, axis, spread, &before, body)?;
         }
         self.split(frame, plan, axis, &spread.common, &mut |frame, regs| body(frame, regs, &[]))?;
         if spread.upper {
-            self.alone(frame, plan, &narrow, spread, &|range| range.lo.push(end_form.clone()), body)?;
+            let after = |range: &mut Range| range.lo.push(Affine::variable(end));
+            self.apart(frame, plan, axis, spread, &after, body)?;
         }
         frame.unbind(begin);
         frame.unbind(end);
         Ok(())
     }
 
-    /// What each register has beyond the common range. Points of one register each are a loop over the
-    /// registers; the accumulators of a fold are registers by number, so that their code is repeated.
-    fn alone(
+    /// What lies beyond the common range. Points are a loop over the indices of the other axes; the
+    /// accumulators of a fold are registers by number, so that their code is repeated.
+    fn apart(
         &self,
         frame: &mut Frame<'c>,
         plan: &Plan<'_>,
         axis: &Axis<'_>,
-        spread: &Spread,
-        rest: &dyn Fn(&mut Range),
-        body: Alone<'_, 'c>,
+        spread: &Spread<'c>,
+        beyond: Beyond<'_>,
+        body: Body<'_, 'c>,
     ) -> Emit<()> {
+        let narrow = Axis { unroll: 1, ..axis.clone() };
         if axis.fold {
-            for (alone, range) in &spread.each {
-                let mut range = range.clone();
-                rest(&mut range);
-                self.split(frame, plan, axis, &range, &mut |frame, regs| body(frame, regs, alone))?;
-            }
-            return Ok(());
+            return self.each_register(frame, plan, &narrow, spread, beyond, &mut Vec::new(), body);
         }
         let mut range = axis.axis.range.clone();
-        rest(&mut range);
-        let alone: Vec<(usize, usize)> = spread.axes.iter().map(|&(axis, _)| (axis, 0)).collect();
-        self.each_register(frame, plan, &spread.axes, &mut |frame| {
-            self.split(frame, plan, axis, &range, &mut |frame, regs| body(frame, regs, &alone))
+        beyond(&mut range);
+        let alone: Vec<Alone<'c>> =
+            spread.axes.iter().map(|source| Alone { axis: source.axis, register: 0, mask: None }).collect();
+        self.each_index(frame, plan, &spread.axes, &mut |frame| {
+            self.split(frame, plan, &narrow, &range, &mut |frame, regs| body(frame, regs, &alone))
         })
     }
 
-    /// A loop over the registers of each axis, their variable at one after the other.
+    /// A loop over the indices that each axis has in this tile, its variable at one after the other.
+    fn each_index(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        axes: &[Source<'c>],
+        body: &mut dyn FnMut(&mut Frame<'c>) -> Emit<()>,
+    ) -> Emit<()> {
+        let Some((source, rest)) = axes.split_first() else { return body(frame) };
+        let unbound = || self.malformed(&plan.tile.origin, "an axis is not in scope");
+        let first = frame.bound(source.var).ok_or_else(unbound)?;
+        let (_, reg) = source.regs.last().ok_or_else(unbound)?;
+        let greatest = reg.offset + i64::from(reg.width) - 1;
+        let last = match reg.mask.as_ref().map(|mask| mask.count) {
+            None | Some(Count::Scattered(_)) => self.i64(greatest),
+            Some(Count::Static(count)) => self.i64(reg.offset + i64::from(count) - 1),
+            Some(Count::Dynamic(count)) => self.index_add(count, self.i64(reg.offset - 1), "last")?,
+        };
+        let last = self.index_add(first.value, last, "last")?;
+        let facts = Facts { modulus: 1, residue: 0, max: first.facts.max.saturating_add(greatest), ..first.facts };
+        let start =
+            self.index_add(first.value, self.i64(source.regs.first().map_or(0, |(_, reg)| reg.offset)), "first")?;
+        self.counted(start, last, 1, &plan.axes[source.axis].name, &mut |x| {
+            frame.bind(source.var, x, facts);
+            self.each_index(frame, plan, rest, body)
+        })?;
+        frame.bind(source.var, first.value, first.facts);
+        Ok(())
+    }
+
+    /// The terms of a fold beyond the common ones, for each register of the axes that they depend on.
+    #[expect(clippy::too_many_arguments, reason = "a recursion over axes, with the code around and inside it")]
     fn each_register(
         &self,
         frame: &mut Frame<'c>,
         plan: &Plan<'_>,
-        axes: &[(usize, usize)],
-        body: &mut dyn FnMut(&mut Frame<'c>) -> Emit<()>,
+        axis: &Axis<'_>,
+        spread: &Spread<'c>,
+        beyond: Beyond<'_>,
+        registers: &mut Vec<usize>,
+        body: Body<'_, 'c>,
     ) -> Emit<()> {
-        let Some((&(axis, registers), rest)) = axes.split_first() else { return body(frame) };
-        let axis = &plan.axes[axis];
-        let var = axis.axis.var;
-        let Some(first) = frame.bound(var) else {
-            return Err(self.malformed(&plan.tile.origin, "an axis is not in scope"));
+        if let Some(source) = spread.axes.get(registers.len()) {
+            for &(register, _) in &source.regs {
+                registers.push(register);
+                self.each_register(frame, plan, axis, spread, beyond, registers, body)?;
+                registers.pop();
+            }
+            return Ok(());
+        }
+        let extreme = |form: &Affine, greatest: bool| {
+            let shifts = spread.axes.iter().zip(&*registers);
+            form.offset(shifts.map(|(source, &register)| source.extreme(form, Some(register), greatest)).sum())
         };
-        let more = i64::try_from(registers).unwrap_or(i64::MAX) - 1;
-        let last = self.index_add(first.value, self.i64(more), "last")?;
-        let facts = Facts { modulus: 1, residue: 0, max: first.facts.max.saturating_add(more), ..first.facts };
-        self.counted(first.value, last, 1, &axis.name, &mut |x| {
-            frame.bind(var, x, facts);
-            self.each_register(frame, plan, rest, body)
-        })?;
-        frame.bind(var, first.value, first.facts);
-        Ok(())
+        // The least range that holds the ranges of all lanes.
+        let own = &axis.axis.range;
+        let mut range = Range {
+            lo: own.lo.iter().map(|form| extreme(form, false)).collect(),
+            hi: own.hi.iter().map(|form| extreme(form, true)).collect(),
+        };
+        beyond(&mut range);
+        let mut alone: Vec<Alone<'c>> = spread
+            .axes
+            .iter()
+            .zip(&*registers)
+            .map(|(source, &register)| Alone { axis: source.axis, register, mask: None })
+            .collect();
+        self.split(frame, plan, axis, &range, &mut |frame, regs| {
+            let Some((at, lanes)) = self.lanes_inside(frame, axis, spread, registers)? else {
+                return body(frame, regs, &alone);
+            };
+            let width = std::num::NonZero::new(lanes.get_type().get_size());
+            let malformed = |what: &str| self.malformed(&plan.tile.origin, what);
+            let width = width.ok_or_else(|| malformed("an axis without lanes"))?;
+            let bits = self.context.custom_width_int_type(width).map_err(malformed)?;
+            let bits = self.builder.build_bit_cast(lanes, bits, "bits")?;
+            let bits = self.scalar_int(bits)?;
+            let some = self.icmp(IntPredicate::NE, bits.into(), bits.get_type().const_zero().into())?;
+            self.when(some, &format!("{}.lanes", axis.name), &mut || {
+                let args: [Value<'c>; 2] = [bits.into(), self.context.bool_type().const_int(1, false).into()];
+                let first = self.scalar_int(self.intrinsic("llvm.cttz", &[bits.get_type().into()], &args)?)?;
+                let first = self.builder.build_int_z_extend_or_bit_cast(first, self.context.i64_type(), "first")?;
+                alone[at].mask = Some(Mask { lanes, count: Count::Scattered(first) });
+                body(frame, regs, &alone)
+            })?;
+            Ok(())
+        })
+    }
+
+    /// The lanes whose range holds the axis' variable, of the axis with lanes among those that the
+    /// range depends on: its position in `spread`, and the mask. `None` if there is no such axis.
+    fn lanes_inside(
+        &self,
+        frame: &Frame<'c>,
+        axis: &Axis<'_>,
+        spread: &Spread<'c>,
+        registers: &[usize],
+    ) -> Emit<Option<(usize, VectorValue<'c>)>> {
+        let of = |at: usize| spread.axes[at].regs.iter().find(|(register, _)| *register == registers[at]);
+        let Some((at, reg)) =
+            (0..spread.axes.len()).find_map(|at| Some((at, &of(at)?.1)).filter(|(_, reg)| reg.width > 1))
+        else {
+            return Ok(None);
+        };
+        let vector = spread.axes[at].var;
+        let mut lanes: Option<Value<'c>> = reg.mask.as_ref().map(|mask| mask.lanes.into());
+        let Some(x) = frame.bound(axis.axis.var) else {
+            return Err(self.malformed(&axis.name, "an axis is not in scope"));
+        };
+        let mut compare = |form: &Affine, predicate: IntPredicate| -> Emit<()> {
+            let stride = form.coefficient(vector);
+            if stride == 0 {
+                return Ok(());
+            }
+            // Lane l is inside where x − (form at lane 0) `predicate` stride · l.
+            let shift: i64 = (0..spread.axes.len())
+                .filter_map(|at| Some(form.coefficient(spread.axes[at].var) * of(at)?.1.offset))
+                .sum();
+            let bound: IntValue<'c> = self.affine(frame, &form.offset(shift))?;
+            let distance = self.builder.build_int_nsw_sub(x.value, bound, "distance")?;
+            let distance = self.splat(distance.into(), reg.width)?;
+            let steps = self.binary(
+                InstructionOpcode::Mul,
+                self.iota(DType::I64, reg.width),
+                self.int(stride, DType::I64, reg.width),
+                "steps",
+            )?;
+            let inside = self.icmp(predicate, distance, steps)?;
+            lanes = Some(match lanes {
+                None => inside,
+                Some(so_far) => self.binary(InstructionOpcode::And, so_far, inside, "inside")?,
+            });
+            Ok(())
+        };
+        for low in &axis.axis.range.lo {
+            compare(low, IntPredicate::SGE)?;
+        }
+        for high in &axis.axis.range.hi {
+            compare(high, IntPredicate::SLT)?;
+        }
+        match lanes {
+            Some(lanes) => Ok(Some((at, self.vector(lanes)?))),
+            None => Ok(None),
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::cx::{Cx, Emit, Value, lanes_of};
 use super::facts::{Bounds, Facts};
 use super::frame::Frame;
 use super::point::Evaluator;
+use super::ragged::Alone;
 use crate::error::CodegenError;
 use inkwell::IntPredicate;
 use inkwell::types::VectorType;
@@ -32,23 +33,27 @@ pub(crate) struct Reg<'c> {
     /// Set where the last lanes lie outside the range.
     pub(crate) mask: Option<Mask<'c>>,
     /// On a fold axis: the accumulator it adds to.
-    partial: usize,
+    pub(super) partial: usize,
     /// Where the stores go past the caches: its elements lie at a multiple of the vector's size.
-    aligned: bool,
+    pub(super) aligned: bool,
 }
 
-/// The lanes that count: the first so many.
+/// The lanes that count.
 #[derive(Clone)]
 pub(crate) struct Mask<'c> {
     pub(crate) lanes: VectorValue<'c>,
     pub(crate) count: Count<'c>,
 }
 
-/// How many lanes count.
+/// Which lanes count.
 #[derive(Clone, Copy)]
 pub(crate) enum Count<'c> {
+    /// The first so many.
     Static(u32),
+    /// The first so many.
     Dynamic(IntValue<'c>),
+    /// Those of the mask; this one is among them.
+    Scattered(IntValue<'c>),
 }
 
 /// One axis of a tile, points first.
@@ -119,11 +124,12 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         let mut axes = Vec::with_capacity(all.len());
         for (at, &axis) in all.iter().enumerate() {
-            // Where a later axis' range depends on this one, its points differ: no lanes.
+            // Where a later axis' range depends on a fold axis, its terms differ: no lanes.
             let uniform = all[at + 1..].iter().all(|later| {
                 later.range.lo.iter().chain(&later.range.hi).all(|bound| bound.coefficient(axis.var) == 0)
             });
-            let (unroll, lanes) = (axis.unroll.max(1), if uniform { axis.lanes.max(1) } else { 1 });
+            let (unroll, lanes) =
+                (axis.unroll.max(1), if uniform || at < tile.points.len() { axis.lanes.max(1) } else { 1 });
             let name = self.nest.vars.get(axis.var).cloned().unwrap_or_else(|| format!("x{}", axis.var));
             let Ok(lanes) = u32::try_from(lanes) else { return malformed("too many lanes") };
             let scalar_partial = if lanes > 1 { unroll } else { 0 };
@@ -235,8 +241,8 @@ impl<'c, 'n> Cx<'c, 'n> {
         let spread = self.spread(plan, at, chosen, &[]);
         self.ranges(frame, plan, at, &spread, &mut |frame, regs, alone| {
             let mut chosen = chosen.clone();
-            for &(axis, register) in alone {
-                chosen[axis] = vec![chosen[axis][register].clone()];
+            for alone in alone {
+                chosen[alone.axis] = vec![Reg { offset: 0, width: 1, mask: None, partial: 0 }];
             }
             chosen.push(regs.to_vec());
             self.points(frame, plan, &mut chosen)
@@ -598,7 +604,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         plan: &Plan<'_>,
         folding: &Folding<'c>,
         chosen: &[Vec<Reg<'c>>],
-        only: &[(usize, usize)],
+        only: &[Alone<'c>],
     ) -> Emit<()> {
         let at = chosen.len();
         if at < plan.axes.len() {
@@ -606,17 +612,22 @@ impl<'c, 'n> Cx<'c, 'n> {
             return self.ranges(frame, plan, at, &spread, &mut |frame, regs, alone| {
                 let mut chosen = chosen.to_vec();
                 let mut only = only.to_vec();
-                for &(axis, register) in alone {
-                    if axis < plan.points {
-                        only.push((axis, register));
+                for alone in alone {
+                    if let Some(mask) = &alone.mask {
+                        chosen[alone.axis][alone.register].mask = Some(mask.clone());
+                    }
+                    if alone.axis < plan.points {
+                        only.push(alone.clone());
                     } else {
-                        chosen[axis] = vec![chosen[axis][register].clone()];
+                        chosen[alone.axis] = vec![chosen[alone.axis][alone.register].clone()];
                     }
                 }
                 chosen.push(regs.to_vec());
                 self.folds(frame, plan, folding, &chosen, &only)
             });
         }
+        // The last mask holds the ones before it.
+        let lanes = only.iter().rev().find_map(|alone| alone.mask.as_ref());
         let terms = combinations(&chosen[plan.points..]);
         let mut evaluator = Evaluator::new(self, frame, plan, chosen);
         for term in &terms {
@@ -625,7 +636,7 @@ impl<'c, 'n> Cx<'c, 'n> {
             let mask =
                 term.iter().zip(&chosen[plan.points..]).find_map(|(&register, regs)| regs[register].mask.clone());
             for (point, combo) in folding.combos.iter().enumerate() {
-                if only.iter().any(|&(axis, register)| combo[axis] != register) {
+                if only.iter().any(|alone| combo[alone.axis] != alone.register) {
                     continue;
                 }
                 let combo = [combo.as_slice(), term].concat();
@@ -644,7 +655,7 @@ impl<'c, 'n> Cx<'c, 'n> {
                         self.combine(folding.op, folding.dtype, old, value)?
                     }
                 };
-                let new = match &mask {
+                let new = match mask.as_ref().or(lanes) {
                     Some(mask) => self.select(mask.lanes.into(), new, old)?,
                     None => new,
                 };

@@ -37,7 +37,7 @@ pub(super) struct StageChoices {
     pub(super) load_axes: BTreeMap<usize, Vec<usize>>,
     /// Places.
     pub(super) places: Vec<ProposedPlace>,
-    /// Axes that the bounds of others depend on: no lanes.
+    /// Axes that the bounds of others depend on: of folds, they have no lanes.
     pub(super) ragged: BTreeSet<usize>,
 }
 
@@ -173,7 +173,7 @@ impl StageChoices {
         }
         let mut vector = false;
         for spec in &mut tile {
-            let allowed = !self.ragged.contains(&spec.axis) && !vector;
+            let allowed = (spec.axis < self.points || !self.ragged.contains(&spec.axis)) && !vector;
             if spec.lanes <= 1 || !allowed || !self.vectors.contains(&(spec.axis, spec.lanes)) {
                 spec.lanes = 1;
             }
