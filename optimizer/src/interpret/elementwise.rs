@@ -441,10 +441,12 @@ pub(super) fn cast(a: &Value, dtype: DType, numerics: Numerics) -> Value {
                 let b = read_bound(track_in, row, length, &mut scratch);
                 for (x, b) in x.iter().zip(b) {
                     let rounded = round(dtype, *x);
-                    let same = rounded == *x || x.is_nan();
-                    // A value without error is rounded as the kernel rounds it, once.
+                    // A value without error is rounded as the kernel rounds it, once; one that is less than half an
+                    // ulp beside a number of the type is rounded to that.
                     let z = if exact || *b == 0.0 { rounded } else { *x };
-                    let local = if same || *b == 0.0 { 0.0 } else { model.roundoff * x.abs().max(model.tiny) };
+                    let ulp = model.roundoff * x.abs().max(model.tiny);
+                    let kept = *b == 0.0 || x.is_nan() || dtype == DType::F64 || rounded == *x && *b < 0.5 * ulp;
+                    let local = if kept { 0.0 } else { ulp };
                     let (z, bound) = model.settle(z, b + local, *b == f64::INFINITY);
                     out.push(z);
                     bounds.push(bound);

@@ -42,7 +42,9 @@ pub(super) fn binary_row(
         (BinaryOp::Add, false) => {
             row(operands, results, model.largest, |x, bx, y, by| sum::<false>(model, x, bx, y, by))
         }
-        (BinaryOp::Sub, true) => row(operands, results, model.largest, |x, bx, y, by| sum::<true>(model, x, bx, -y, by)),
+        (BinaryOp::Sub, true) => {
+            row(operands, results, model.largest, |x, bx, y, by| sum::<true>(model, x, bx, -y, by))
+        }
         (BinaryOp::Sub, false) => {
             row(operands, results, model.largest, |x, bx, y, by| sum::<false>(model, x, bx, -y, by))
         }
@@ -147,7 +149,8 @@ pub(super) fn sum_row(
         operands.bx[i] + operands.by[i] + local.max(0.0)
     };
     let length = bounds.len();
-    let settled = (0..length).fold(true, |settled, i| settled & (out[i].abs() + wider(i).max(bounds[i]) < model.largest));
+    let settled =
+        (0..length).fold(true, |settled, i| settled & (out[i].abs() + wider(i).max(bounds[i]) < model.largest));
     if settled {
         for (i, bound) in bounds.iter_mut().enumerate() {
             *bound = bound.max(wider(i));
