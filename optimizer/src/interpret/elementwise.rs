@@ -6,6 +6,7 @@
 
 use super::bounds::{Model, comparison};
 use super::rows::{Operands, binary_row, sum_row};
+use super::structural::broadcast;
 use super::value::{Numbers, Row, Store, Value, for_rows};
 use crate::dtype::DType;
 use crate::numerics::Numerics;
@@ -100,6 +101,18 @@ pub(super) fn binary(op: BinaryOp, a: &Value, b: &Value, numerics: Numerics, mag
         // The program was checked: operands agree in type.
         (Numbers::Int(_), Numbers::Float(_)) | (Numbers::Float(_), Numbers::Int(_)) => a.clone(),
     }
+}
+
+/// An operand of an outer product of this shape: the first has the leading axes, the second the trailing ones.
+pub(super) fn spread(a: &Value, is_first: bool, shape: &[usize]) -> Value {
+    if !is_first {
+        return broadcast(a, shape);
+    }
+    let mut stretched = a.shape.clone();
+    let mut strides = a.strides.clone();
+    stretched.resize(shape.len(), 1);
+    strides.resize(shape.len(), 0);
+    broadcast(&a.view(stretched, strides, a.offset), shape)
 }
 
 /// Comparisons of floats: a bool and whether it may be the other one.
