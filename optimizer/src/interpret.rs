@@ -33,6 +33,7 @@
 //! says nothing of the element any more. It is infinite, so that NaN and infinities pass too, only
 //! where a divisor may be 0, a root or logarithm may have no value, or a result may overflow.
 
+mod blocks;
 mod bounds;
 mod contract;
 mod elementwise;
@@ -239,11 +240,8 @@ fn evaluate(
         }
         Op::Outer(op) => {
             let (a, b) = (args.next()?, args.next()?);
-            let stretched: Vec<usize> = a.shape.iter().copied().chain(b.shape.iter().map(|_| 1)).collect();
-            let mut strides = a.strides.clone();
-            strides.resize(stretched.len(), 0);
-            let a = structural::broadcast(&a.view(stretched, strides, a.offset), shape);
-            elementwise::binary(*op, &a, &structural::broadcast(&b, shape), numerics, feeds_sum)
+            let (a, b) = (elementwise::spread(&a, true, shape), elementwise::spread(&b, false, shape));
+            elementwise::binary(*op, &a, &b, numerics, feeds_sum)
         }
         Op::Reduce { op, axes } => reduce::reduce(*op, &args.next()?, axes, numerics),
     })

@@ -3,4 +3,5 @@
 pub mod forms;
 pub mod nests;
 pub mod python;
+pub mod random_loops;
 pub mod random_program;

@@ -180,7 +180,13 @@ fn section(node: &Node, axes: &[SectionAxis]) -> String {
             SectionAxis::Slice { start, step } => {
                 let length = extents.next().unwrap_or_default();
                 let stop = form(&start.plus(&length.times(*step)));
-                format!("slice({}, ({stop}) if ({stop}) >= 0 else None, {step})", form(start))
+                let slice = format!("slice({}, ({stop}) if ({stop}) >= 0 else None, {step})", form(start));
+                // The first index of an empty one may be outside of the axis.
+                if length.is_constant() && length.constant > 0 {
+                    slice
+                } else {
+                    format!("{slice} if ({}) > 0 else slice(0, 0)", form(&length))
+                }
             }
         })
         .collect();

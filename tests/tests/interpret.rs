@@ -126,6 +126,25 @@ fn products_may_be_reassociated() {
     assert!(reference.check(&f32s(&other)).is_ok());
 }
 
+/// The bound of a conversion to f32 was that of its argument alone where the argument is a number of f32. But the kernel
+/// converts what it has, which is beside that number and may be rounded to another one.
+#[test]
+fn a_conversion_rounds_what_the_kernel_has() {
+    let mut build = Build::new(&[(&[1], DType::F32), (&[1], DType::F64)]);
+    let square = build.add(Op::Binary(BinaryOp::Mul), &[0, 0], &[1], DType::F32);
+    let wide = build.add(Op::Cast, &[square], &[1], DType::F64);
+    let sum = build.add(Op::Binary(BinaryOp::Add), &[wide, 1], &[1], DType::F64);
+    build.add(Op::Cast, &[sum], &[1], DType::F32);
+    // (1 + 2⁻¹²)² = 1 + 2⁻¹¹ + 2⁻²⁴, which f32 rounds down to even; so is the sum with 2⁻²⁴.
+    let (x, y) = (1.0 + f32::exp2(-12.0), f64::exp2(-24.0));
+    let got = (f64::from(x * x) + y) as f32;
+    let inputs = [f32s(&[x]), Tensor::new(&[1], Data::F64(vec![y])).expect("a row")];
+    let reference = &interpret(&build.0, &inputs, Numerics::Reassociate).expect("a program")[0];
+    assert_ne!(reference.wide[0], f64::from(got));
+    assert!(reference.check(&f32s(&[got])).is_ok());
+    assert!(reference.check(&f32s(&[got - 4.0 * f32::EPSILON])).is_err());
+}
+
 #[test]
 fn malformed_programs_and_inputs_are_errors() {
     let mut build = Build::new(&[(&[3], DType::F32)]);

@@ -7,12 +7,13 @@ use moat_optimizer::interpret::interpret;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::tensor::Tensor;
 use moat_tests::python::{SourceCase, run_numpy, run_sources};
+use moat_tests::random_loops::random_source;
 
 const HEADER: &str =
     "from __future__ import annotations\nfrom typing import Annotated\nimport math\nimport numpy as np\n\n";
 
 /// Functions, one of each name, whose results must be NumPy's.
-const PROGRAMS: &[&str] = &[
+const HANDWRITTEN: &[&str] = &[
     include_str!("loops/factorizations.py"),
     include_str!("loops/stencils.py"),
     include_str!("loops/recurrences.py"),
@@ -25,7 +26,7 @@ const PROGRAMS: &[&str] = &[
 /// The functions of the texts, each as a file of its own.
 fn functions() -> Vec<String> {
     let mut files = Vec::new();
-    for text in PROGRAMS {
+    for text in HANDWRITTEN {
         let mut current = String::new();
         for line in text.lines() {
             if line.starts_with("# ---") {
@@ -50,6 +51,21 @@ fn read(source: &str) -> Workload {
 #[test]
 fn sources_agree_with_numpy() {
     let sources = functions();
+    assert!(sources.len() >= 40, "{} programs", sources.len());
+    agree(&sources);
+}
+
+/// How many random programs are run.
+const PROGRAMS: u64 = 400;
+
+#[test]
+fn random_programs_agree_with_numpy() {
+    let sources: Vec<String> = (0..PROGRAMS).map(|seed| random_source(seed, 10)).collect();
+    agree(&sources);
+}
+
+/// Holds the interpreter's results against NumPy's: of the sources themselves, and of what was read from them.
+fn agree(sources: &[String]) {
     let workloads: Vec<Workload> = sources.iter().map(|source| read(source)).collect();
     let inputs: Vec<Vec<Tensor>> = workloads
         .iter()
@@ -82,11 +98,12 @@ fn sources_agree_with_numpy() {
                         .find_map(|(expected, found)| expected.check(found).err().map(|mismatch| mismatch.to_string())),
                 };
                 if let Some(problem) = problem {
-                    failures.push(format!("{}: {who}: {problem}\n{}", program.name, listing(program)));
+                    let source = &sources[at];
+                    failures.push(format!("case {at}: {who}: {problem}\n{source}\n{}", listing(program)));
                 }
             }
         }
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(sources.len() >= 20, "{} programs", sources.len());
+    let heads: Vec<&str> = failures.iter().filter_map(|failure| failure.lines().next()).collect();
+    assert!(failures.is_empty(), "{}\n{}", failures[0], heads.join("\n"));
 }

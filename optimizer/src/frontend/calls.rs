@@ -3,13 +3,13 @@
 
 use super::elementwise::Operand;
 use super::evaluate::{Body, Closure, Eval, Evaluator, Frame, Poisoned, span_of};
-use super::functions::Unary;
+use super::functions::{self, Unary};
 use super::liveness::Liveness;
 use super::number::{self, Number};
 use super::statement::Flow;
-use super::value::{Arg, Builtin, Value};
-use super::{product, structural};
-use crate::dtype::DType;
+use super::value::{Arg, Builtin, UfuncMethod, Value};
+use super::{product, scan, structural};
+use crate::dtype::{DType, Literal};
 use crate::expr::Span;
 use crate::scalar::UnaryOp;
 use rustpython_ruff_python_ast::{self as ast, CmpOp, Expr, Operator};
@@ -60,7 +60,15 @@ impl<'s> Evaluator<'s> {
                 let bound = self.bind_call(method, positional, keywords, span)?;
                 self.run_call(&bound)
             }
-            Value::Outer(function) if keywords.is_empty() => {
+            Value::Ufunc(function, UfuncMethod::Reduce) => {
+                let bound = self.bind_call(&functions::REDUCE_METHOD, positional, keywords, span)?;
+                scan::reduce(self, function, &bound)
+            }
+            Value::Ufunc(function, UfuncMethod::Accumulate) => {
+                let bound = self.bind_call(&functions::ACCUMULATE_METHOD, positional, keywords, span)?;
+                scan::accumulate(self, function, &bound)
+            }
+            Value::Ufunc(function, UfuncMethod::Outer) if keywords.is_empty() => {
                 if positional.iter().any(|arg| arg.value.is_poisoned()) {
                     return Err(Poisoned);
                 }
@@ -326,7 +334,11 @@ impl<'s> Evaluator<'s> {
     fn python_number(&mut self, arg: &Arg, name: &str) -> Eval<Number> {
         match &arg.value {
             Value::Number(number) => Ok(*number),
-            Value::Array(_) if let Some(value) = self.known_int(&arg.value) => Ok(Number::Int(value)),
+            Value::Array(array) if let Some(literal) = self.known_literal(array.node) => Ok(match literal {
+                Literal::Bool(value) => Number::Bool(value),
+                Literal::Int(value) => Number::Int(i128::from(value)),
+                Literal::Float(bits) => Number::Float(f64::from_bits(bits)),
+            }),
             other => {
                 let message = format!("{name}() needs a compile-time number, not {}", other.describe());
                 let help = "on arrays write astype, np.maximum or np.minimum";

@@ -204,6 +204,7 @@ impl Evaluator<'_> {
             let what = self.describe_type(after);
             let message = format!("'{name}' is rebound to {what} in a loop or condition and read later");
             self.error(join.place, message, Some(help));
+            self.bind(name, Value::Poison);
             return;
         };
         let key = (join.number, name.to_owned());
@@ -220,6 +221,7 @@ impl Evaluator<'_> {
                 let what = show_carried(&found);
                 let message = format!("'{name}' holds {held} before the loop or condition and {what} after it");
                 self.error(join.place, message, Some(help));
+                self.bind(name, Value::Poison);
             }
         }
     }
@@ -238,7 +240,7 @@ impl Evaluator<'_> {
             | Value::DType(_)
             | Value::Module(_)
             | Value::Function(_)
-            | Value::Outer(_)
+            | Value::Ufunc(..)
             | Value::Closure(_)
             | Value::Builtin(_)
             | Value::Annotation => true,
@@ -268,9 +270,11 @@ impl Evaluator<'_> {
                 (None, None) => true,
                 (Some(_), None) | (None, Some(_)) => false,
             };
-            let settled =
-                after.is_some_and(|after| matches!(after, Value::Poison) || always && self.is_unchanging(after));
-            if !unchanged && !(settled && !liveness.is_exposed(join.place.start, name)) {
+            let in_error = after.is_some_and(|after| matches!(after, Value::Poison));
+            let settled = always
+                && after.is_some_and(|after| self.is_unchanging(after))
+                && !liveness.is_exposed(join.place.start, name);
+            if !unchanged && !in_error && !settled {
                 self.frames[frame].names.remove(name);
                 self.frames[frame].lost.insert(name.clone());
             }

@@ -280,7 +280,7 @@ impl<'s> Evaluator<'s> {
             | Value::DType(_)
             | Value::Module(_)
             | Value::Function(_)
-            | Value::Outer(_)
+            | Value::Ufunc(..)
             | Value::Method(..)
             | Value::Closure(_)
             | Value::Builtin(_)

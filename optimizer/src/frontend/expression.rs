@@ -5,7 +5,7 @@ use super::evaluate::{Body, Closure, Eval, Evaluator, Poisoned, span_of};
 use super::functions;
 use super::functions::{Binary, METHODS, Unary, find, help_for};
 use super::number::{self, Number};
-use super::value::{Arg, Builtin, Value};
+use super::value::{Arg, Builtin, UfuncMethod, Value};
 use crate::expr::Span;
 use crate::scalar::{BinaryOp, UnaryOp};
 use rustpython_ruff_python_ast::{
@@ -372,12 +372,14 @@ impl<'s> Evaluator<'s> {
                     },
                 }
             }
-            Value::Function(function) if name == "outer" => Ok(Value::Outer(function)),
+            Value::Function(function) if name == "outer" => Ok(Value::Ufunc(function, UfuncMethod::Outer)),
+            Value::Function(function) if name == "reduce" => Ok(Value::Ufunc(function, UfuncMethod::Reduce)),
+            Value::Function(function) if name == "accumulate" => Ok(Value::Ufunc(function, UfuncMethod::Accumulate)),
             Value::Function(function) => {
                 let construct = format!("np.{}.{name}", function.name);
                 let help = match name {
-                    "accumulate" | "reduce" | "at" | "reduceat" => help_for(&[], name),
-                    _ => "supported: outer".to_owned(),
+                    "at" => help_for(&[], name),
+                    _ => "supported: outer, reduce, accumulate".to_owned(),
                 };
                 Err(self.unsupported(span, &construct, &help))
             }

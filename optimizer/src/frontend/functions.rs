@@ -3,7 +3,7 @@
 
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::value::{Arg, Value};
-use super::{creation, elementwise, product, reduction, structural};
+use super::{creation, elementwise, product, reduction, scan, structural};
 use crate::dtype::DType;
 use crate::expr::Span;
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
@@ -135,6 +135,8 @@ pub(super) static NUMPY: &[Function] = &[
     fold("amin", EXTREME, FoldOp::Min),
     fold("any", TEST, FoldOp::Any),
     other("arange", "start stop? step? dtype? device! like!", creation::arange),
+    other("argmax", "a axis? out! keepdims?", scan::argmax),
+    other("argmin", "a axis? out! keepdims?", scan::argmin),
     other("array", "object dtype? copy? order! subok! ndmin! ndmax! like!", creation::array),
     other("asarray", "object dtype? order! device! copy! like!", creation::asarray),
     other("ascontiguousarray", "object dtype? like!", creation::ascontiguousarray),
@@ -151,6 +153,8 @@ pub(super) static NUMPY: &[Function] = &[
     other("concatenate", "arrays axis? out! dtype? casting!", structural::concatenate),
     other("copy", "a order! subok!", structural::copy),
     unary("cos", Unary::Op(UnaryOp::Cos)),
+    other("cumprod", "a axis? dtype? out!", scan::cumprod),
+    other("cumsum", "a axis? dtype? out!", scan::cumsum),
     other("diag", "v k?", structural::diag),
     other("diagonal", "a offset? axis1? axis2?", structural::diagonal),
     binary("divide", BinaryOp::Div),
@@ -256,9 +260,13 @@ pub(super) static SPECIAL: &[Function] = &[unary("erf", Unary::Op(UnaryOp::Erf))
 pub(super) static METHODS: &[Function] = &[
     fold("all", TEST, FoldOp::All),
     fold("any", TEST, FoldOp::Any),
+    other("argmax", "a axis? out! keepdims?", scan::argmax),
+    other("argmin", "a axis? out! keepdims?", scan::argmin),
     other("astype", "a dtype order! casting! subok! copy!", structural::astype),
     other("clip", "a a_min? a_max? out! min? max?", elementwise::clip),
     other("copy", "a order!", structural::copy),
+    other("cumprod", "a axis? dtype? out!", scan::cumprod),
+    other("cumsum", "a axis? dtype? out!", scan::cumsum),
     other("diagonal", "a offset? axis1? axis2?", structural::diagonal),
     other("dot", "a b out!", product::dot),
     other("flatten", "a order?", structural::flatten),
@@ -277,16 +285,21 @@ pub(super) static METHODS: &[Function] = &[
     other("var", MOMENT, reduction::var),
 ];
 
-/// Functions that will come with in-place updates, scans and gathers, and what to write until then.
+/// `ufunc.reduce`.
+pub(super) static REDUCE_METHOD: Function = other("reduce", REDUCE, method_of_ufunc);
+
+/// `ufunc.accumulate`.
+pub(super) static ACCUMULATE_METHOD: Function = other("accumulate", "a axis? dtype? out!", method_of_ufunc);
+
+/// A ufunc's methods are called with the ufunc, not by their table entry.
+fn method_of_ufunc(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    Err(evaluator.unsupported(call.span, call.function.name, "call it as np.add.reduce(a)"))
+}
+
+/// Functions that will come with gathers, and what to write instead.
 const LATER: &[(&str, &str)] = &[
-    ("accumulate", "scans are not supported yet"),
-    ("argmax", "index reductions are not supported yet; np.max and comparisons are"),
-    ("argmin", "index reductions are not supported yet; np.min and comparisons are"),
     ("at", "scatter is not supported yet"),
-    ("cumprod", "scans are not supported yet"),
-    ("cumsum", "scans are not supported yet; for a short axis multiply by np.tril of ones"),
     ("fill", "write x[...] = value"),
-    ("reduce", "ufunc.reduce is not supported yet; write np.sum, np.prod, np.max, np.min, np.all or np.any"),
     ("take", "gather is not supported yet; slices are"),
 ];
 

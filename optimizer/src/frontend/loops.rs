@@ -167,6 +167,7 @@ impl<'s> Evaluator<'s> {
 
     /// Reads statements under conditions.
     fn branch(&mut self, case: &[Affine], join: &super::carry::Join, read: impl FnOnce(&mut Self)) {
+        let case = self.without_implied(case);
         self.next_branch(join);
         let outer = self.domain.conditions.len();
         self.domain.conditions.extend(case.iter().cloned());
@@ -176,8 +177,23 @@ impl<'s> Evaluator<'s> {
         let body = self.blocks.pop().unwrap_or_default();
         self.domain.conditions.truncate(outer);
         if let Some(block) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
-            block.push(Statement::If { conditions: case.to_vec(), body });
+            block.push(Statement::If { conditions: case, body });
         }
+    }
+
+    /// The forms of a case that do not follow from the others and from what is known here.
+    fn without_implied(&self, case: &[Affine]) -> Vec<Affine> {
+        let mut kept = case.to_vec();
+        for form in case {
+            let Some(at) = kept.iter().position(|other| other == form) else { continue };
+            let mut domain = self.domain.clone();
+            let others = kept.iter().enumerate().filter(|(other, _)| *other != at);
+            domain.conditions.extend(others.map(|(_, form)| form.clone()));
+            if domain.proves(form) {
+                kept.remove(at);
+            }
+        }
+        kept
     }
 
     /// The `elif` and `else` clauses of a condition.

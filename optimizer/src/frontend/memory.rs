@@ -86,7 +86,7 @@ impl Evaluator<'_> {
     }
 
     /// Appends an update.
-    fn update(&mut self, state: usize, region: Vec<SectionAxis>, value: NodeId, span: Span) -> Eval<()> {
+    pub(super) fn update(&mut self, state: usize, region: Vec<SectionAxis>, value: NodeId, span: Span) -> Eval<()> {
         if self.inner_calls.iter().any(|&outer| state < outer) {
             let message = "a function changes an array in the middle of an expression";
             let help = "call it in a statement of its own, as in y = f(x)";
@@ -233,7 +233,8 @@ impl Evaluator<'_> {
         };
         if self.facts.shared.contains(&storage) {
             let message = "the array is rebound in a loop, and another name may share its memory";
-            return Err(self.error(span, message, Some("make a copy with .copy() before the loop")));
+            let help = "bind a copy, as in y = x.copy(), or overwrite the elements, as in x[...] = y";
+            return Err(self.error(span, message, Some(help)));
         }
         let mut axes: Vec<(usize, usize)> =
             region.order.iter().enumerate().filter_map(|(axis, of)| of.map(|of| (of, axis))).collect();

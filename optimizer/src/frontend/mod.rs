@@ -33,6 +33,7 @@ mod product;
 mod promote;
 mod prune;
 mod reduction;
+mod scan;
 mod statement;
 mod structural;
 mod subscript;

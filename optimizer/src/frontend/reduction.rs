@@ -16,6 +16,11 @@ use rustpython_ruff_python_ast::Operator;
 pub(super) fn fold_call(evaluator: &mut Evaluator<'_>, op: FoldOp, call: &Call) -> Eval {
     let node = evaluator.array(call.required("a")?, call.function.name)?.node;
     let axes = evaluator.reduced_axes(call, node)?;
+    folded(evaluator, op, node, &axes, call)
+}
+
+/// A reduction of `node` over `axes`, which are sorted, with the arguments `dtype` and `keepdims` of the call.
+pub(super) fn folded(evaluator: &mut Evaluator<'_>, op: FoldOp, node: NodeId, axes: &[usize], call: &Call) -> Eval {
     let dtype = evaluator.dtype(node);
     let extreme = matches!(op, FoldOp::Max | FoldOp::Min);
     let (op, computed) = match op {
@@ -30,20 +35,12 @@ pub(super) fn fold_call(evaluator: &mut Evaluator<'_>, op: FoldOp, call: &Call) 
         FoldOp::Prod if computed == DType::Bool => FoldOp::All,
         FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min | FoldOp::All | FoldOp::Any => op,
     };
-    let filled = |&axis: &usize| evaluator.domain.proves(&evaluator.extents(node)[axis].offset(-1));
-    if extreme && !axes.iter().all(filled) {
-        if !evaluator.nodes[node].live.is_empty() {
-            let extents = evaluator.show_extents(&evaluator.extents(node));
-            let message = format!("{} of an array of shape {extents}, which may be empty", call.function.name);
-            let help = "let the loop begin where it is not empty, or write an 'if' around it";
-            return Err(evaluator.error(call.span, message, Some(help)));
-        }
-        let message = format!("{} of an empty axis has no value", call.function.name);
-        return Err(evaluator.error(call.span, message, None));
+    if extreme {
+        evaluator.filled(node, axes, call)?;
     }
     let cast = evaluator.cast(node, computed, call.span)?;
-    let folded = evaluator.fold(op, cast, axes.clone(), call.span)?;
-    evaluator.finish(folded, node, &axes, call)
+    let folded = evaluator.fold(op, cast, axes.to_vec(), call.span)?;
+    evaluator.finish(folded, node, axes, call)
 }
 
 /// `np.mean`: the sum in the dtype of the result, divided by the count.
@@ -121,8 +118,23 @@ impl Evaluator<'_> {
         }
     }
 
+    /// Refuses an extreme over axes that may be empty.
+    pub(super) fn filled(&mut self, node: NodeId, axes: &[usize], call: &Call) -> Eval<()> {
+        let extents = self.extents(node);
+        if axes.iter().all(|&axis| self.domain.proves(&extents[axis].offset(-1))) {
+            return Ok(());
+        }
+        let name = call.function.name;
+        if self.nodes[node].live.is_empty() {
+            return Err(self.error(call.span, format!("{name} of an empty axis has no value"), None));
+        }
+        let message = format!("{name} of an array of shape {}, which may be empty", self.show_extents(&extents));
+        let help = "let the loop begin where it is not empty, or write an 'if' around it";
+        Err(self.error(call.span, message, Some(help)))
+    }
+
     /// Restores the reduced axes with `keepdims`.
-    fn finish(&mut self, node: NodeId, source: NodeId, axes: &[usize], call: &Call) -> Eval {
+    pub(super) fn finish(&mut self, node: NodeId, source: NodeId, axes: &[usize], call: &Call) -> Eval {
         let keepdims = match call.optional("keepdims") {
             Some(arg) => self.truth(&arg.value, arg.span)?,
             None => false,

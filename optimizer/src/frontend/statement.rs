@@ -187,7 +187,7 @@ impl<'s> Evaluator<'s> {
             Expr::Tuple(ast::ExprTuple { elts, .. }) | Expr::List(ast::ExprList { elts, .. }) => {
                 let mut items = self.unpack(elts, value, target);
                 // All of them are values before the first is assigned.
-                for item in items.iter_mut().flatten() {
+                for item in items.iter_mut().flatten().skip(1) {
                     *item = self.settled(None, std::mem::replace(item, Value::None), value.span);
                 }
                 for (at, element) in elts.iter().enumerate() {

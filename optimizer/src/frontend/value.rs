@@ -53,8 +53,8 @@ pub(super) enum Value {
     Module(String),
     /// A NumPy function.
     Function(&'static Function),
-    /// `ufunc.outer`.
-    Outer(&'static Function),
+    /// `ufunc.outer` and the like.
+    Ufunc(&'static Function, UfuncMethod),
     /// A method of an array, with the array.
     Method(Array, &'static Function),
     /// A function or lambda of the workload, by index.
@@ -63,6 +63,17 @@ pub(super) enum Value {
     Builtin(Builtin),
     /// A name that only annotations use.
     Annotation,
+}
+
+/// A method of an element-wise function of two arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UfuncMethod {
+    /// `ufunc.outer`.
+    Outer,
+    /// `ufunc.reduce`.
+    Reduce,
+    /// `ufunc.accumulate`.
+    Accumulate,
 }
 
 /// Where a `bool` that depends on loop variables is true.
@@ -171,7 +182,7 @@ impl Value {
             Value::Tuple(items) => format!("a tuple of {}", items.len()),
             Value::List(items) => format!("a list of {}", items.len()),
             Value::Module(name) => format!("the module {name}"),
-            Value::Function(function) | Value::Outer(function) | Value::Method(_, function) => {
+            Value::Function(function) | Value::Ufunc(function, _) | Value::Method(_, function) => {
                 format!("the function {}", function.name)
             }
             Value::Closure(_) => "a local function".to_owned(),
@@ -197,7 +208,7 @@ impl Value {
             | Value::DType(_)
             | Value::Module(_)
             | Value::Function(_)
-            | Value::Outer(_)
+            | Value::Ufunc(..)
             | Value::Closure(_)
             | Value::Builtin(_)
             | Value::Annotation => {}
@@ -221,7 +232,7 @@ impl Value {
             | Value::Array(_)
             | Value::Module(_)
             | Value::Function(_)
-            | Value::Outer(_)
+            | Value::Ufunc(..)
             | Value::Method(..)
             | Value::Closure(_)
             | Value::Builtin(_)

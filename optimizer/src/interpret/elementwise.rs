@@ -6,6 +6,7 @@
 
 use super::bounds::{Model, comparison};
 use super::rows::{Operands, binary_row, sum_row};
+use super::structural::broadcast;
 use super::value::{Numbers, Row, Store, Value, for_rows};
 use crate::dtype::DType;
 use crate::numerics::Numerics;
@@ -100,6 +101,18 @@ pub(super) fn binary(op: BinaryOp, a: &Value, b: &Value, numerics: Numerics, mag
         // The program was checked: operands agree in type.
         (Numbers::Int(_), Numbers::Float(_)) | (Numbers::Float(_), Numbers::Int(_)) => a.clone(),
     }
+}
+
+/// An operand of an outer product of this shape: the first has the leading axes, the second the trailing ones.
+pub(super) fn spread(a: &Value, is_first: bool, shape: &[usize]) -> Value {
+    if !is_first {
+        return broadcast(a, shape);
+    }
+    let mut stretched = a.shape.clone();
+    let mut strides = a.strides.clone();
+    stretched.resize(shape.len(), 1);
+    strides.resize(shape.len(), 0);
+    broadcast(&a.view(stretched, strides, a.offset), shape)
 }
 
 /// Comparisons of floats: a bool and whether it may be the other one.
@@ -441,10 +454,12 @@ pub(super) fn cast(a: &Value, dtype: DType, numerics: Numerics) -> Value {
                 let b = read_bound(track_in, row, length, &mut scratch);
                 for (x, b) in x.iter().zip(b) {
                     let rounded = round(dtype, *x);
-                    let same = rounded == *x || x.is_nan();
-                    // A value without error is rounded as the kernel rounds it, once.
+                    // A value without error is rounded as the kernel rounds it, once; one that is less than half an
+                    // ulp beside a number of the type is rounded to that.
                     let z = if exact || *b == 0.0 { rounded } else { *x };
-                    let local = if same || *b == 0.0 { 0.0 } else { model.roundoff * x.abs().max(model.tiny) };
+                    let ulp = model.roundoff * x.abs().max(model.tiny);
+                    let kept = *b == 0.0 || x.is_nan() || dtype == DType::F64 || rounded == *x && *b < 0.5 * ulp;
+                    let local = if kept { 0.0 } else { ulp };
                     let (z, bound) = model.settle(z, b + local, *b == f64::INFINITY);
                     out.push(z);
                     bounds.push(bound);

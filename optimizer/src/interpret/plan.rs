@@ -1,6 +1,7 @@
 //! What to evaluate for each statement, decided once: the order of its nodes, where each is used last, and what is the
 //! same at all times.
 
+use super::blocks::blocked;
 use crate::affine::Affine;
 use crate::expr::{NodeId, Op, Program, SectionAxis, Statement};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
@@ -14,6 +15,8 @@ pub(super) struct Plan {
     pub(super) order: Vec<(NodeId, Vec<NodeId>)>,
     /// Nodes evaluated once for the whole run: arguments of those in `order`, or the value.
     pub(super) kept: Vec<NodeId>,
+    /// The part of `order` that may be computed by blocks of rows.
+    pub(super) blocked: Vec<NodeId>,
 }
 
 /// A statement with what it evaluates.
@@ -62,7 +65,9 @@ impl<'p> Planner<'p> {
 
     /// The plan for a statement's value: fixed nodes are kept.
     pub(super) fn changing(&self, result: NodeId) -> Plan {
-        self.plan(&[result], |node| self.fixed[node])
+        let mut plan = self.plan(&[result], |node| self.fixed[node]);
+        plan.blocked = blocked(self.program, &plan);
+        plan
     }
 
     /// The plan for nodes from the beginning, except for what is kept.
@@ -86,7 +91,7 @@ impl<'p> Planner<'p> {
             done.entry(user).or_default().push(arg);
         }
         let order = nodes.into_iter().map(|node| (node, done.remove(&node).unwrap_or_default())).collect();
-        Plan { results: results.to_vec(), order, kept: kept.into_iter().collect() }
+        Plan { results: results.to_vec(), order, kept: kept.into_iter().collect(), blocked: Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Input: a verified program, its inputs. Output: the values of its roots. A statement's value is computed whole, with
 //! everything else that holds a state's elements gone, before they are overwritten in place.
 
+use super::blocks::by_blocks;
 use super::bounds::Model;
 use super::plan::{Plan, Planner, Step, feeds_a_sum};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows};
@@ -12,6 +13,9 @@ use crate::dtype::DType;
 use crate::expr::{NodeId, Op, Program, SectionAxis};
 use crate::numerics::Numerics;
 use std::sync::Arc;
+
+/// A value of more elements is computed by blocks where that is possible.
+const LARGE: usize = 1 << 14;
 
 /// A node that lacks an argument.
 type Lacking = NodeId;
@@ -95,7 +99,7 @@ impl Machine<'_> {
     /// The results, when all statements were executed.
     fn roots(&mut self, planner: &Planner<'_>) -> Result<Vec<Value>, Lacking> {
         let plan = planner.plan(&self.program.roots, |node| self.kept[node].is_some());
-        self.compute(&plan)?;
+        self.compute(&plan, &[])?;
         let found = |&root: &NodeId| self.values[root].clone().or_else(|| self.kept[root].clone()).ok_or(root);
         self.program.roots.iter().map(found).collect()
     }
@@ -105,31 +109,47 @@ impl Machine<'_> {
         for &node in &plan.kept {
             if self.kept[node].is_none() {
                 let plan = planner.plan(&[node], |node| self.kept[node].is_some());
-                self.compute(&plan)?;
+                self.compute(&plan, &[])?;
                 self.kept[node] = self.values[node].take();
             }
         }
-        self.compute(plan)?;
         let result = plan.results.first().copied().unwrap_or(0);
-        self.values[result].take().or_else(|| self.kept[result].clone()).ok_or(result)
+        let shape = self.shape(result);
+        if plan.blocked.is_empty() || shape.iter().product::<usize>() < LARGE {
+            self.compute(plan, &[])?;
+            return self.values[result].take().or_else(|| self.kept[result].clone()).ok_or(result);
+        }
+        self.compute(plan, &plan.blocked)?;
+        let outside = |node: NodeId| self.values[node].clone().or_else(|| self.kept[node].clone());
+        let value = by_blocks(self.program, &plan.blocked, &shape, self.numerics, &self.sums, outside);
+        for (node, _) in &plan.order {
+            self.values[*node] = None;
+        }
+        value.ok_or(result)
     }
 
-    /// Evaluates a plan whose kept nodes are there.
-    fn compute(&mut self, plan: &Plan) -> Result<(), Lacking> {
+    /// The shape of a node as the loop variables are.
+    fn shape(&self, node: NodeId) -> Vec<usize> {
+        let node = &self.program.nodes[node];
+        if node.live.is_empty() {
+            return node.shape.clone();
+        }
+        node.live.iter().map(|form| usize::try_from(self.at(form)).unwrap_or(0)).collect()
+    }
+
+    /// Evaluates a plan whose kept nodes are there, but for nodes that are computed elsewhere, in ascending order.
+    fn compute(&mut self, plan: &Plan, except: &[NodeId]) -> Result<(), Lacking> {
         for (id, done) in &plan.order {
+            if except.binary_search(id).is_ok() {
+                continue;
+            }
             let node = &self.program.nodes[*id];
             let value = |&arg: &NodeId| self.values[arg].clone().or_else(|| self.kept[arg].clone());
             let args: Vec<Value> = node.args.iter().filter_map(value).collect();
             for &node in done {
                 self.values[node] = None;
             }
-            let live: Vec<usize>;
-            let shape = if node.live.is_empty() {
-                &node.shape
-            } else {
-                live = node.live.iter().map(|form| usize::try_from(self.at(form)).unwrap_or(0)).collect();
-                &live
-            };
+            let shape = &self.shape(*id);
             let value = match &node.op {
                 Op::Input(at) => self.inputs.get(*at).cloned(),
                 Op::State(at) => self.states.get(*at).cloned(),
@@ -149,7 +169,13 @@ impl Machine<'_> {
         drop(target);
         let whole = value.shape == self.states[state].shape;
         let current = &mut self.states[state];
-        let mut value = if Arc::ptr_eq(&value.store, &current.store) { copied(&value) } else { value };
+        let mut value = if Arc::ptr_eq(&value.store, &current.store) {
+            let copy = copied(&value);
+            drop(value);
+            copy
+        } else {
+            value
+        };
         cut(&mut value);
         let fresh = Arc::strong_count(&value.store) == 1;
         if whole && fresh && offset == 0 && strides == current.strides && is_dense(&value) {

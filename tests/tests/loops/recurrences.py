@@ -61,3 +61,30 @@ def argmax(x: f64[9]):
         at = np.where(larger, i, at)
         best = np.where(larger, x[i], best)
     return at, best
+# ---
+def scans(A: f32[4, 5], i: i32[6], b: bool[6], x: f64[7]):
+    y = np.cumsum(x) * 2
+    y[0] = x.cumprod()[-1]
+    z = np.cumsum(A * y[:5].sum(), axis=1)
+    return y, z, np.cumsum(A), np.cumprod(i), b.cumsum(0), np.cumsum(i, dtype=np.float32), A.cumprod(-2)
+# ---
+def accumulations(A: f32[4, 5], i: i32[6], b: bool[6]):
+    m = np.maximum.accumulate(A, axis=1)
+    for k in range(3):
+        m[k] += np.minimum.accumulate(m[k + 1])
+        m[k + 1] = np.add.accumulate(m[k])
+    return m, np.add.accumulate(A), np.multiply.accumulate(i), np.subtract.accumulate(i), np.logical_and.accumulate(b)
+# ---
+def ufunc_reductions(A: f32[4, 5], i: i32[6], b: bool[6]):
+    return (np.add.reduce(A), np.add.reduce(i), np.multiply.reduce(A, axis=None), np.maximum.reduce(A, axis=1),
+            np.minimum.reduce(A, axis=(0, 1), keepdims=True), np.logical_and.reduce(b), np.logical_or.reduce(i),
+            np.add.reduce(b), np.add.reduce(i, dtype=np.float64))
+# ---
+def searches(A: f32[4, 5], i: i32[3, 6], b: bool[7]):
+    A[1, 2] = np.nan
+    i[1] = 3
+    found = np.zeros(4, dtype=np.int64)
+    for k in range(4):
+        found[k] = A[k, : k + 1].argmax() + np.argmin(A[: k + 1, k])
+    return (found, np.argmax(A), A.argmin(0), np.argmax(i, axis=1), i.argmin(axis=1, keepdims=True), np.argmax(b),
+            b.argmin(), np.argmax(i), np.argmin(A, axis=1), np.argmax(i, keepdims=True))

@@ -1,0 +1,130 @@
+//! Large element-wise values, computed a block of rows at a time: the intermediate arrays stay in the cache.
+//!
+//! The same operators on the same elements as whole arrays would give, in the same order; only what a block of the
+//! result needs is computed at once.
+
+use super::plan::Plan;
+use super::structural::slice;
+use super::value::{Numbers, Store, Value};
+use super::{elementwise, evaluate};
+use crate::expr::{Node, NodeId, Op, Program, SliceAxis};
+use crate::numerics::Numerics;
+use std::collections::BTreeSet;
+
+/// Elements of a block. Some ten arrays of bounds and values of this size fit the L2 cache.
+const BLOCK: usize = 1 << 13;
+
+/// The nodes of a plan that are computed by blocks: element-wise operators of the result's shape, the result among them,
+/// whose values nothing else uses. Empty if the result is none.
+pub(super) fn blocked(program: &Program, plan: &Plan) -> Vec<NodeId> {
+    let [result] = plan.results.as_slice() else { return Vec::new() };
+    let (shape, live) = (&program.nodes[*result].shape, &program.nodes[*result].live);
+    let fits = |node: &Node| {
+        let elementwise =
+            matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Outer(_) | Op::Where | Op::Cast) && !shape.is_empty();
+        elementwise && node.shape == *shape && node.live == *live
+    };
+    let mut chosen = BTreeSet::new();
+    for &(id, _) in plan.order.iter().rev() {
+        let mut users = plan.order.iter().filter(|(user, _)| program.nodes[*user].args.contains(&id)).peekable();
+        let wanted = id == *result || users.peek().is_some();
+        if wanted && fits(&program.nodes[id]) && users.all(|(user, _)| chosen.contains(user)) {
+            chosen.insert(id);
+        }
+    }
+    if chosen.contains(result) { chosen.into_iter().collect() } else { Vec::new() }
+}
+
+/// The value of the last of `nodes`, of a concrete shape. `outside` gives the values of arguments that are not among
+/// them. `None` if one is missing.
+pub(super) fn by_blocks(
+    program: &Program,
+    nodes: &[NodeId],
+    shape: &[usize],
+    numerics: Numerics,
+    sums: &[bool],
+    outside: impl Fn(NodeId) -> Option<Value>,
+) -> Option<Value> {
+    let axis = shape.iter().position(|&extent| extent > 1).unwrap_or(0);
+    let row: usize = shape[axis + 1..].iter().product();
+    let rows = (BLOCK / row.max(1)).max(1);
+    let last = *nodes.last()?;
+    let (mut floats, mut ints, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
+    let size: usize = shape.iter().product();
+    // The arguments from outside, stretched to the whole shape: views.
+    let mut leaves: Vec<Vec<Option<Value>>> = Vec::with_capacity(nodes.len());
+    for &id in nodes {
+        let node = &program.nodes[id];
+        let mut own = Vec::with_capacity(node.args.len());
+        for (at, &arg) in node.args.iter().enumerate() {
+            if nodes.binary_search(&arg).is_ok() {
+                own.push(None);
+                continue;
+            }
+            let value = outside(arg)?;
+            own.push(Some(match node.op {
+                Op::Outer(_) => elementwise::spread(&value, at == 0, shape),
+                _ => value,
+            }));
+        }
+        leaves.push(own);
+    }
+    let mut values: Vec<Option<Value>> = vec![None; nodes.len()];
+    let mut done = 0;
+    let extent = shape.get(axis).copied().unwrap_or(1);
+    while done < extent {
+        let count = rows.min(extent - done);
+        let part = |value: &Value| -> Value {
+            let whole = |(at, &len): (usize, &usize)| {
+                if at == axis {
+                    SliceAxis { start: i64::try_from(done).unwrap_or(0), step: 1, len: count }
+                } else {
+                    SliceAxis { start: 0, step: 1, len }
+                }
+            };
+            slice(value, &shape.iter().enumerate().map(whole).collect::<Vec<_>>())
+        };
+        let mut block = shape.to_vec();
+        block[axis] = count;
+        for (at, &id) in nodes.iter().enumerate() {
+            let node = &program.nodes[id];
+            let mut args = Vec::with_capacity(node.args.len());
+            for (leaf, arg) in leaves[at].iter().zip(&node.args) {
+                args.push(match (leaf, nodes.binary_search(arg)) {
+                    (Some(value), _) => part(value),
+                    (None, Ok(from)) => values[from].clone()?,
+                    (None, Err(_)) => return None,
+                });
+            }
+            let value = match &node.op {
+                Op::Outer(op) => elementwise::binary(*op, args.first()?, args.get(1)?, numerics, sums[id]),
+                op => evaluate(op, &block, node.dtype, args, numerics, sums[id])?,
+            };
+            values[at] = Some(value);
+        }
+        let value = values.last_mut()?.take()?;
+        match &value.store.numbers {
+            Numbers::Float(all) => {
+                floats.reserve_exact(size - floats.len());
+                floats.extend(value.gather(all));
+            }
+            Numbers::Int(all) => {
+                ints.reserve_exact(size - ints.len());
+                ints.extend(value.gather(all));
+            }
+        }
+        if let Some(all) = &value.store.bound {
+            bounds.reserve_exact(size - bounds.len());
+            bounds.resize(done * row, 0.0);
+            bounds.extend(value.gather(all));
+        }
+        done += count;
+    }
+    let bound = (!bounds.is_empty()).then(|| {
+        bounds.resize(size, 0.0);
+        bounds
+    });
+    let dtype = program.nodes[last].dtype;
+    let numbers = if dtype.is_float() { Numbers::Float(floats) } else { Numbers::Int(ints) };
+    Some(Value::new(dtype, shape, Store { numbers, bound, magnitude: None }))
+}
