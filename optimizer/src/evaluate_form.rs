@@ -196,13 +196,11 @@ fn evaluate_def(memory: &Memory<'_>, def: &Def) -> Result<Computed, EvaluateErro
     Ok(Computed { tensor: result, written })
 }
 
+/// Takes a point and its element.
+type Found<'f> = &'f mut dyn FnMut(&[i64], Literal) -> Result<(), EvaluateError>;
+
 /// Calls `found` with every point of a piece and its element.
-fn visit(
-    memory: &Memory<'_>,
-    def: &Def,
-    piece: &Piece,
-    found: &mut dyn FnMut(&[i64], Literal) -> Result<(), EvaluateError>,
-) -> Result<(), EvaluateError> {
+fn visit(memory: &Memory<'_>, def: &Def, piece: &Piece, found: Found<'_>) -> Result<(), EvaluateError> {
     let points = def.axes.len();
     let domain = memory.fixed(&piece.domain);
     enumerate(&domain, 0, points, &mut Vec::new(), &mut |point: &[i64]| {

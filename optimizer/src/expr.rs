@@ -209,6 +209,21 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Whether its value, given its arguments', is the same in every iteration and whatever the states hold.
+    pub fn is_fixed(&self) -> bool {
+        if let Op::Section(axes) = self {
+            return axes.iter().all(|axis| match axis {
+                SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => form.is_constant(),
+            });
+        }
+        if let Op::LoopIndex(form) = self {
+            return form.is_constant();
+        }
+        !matches!(self, Op::State(_))
+    }
+}
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {

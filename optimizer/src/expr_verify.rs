@@ -95,16 +95,14 @@ fn check_node(program: &Program, id: NodeId, node: &Node) -> Check {
     if let Op::Section(axes) = &node.op {
         check_section(axes)?;
     }
-    let stored = match &node.op {
-        Op::Input(at) => {
-            let param = program.params.get(*at).ok_or_else(|| format!("there is no parameter {at}"))?;
-            Some((&param.shape, param.dtype))
-        }
-        Op::State(at) => {
-            let state = program.states.get(*at).ok_or_else(|| format!("there is no state {at}"))?;
-            Some((&state.shape, state.dtype))
-        }
-        _ => None,
+    let stored = if let Op::Input(at) = &node.op {
+        let param = program.params.get(*at).ok_or_else(|| format!("there is no parameter {at}"))?;
+        Some((&param.shape, param.dtype))
+    } else if let Op::State(at) = &node.op {
+        let state = program.states.get(*at).ok_or_else(|| format!("there is no state {at}"))?;
+        Some((&state.shape, state.dtype))
+    } else {
+        None
     };
     if let Some((shape, dtype)) = stored {
         ensure(*shape == node.shape && node.live.is_empty(), || {
@@ -274,18 +272,20 @@ impl Walk<'_> {
             })?;
         }
         let argument = || node.args.first().map(|&arg| self.program.nodes[arg].extents()).unwrap_or_default();
-        match &node.op {
-            Op::LoopIndex(form) => self.bound(form),
-            Op::Section(axes) => self.inside(axes, &argument(), &node.extents()),
-            Op::Reduce { op: FoldOp::Max | FoldOp::Min, axes } => {
-                let extents = argument();
-                axes.iter().try_for_each(|&axis| {
-                    let filled = extents[axis].offset(-1);
-                    ensure(self.domain.proves(&filled), || format!("the axis {axis} may be empty"))
-                })
-            }
-            _ => Ok(()),
+        if let Op::LoopIndex(form) = &node.op {
+            return self.bound(form);
         }
+        if let Op::Section(axes) = &node.op {
+            return self.inside(axes, &argument(), &node.extents());
+        }
+        if let Op::Reduce { op: FoldOp::Max | FoldOp::Min, axes } = &node.op {
+            let extents = argument();
+            axes.iter().try_for_each(|&axis| {
+                let filled = extents[axis].offset(-1);
+                ensure(self.domain.proves(&filled), || format!("the axis {axis} may be empty"))
+            })?;
+        }
+        Ok(())
     }
 
     /// The subscripts select elements of an array of `extents`, as many as `live` says, wherever there are any.

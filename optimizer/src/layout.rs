@@ -28,13 +28,12 @@ fn accesses(form: &NormalForm, state: usize) -> Option<Vec<(&Def, &[Affine], usi
             found.push((def, update.index.as_slice(), id));
         }
         for node in def.pieces.iter().flat_map(|piece| &piece.value.nodes) {
-            match &node.op {
-                ScalarOp::Load(Source::State(read), Access::Axes(index)) if *read == state => {
-                    found.push((def, index.as_slice(), id));
-                }
+            if let ScalarOp::Load(Source::State(read), access) = &node.op
+                && *read == state
+            {
                 // An offset into the whole fixes the order.
-                ScalarOp::Load(Source::State(read), Access::Flat(_)) if *read == state => return None,
-                _ => {}
+                let Access::Axes(index) = access else { return None };
+                found.push((def, index.as_slice(), id));
             }
         }
     }

@@ -89,14 +89,22 @@ pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
     let Some(defs) = updates(form, body) else { return false };
     let contexts = contexts(form);
     let fits = |id: &DefId| coordinate(&form.defs[*id], tile.dim).is_some();
-    if trips(form, tile.var).is_none() || defs.is_empty() || tile.time == 0 || tile.height == 0 || !defs.iter().all(fits) {
+    if trips(form, tile.var).is_none()
+        || defs.is_empty()
+        || tile.time == 0
+        || tile.height == 0
+        || !defs.iter().all(fits)
+    {
         return false;
     }
     (0..defs.len()).all(|p| (0..defs.len()).all(|q| forward(form, &contexts[defs[p]], tile, &defs, p, q)))
 }
 
-/// What an iteration touches: a state's element, and whether it is written.
-fn accesses(def: &Def) -> Option<Vec<(&Piece, usize, Vec<Affine>, bool)>> {
+/// In a piece, an element of a state, and whether it is written.
+type Touch<'d> = (&'d Piece, usize, Vec<Affine>, bool);
+
+/// What an iteration touches.
+fn accesses(def: &Def) -> Option<Vec<Touch<'_>>> {
     let update = def.update.as_ref()?;
     let mut all = Vec::new();
     for piece in &def.pieces {

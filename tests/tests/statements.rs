@@ -128,11 +128,11 @@ fn lu(n: usize) -> Program {
     let a = b.state("LU", &[n, n]);
     let start = b.copy(a, 0);
     let rest = (n - 1, c(n as i64 - 1).minus(&v(0)));
-    let column = b.section(a, &[after(0), at(v(0))], &[rest.clone()]);
+    let column = b.section(a, &[after(0), at(v(0))], std::slice::from_ref(&rest));
     let pivot = b.section(a, &[at(v(0)), at(v(0))], &[]);
     let pivot = b.spread(pivot, column);
     let scaled = b.binary(BinaryOp::Div, column, pivot);
-    let row = b.section(a, &[at(v(0)), after(0)], &[rest.clone()]);
+    let row = b.section(a, &[at(v(0)), after(0)], std::slice::from_ref(&rest));
     let block = b.section(a, &[after(0), after(0)], &[rest.clone(), rest.clone()]);
     let outer = b.push(Op::Outer(BinaryOp::Mul), &[column, row], &[n - 1, n - 1], &[rest.1.clone(), rest.1.clone()]);
     let reduced = b.binary(BinaryOp::Sub, block, outer);
@@ -187,7 +187,7 @@ fn shifted(n: usize, steps: usize) -> Program {
     let a = b.state("B", &[n]);
     let start = b.copy(a, 0);
     let inner = (n - 2, c(n as i64 - 2));
-    let parts: Vec<NodeId> = (0..3).map(|s| b.section(a, &[from(s)], &[inner.clone()])).collect();
+    let parts: Vec<NodeId> = (0..3).map(|s| b.section(a, &[from(s)], std::slice::from_ref(&inner))).collect();
     let sum = b.binary(BinaryOp::Add, parts[0], parts[1]);
     let sum = b.binary(BinaryOp::Add, sum, parts[2]);
     let body = vec![update(a, vec![from(1)], sum)];
@@ -212,8 +212,8 @@ fn shortest(n: usize) -> Program {
     let start = b.copy(p, 0);
     let whole = (n, c(n as i64));
     let old = b.read(p);
-    let column = b.section(p, &[from(0), at(v(0))], &[whole.clone()]);
-    let row = b.section(p, &[at(v(0)), from(0)], &[whole.clone()]);
+    let column = b.section(p, &[from(0), at(v(0))], std::slice::from_ref(&whole));
+    let row = b.section(p, &[at(v(0)), from(0)], std::slice::from_ref(&whole));
     let detour = b.push(Op::Outer(BinaryOp::Add), &[column, row], &[n, n], &[]);
     let least = b.push(Op::Binary(BinaryOp::Minimum), &[old, detour], &[n, n], &[]);
     b.done(vec![start, repeat(0, c(0), c(n as i64), vec![update(p, vec![from(0), from(0)], least)])], &[p])
@@ -238,11 +238,11 @@ fn two_sweeps(n: usize, steps: usize) -> Program {
     let (a, other) = (b.state("A_", &[n]), b.state("B_", &[n]));
     let start = [b.copy(a, 0), b.copy(other, 0)];
     let inner = (n - 2, c(n as i64 - 2));
-    let parts: Vec<NodeId> = (0..3).map(|s| b.section(a, &[from(s)], &[inner.clone()])).collect();
+    let parts: Vec<NodeId> = (0..3).map(|s| b.section(a, &[from(s)], std::slice::from_ref(&inner))).collect();
     let sum = b.binary(BinaryOp::Add, parts[0], parts[1]);
     let sum = b.binary(BinaryOp::Add, sum, parts[2]);
     let inner = (n - 4, c(n as i64 - 4));
-    let parts: Vec<NodeId> = [1, 4].map(|s| b.section(other, &[from(s)], &[inner.clone()])).to_vec();
+    let parts: Vec<NodeId> = [1, 4].map(|s| b.section(other, &[from(s)], std::slice::from_ref(&inner))).to_vec();
     let second = b.binary(BinaryOp::Add, parts[0], parts[1]);
     let body = vec![update(other, vec![from(1)], sum), update(a, vec![from(2)], second)];
     let [first, copy] = start;

@@ -6,7 +6,7 @@
 
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
-use moat_optimizer::expr::{Node, NodeId, Op, Program, SectionAxis, Statement};
+use moat_optimizer::expr::{Node, NodeId, Op, Program, Statement};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A loop whose iterations differ is counted at this many of its values, evenly spaced, where it has more.
@@ -42,15 +42,7 @@ fn rounded(count: f64) -> u64 {
 fn fixed(program: &Program) -> Vec<bool> {
     let mut fixed = Vec::with_capacity(program.nodes.len());
     for node in &program.nodes {
-        let own = match &node.op {
-            Op::State(_) => false,
-            Op::LoopIndex(form) => form.is_constant(),
-            Op::Section(axes) => axes.iter().all(|axis| match axis {
-                SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => form.is_constant(),
-            }),
-            _ => true,
-        };
-        fixed.push(own && node.live.is_empty() && node.args.iter().all(|&arg| fixed[arg]));
+        fixed.push(node.op.is_fixed() && node.live.is_empty() && node.args.iter().all(|&arg| fixed[arg]));
     }
     fixed
 }

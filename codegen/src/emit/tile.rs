@@ -242,7 +242,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         self.ranges(frame, plan, at, &spread, &mut |frame, regs, alone| {
             let mut chosen = chosen.clone();
             for alone in alone {
-                chosen[alone.axis] = vec![Reg { offset: 0, width: 1, mask: None, partial: 0 }];
+                chosen[alone.axis] = vec![Reg { offset: 0, width: 1, mask: None, partial: 0, aligned: false }];
             }
             chosen.push(regs.to_vec());
             self.points(frame, plan, &mut chosen)

@@ -274,7 +274,8 @@ impl Evaluator<'_> {
             let settled = always
                 && after.is_some_and(|after| self.is_unchanging(after))
                 && !liveness.is_exposed(join.place.start, name);
-            if !unchanged && !in_error && !settled {
+            let stays = unchanged || in_error || settled;
+            if !stays {
                 self.frames[frame].names.remove(name);
                 self.frames[frame].lost.insert(name.clone());
             }

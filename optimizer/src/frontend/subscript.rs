@@ -203,7 +203,7 @@ impl<'s> Evaluator<'s> {
                 self.error(arg.span, message, None)
             });
         }
-        let at = self.from_the_start(at, extent, "the index", arg.span)?;
+        let at = self.counted_from_start(at, extent, "the index", arg.span)?;
         if self.domain.proves(&at) && self.domain.proves(&extent.minus(&at).offset(-1)) {
             return Ok(at);
         }
@@ -230,7 +230,7 @@ impl<'s> Evaluator<'s> {
     }
 
     /// An index or bound counted from the start, where its sign is the same in all iterations.
-    fn from_the_start(&mut self, form: Affine, extent: &Affine, what: &str, span: Span) -> Eval<Affine> {
+    fn counted_from_start(&mut self, form: Affine, extent: &Affine, what: &str, span: Span) -> Eval<Affine> {
         if self.domain.proves(&form) {
             return Ok(form);
         }
@@ -265,7 +265,7 @@ impl<'s> Evaluator<'s> {
         let (least, greatest) =
             if step > 0 { (Affine::constant(0), extent.clone()) } else { (Affine::constant(-1), extent.offset(-1)) };
         let mut clamp = |bound: Affine| -> Eval<Affine> {
-            let bound = self.from_the_start(bound, extent, "the slice's bound", span)?;
+            let bound = self.counted_from_start(bound, extent, "the slice's bound", span)?;
             let bound = self.within(bound, &least, false, span)?;
             self.within(bound, &greatest, true, span)
         };

@@ -62,10 +62,8 @@ pub(super) fn by_blocks(
                 continue;
             }
             let value = outside(arg)?;
-            own.push(Some(match node.op {
-                Op::Outer(_) => elementwise::spread(&value, at == 0, shape),
-                _ => value,
-            }));
+            let outer = matches!(node.op, Op::Outer(_));
+            own.push(Some(if outer { elementwise::spread(&value, at == 0, shape) } else { value }));
         }
         leaves.push(own);
     }
@@ -96,9 +94,10 @@ pub(super) fn by_blocks(
                     (None, Err(_)) => return None,
                 });
             }
-            let value = match &node.op {
-                Op::Outer(op) => elementwise::binary(*op, args.first()?, args.get(1)?, numerics, sums[id]),
-                op => evaluate(op, &block, node.dtype, args, numerics, sums[id])?,
+            let value = if let Op::Outer(op) = &node.op {
+                elementwise::binary(*op, args.first()?, args.get(1)?, numerics, sums[id])
+            } else {
+                evaluate(&node.op, &block, node.dtype, args, numerics, sums[id])?
             };
             values[at] = Some(value);
         }

@@ -37,14 +37,7 @@ impl<'p> Planner<'p> {
     pub(super) fn new(program: &'p Program) -> Planner<'p> {
         let mut fixed = Vec::with_capacity(program.nodes.len());
         for node in &program.nodes {
-            let own = match &node.op {
-                Op::State(_) => false,
-                Op::LoopIndex(form) => form.is_constant(),
-                Op::Section(axes) => axes.iter().all(|axis| match axis {
-                    SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => form.is_constant(),
-                }),
-                _ => true,
-            };
+            let own = node.op.is_fixed();
             let whole = node.live.iter().all(Affine::is_constant);
             fixed.push(own && whole && node.args.iter().all(|&arg| fixed[arg]));
         }

@@ -150,12 +150,16 @@ impl Machine<'_> {
                 self.values[node] = None;
             }
             let shape = &self.shape(*id);
-            let value = match &node.op {
-                Op::Input(at) => self.inputs.get(*at).cloned(),
-                Op::State(at) => self.states.get(*at).cloned(),
-                Op::LoopIndex(form) => Some(Value::ints(node.dtype, &[], vec![self.at(form)])),
-                Op::Section(axes) => args.first().map(|a| structural::section(a, axes, shape, |form| self.at(form))),
-                op => evaluate(op, shape, node.dtype, args, self.numerics, self.sums[*id]),
+            let value = if let Op::Input(at) = &node.op {
+                self.inputs.get(*at).cloned()
+            } else if let Op::State(at) = &node.op {
+                self.states.get(*at).cloned()
+            } else if let Op::LoopIndex(form) = &node.op {
+                Some(Value::ints(node.dtype, &[], vec![self.at(form)]))
+            } else if let Op::Section(axes) = &node.op {
+                args.first().map(|a| structural::section(a, axes, shape, |form| self.at(form)))
+            } else {
+                evaluate(&node.op, shape, node.dtype, args, self.numerics, self.sums[*id])
             };
             self.values[*id] = Some(value.ok_or(*id)?);
         }

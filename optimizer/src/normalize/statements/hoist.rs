@@ -12,13 +12,7 @@ pub(super) fn hoist(program: &Program) -> Program {
     let mut varies = vec![false; program.nodes.len()];
     let mut stored: BTreeMap<NodeId, usize> = BTreeMap::new();
     for (id, node) in program.nodes.iter().enumerate() {
-        let own = match &node.op {
-            Op::State(_) | Op::LoopIndex(_) => true,
-            Op::Section(axes) => axes.iter().any(|axis| match axis {
-                SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => !form.is_constant(),
-            }),
-            _ => false,
-        };
+        let own = !node.op.is_fixed();
         varies[id] = own || !node.live.is_empty() || node.args.iter().any(|&arg| varies.get(arg) == Some(&true));
         if let (Op::Section(_), Some(&arg)) = (&node.op, node.args.first())
             && varies.get(arg) == Some(&false)

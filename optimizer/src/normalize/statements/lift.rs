@@ -84,24 +84,27 @@ struct Lift<'a> {
     lifted: Vec<Option<Done>>,
 }
 
+/// An array that is read: shape, type, name, and how far views reach beyond each axis, before and after it.
+type Reach = (Vec<usize>, DType, String, Vec<(i64, i64)>);
+
 fn malformed<T>(node: NodeId, problem: &str) -> Result<T, NormalizeError> {
     Err(NormalizeError::Malformed { node, problem: problem.to_owned() })
 }
 
 impl Lift<'_> {
     fn source(&self, node: NodeId) -> Option<Source> {
-        match self.program.nodes.get(node)?.op {
-            Op::Input(at) => Some(Source::Param(at)),
-            Op::State(at) => Some(Source::State(at)),
-            _ => None,
+        let op = &self.program.nodes.get(node)?.op;
+        if let Op::Input(at) = op {
+            return Some(Source::Param(*at));
         }
+        if let Op::State(at) = op { Some(Source::State(*at)) } else { None }
     }
 
     /// Finds every array that is read, and how far its views reach beyond it.
     fn margins(&mut self, values: &[NodeId]) -> Result<(), NormalizeError> {
         let mut seen = vec![false; self.program.nodes.len()];
         let mut open: Vec<NodeId> = values.to_vec();
-        let mut reach: BTreeMap<Source, (Vec<usize>, DType, String, Vec<(i64, i64)>)> = BTreeMap::new();
+        let mut reach: BTreeMap<Source, Reach> = BTreeMap::new();
         while let Some(id) = open.pop() {
             let Some(node) = self.program.nodes.get(id) else { return malformed(id, "no such node") };
             if std::mem::replace(&mut seen[id], true) {
@@ -330,13 +333,11 @@ impl Lift<'_> {
                 Op::Reduce { op: *op, axes: axes.iter().map(|axis| axis + loops).collect() }
             }
             Op::MatMul | Op::Dot | Op::Inner | Op::Einsum { .. } => {
-                let labels = match &node.op {
-                    Op::Einsum { inputs, output } => Some((inputs.clone(), output.clone())),
-                    op => product_labels(
-                        op,
-                        program.nodes[node.args[0]].shape.len(),
-                        program.nodes[node.args[1]].shape.len(),
-                    ),
+                let rank = |at: usize| program.nodes[node.args[at]].shape.len();
+                let labels = if let Op::Einsum { inputs, output } = &node.op {
+                    Some((inputs.clone(), output.clone()))
+                } else {
+                    product_labels(&node.op, rank(0), rank(1))
                 };
                 let Some((labels, output)) = labels else { return malformed(id, "arguments that are scalars") };
                 let fresh = labels.iter().flatten().chain(&output).max().map_or(0, |&label| label + 1);
