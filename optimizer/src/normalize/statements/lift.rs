@@ -143,7 +143,7 @@ impl Lift<'_> {
                         SectionAxis::At(at) => self.bounds(at),
                         SectionAxis::Slice { start, step } => {
                             let (low, high) = self.bounds(start);
-                            let length = extents(node).get(result).copied().unwrap_or(1).max(1);
+                            let length = node.shape.get(result).copied().unwrap_or(1).max(1);
                             result += 1;
                             let last = step * (to_i64(length) - 1);
                             (low + last.min(0), high + last.max(0))
@@ -283,7 +283,7 @@ impl Lift<'_> {
         for (&arg, &done) in node.args.iter().zip(&args) {
             inputs.push(self.over_loops(done, program.nodes[arg].shape.len())?);
         }
-        let shape = [self.lead(), extents(node)].concat();
+        let shape = [self.lead(), node.shape.clone()].concat();
         let identity = |extents: &[usize]| -> Vec<SliceAxis> {
             extents.iter().map(|&len| SliceAxis { start: 0, step: 1, len }).collect()
         };
@@ -292,7 +292,7 @@ impl Lift<'_> {
             Op::Tril { k } => Op::Tril { k: *k },
             Op::Triu { k } => Op::Triu { k: *k },
             Op::Broadcast => {
-                let own = extents(&program.nodes[node.args[0]]);
+                let own = program.nodes[node.args[0]].shape.clone();
                 let missing = node.shape.len().saturating_sub(own.len());
                 if missing > 0 {
                     let spread = [self.lead(), vec![1; missing], own].concat();
@@ -355,7 +355,7 @@ impl Lift<'_> {
                     let mut wide = self.shape_of(inputs[at]);
                     for (axis, label) in own.iter().enumerate() {
                         if let Some(position) = output.iter().position(|other| other == label) {
-                            wide[loops + axis] = wide[loops + axis].max(extents(node)[position]);
+                            wide[loops + axis] = wide[loops + axis].max(node.shape[position]);
                         }
                     }
                     if wide != self.shape_of(inputs[at]) {
@@ -368,7 +368,7 @@ impl Lift<'_> {
                 }
             }
             Op::Outer(op) => {
-                let (left, right) = (extents(&program.nodes[node.args[0]]), extents(&program.nodes[node.args[1]]));
+                let (left, right) = (&program.nodes[node.args[0]].shape, &program.nodes[node.args[1]].shape);
                 let stretched = [self.lead(), left.clone(), vec![1; right.len()]].concat();
                 let argument = self.out.nodes[inputs[0]].dtype;
                 let a = self.push(Op::Reshape, vec![inputs[0]], stretched, argument);
@@ -440,7 +440,7 @@ impl Lift<'_> {
                 }
             })
             .collect();
-        let shape = [self.lead(), extents(node)].concat();
+        let shape = [self.lead(), node.shape.clone()].concat();
         Ok(Done { node: self.push(Op::Section(rows), vec![from], shape, node.dtype), over: true })
     }
 
@@ -465,12 +465,6 @@ impl Lift<'_> {
         let identity = self.push(Op::Broadcast, vec![identity], shape.clone(), dtype);
         Ok(self.push(Op::Where, vec![inside, value, identity], shape, dtype))
     }
-}
-
-/// Extents of a node's axes in the lifted program. An axis that shrinks has at least two, so that it is an axis.
-fn extents(node: &Node) -> Vec<usize> {
-    let shrinks = |axis: usize| node.live.get(axis).is_some_and(|live| !live.is_constant());
-    node.shape.iter().enumerate().map(|(axis, &n)| if shrinks(axis) { n.max(2) } else { n }).collect()
 }
 
 /// Variables of a form from here on are axes of the array that it becomes.
