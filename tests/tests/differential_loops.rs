@@ -10,7 +10,8 @@ use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::schedule::{Schedule, TimeTile};
+use moat_optimizer::schedule::{Band, Schedule, TimeTile};
+use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::{Choose, ScheduleSpace};
 use moat_optimizer::tensor::Tensor;
 use moat_rules::RuleBase;
@@ -35,12 +36,16 @@ fn schedules(space: &ScheduleSpace, choose: &mut Seeded, count: usize) -> Vec<Sc
     for _ in 0..count {
         let mut schedule = space.sample(choose);
         schedule.time_tiles.clear();
-        let mut seen = Vec::new();
-        for (var, dim, skew) in space.time_loops() {
-            if !seen.contains(&var) && choose.below(3) > 0 {
-                seen.push(var);
-                let (time, height) = (1 + choose.below(5), 1 + choose.below(5));
-                schedule.time_tiles.push(TimeTile { var, dim, skew: skew + choose.below(2), time, height });
+        for Tilable { var, dim, skew, shifts } in space.time_loops() {
+            let band = Band { dim, skew: skew + choose.below(2), shifts, height: 1 + choose.below(5) };
+            match schedule.time_tiles.iter_mut().find(|tile| tile.var == var) {
+                Some(tile) if choose.below(2) > 0 => tile.bands.push(band),
+                Some(_) => {}
+                None if choose.below(3) > 0 => {
+                    let (time, parallel) = (1 + choose.below(5), choose.below(2) > 0);
+                    schedule.time_tiles.push(TimeTile { var, time, bands: vec![band], parallel });
+                }
+                None => {}
             }
         }
         assert!(space.is_legal(&schedule), "{:?}", space.check(&schedule));
