@@ -23,7 +23,7 @@ pub struct TimeTile {
     pub time: usize,
     /// What a tile covers of the states, outermost loop first: at least one band, each along another dimension.
     pub bands: Vec<Band>,
-    /// The tiles of a wavefront are divided among threads.
+    /// Tiles are divided among threads: the outermost bands where they are independent, a wavefront's otherwise.
     pub parallel: bool,
 }
 
@@ -36,6 +36,9 @@ pub struct Band {
     pub skew: usize,
     /// How far it has moved at each statement of the body.
     pub shifts: Vec<usize>,
+    /// No dependence leads from one band to another.
+    #[serde(default)]
+    pub independent: bool,
     /// Indices along the dimension.
     pub height: usize,
 }

@@ -36,8 +36,10 @@ fn schedules(space: &ScheduleSpace, choose: &mut Seeded, count: usize) -> Vec<Sc
     for _ in 0..count {
         let mut schedule = space.sample(choose);
         schedule.time_tiles.clear();
-        for Tilable { var, dim, skew, shifts } in space.time_loops() {
-            let band = Band { dim, skew: skew + choose.below(2), shifts, height: 1 + choose.below(5) };
+        for Tilable { var, dim, skew, shifts, independent } in space.time_loops() {
+            let more = choose.below(2);
+            let independent = independent && more == 0;
+            let band = Band { dim, skew: skew + more, shifts, independent, height: 1 + choose.below(5) };
             match schedule.time_tiles.iter_mut().find(|tile| tile.var == var) {
                 Some(tile) if choose.below(2) > 0 => tile.bands.push(band),
                 Some(_) => {}

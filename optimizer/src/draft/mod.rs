@@ -17,7 +17,7 @@ use crate::numerics::Numerics;
 use crate::schedule::{Pack, Place, Schedule, StageSchedule};
 use crate::target::Target;
 use std::collections::BTreeMap;
-use sweep::{Sweep, waves};
+use sweep::{Sharing, Sweep};
 
 /// Rates of a machine in nanoseconds, from what was measured where it was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +89,7 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
         total[placement.root] += own[id];
     }
     let contexts = contexts(form);
-    let mut sum: f64 = schedule.time_tiles.iter().map(|tile| waves(form, tile) * FORK).sum();
+    let mut sum: f64 = schedule.time_tiles.iter().map(|tile| Sharing::new(form, tile).starts * FORK).sum();
     for (id, time) in total.into_iter().enumerate() {
         let stage = &schedule.stages[id];
         sum += match (stage.parallel, stage.loops.first(), &models[id]) {

@@ -2,7 +2,7 @@
 //! share the tiles.
 
 use super::Rates;
-use crate::normal_form::{Def, DefId, NormalForm, loop_variable};
+use crate::normal_form::{Context, Def, DefId, NormalForm, contexts, loop_variable};
 use crate::schedule::{Schedule, TimeTile};
 use crate::skew::trips;
 use crate::space::touched_bytes;
@@ -50,9 +50,7 @@ impl Sweep {
                 sweep.tiles *= count;
             }
         }
-        if tile.parallel {
-            sweep.threads = rates.threads.min(concurrency(form, tile)).max(1.0);
-        }
+        sweep.threads = rates.threads.min(Sharing::new(form, tile).at_once).max(1.0);
         sweep
     }
 
@@ -75,24 +73,33 @@ fn shape_of(form: &NormalForm, state: usize) -> (&[usize], usize) {
     (&state.shape, state.dtype.bytes())
 }
 
-/// Blocks of iterations, bands of the outermost kind, and waves that a block is behind the one before it.
-fn wavefront(form: &NormalForm, tile: &TimeTile) -> (f64, f64, f64) {
-    let Some(band) = tile.bands.first() else { return (1.0, 1.0, 1.0) };
-    let extent = updated_states(form, tile).iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
-    let moved = band.skew * tile.time;
-    let blocks = trips(form, tile.var).unwrap_or(1).div_ceil(tile.time.max(1));
-    let bands = (extent + moved).div_ceil(band.height.max(1));
-    (blocks as f64, bands as f64, 1.0 + moved.div_ceil(band.height.max(1)) as f64)
+/// How threads share the tiles of a loop.
+pub(super) struct Sharing {
+    /// Tiles that run at the same time, on average.
+    at_once: f64,
+    /// How often threads start together, over all executions of the loop.
+    pub(super) starts: f64,
 }
 
-/// Tiles that run at the same time, on average over the waves.
-fn concurrency(form: &NormalForm, tile: &TimeTile) -> f64 {
-    let (blocks, bands, behind) = wavefront(form, tile);
-    blocks * bands / (behind * (blocks - 1.0) + bands)
-}
-
-/// Waves of a tile that threads share.
-pub(super) fn waves(form: &NormalForm, tile: &TimeTile) -> f64 {
-    let (blocks, bands, behind) = wavefront(form, tile);
-    if tile.parallel { behind * (blocks - 1.0) + bands } else { 0.0 }
+impl Sharing {
+    pub(super) fn new(form: &NormalForm, tile: &TimeTile) -> Sharing {
+        let Some(band) = tile.bands.first().filter(|_| tile.parallel) else {
+            return Sharing { at_once: 1.0, starts: 0.0 };
+        };
+        let extent = updated_states(form, tile).iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
+        let moved = band.skew * tile.time;
+        let trips = trips(form, tile.var).unwrap_or(1);
+        let blocks = trips.div_ceil(tile.time.max(1)) as f64;
+        let bands = (extent + moved).div_ceil(band.height.max(1)) as f64;
+        let contexts = contexts(form);
+        let inside = |context: &&Context| context.loops.iter().any(|known| known.0 == loop_variable(tile.var));
+        let executions = contexts.iter().find(inside).map_or(1.0, |context| context.executions() / trips.max(1) as f64);
+        if band.independent {
+            return Sharing { at_once: bands, starts: blocks * executions };
+        }
+        // A block is so many waves behind the one before it.
+        let behind = 1.0 + moved.div_ceil(band.height.max(1)) as f64;
+        let waves = behind * (blocks - 1.0) + bands;
+        Sharing { at_once: blocks * bands / waves, starts: waves * executions }
+    }
 }

@@ -30,6 +30,8 @@ pub struct Tilable {
     pub skew: usize,
     /// The least legal shift of each statement of its body under it.
     pub shifts: Vec<usize>,
+    /// No dependence leads from one band to another.
+    pub independent: bool,
 }
 
 /// Each loop and dimension that can be tiled so.
@@ -47,9 +49,10 @@ pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
             let Some(constraints) = body.constraints() else { continue };
             let least = (0..=MAX_SKEW).find_map(|skew| Some((skew, least_shifts(&constraints, defs.len(), skew)?)));
             if let Some((skew, shifts)) = least
-                && body.moves_forward(skew, &shifts)
+                && body.keeps(skew, &shifts, Side::Forward)
             {
-                found.push(Tilable { var, dim, skew, shifts });
+                let independent = body.keeps(skew, &shifts, Side::Here);
+                found.push(Tilable { var, dim, skew, shifts, independent });
             }
         }
     }
@@ -71,9 +74,20 @@ pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
         && tile.bands.iter().all(|band| {
             band.height > 0
                 && band.shifts.len() == defs.len()
-                && Body::new(form, &contexts, tile.var, band.dim, &defs)
-                    .is_some_and(|body| body.moves_forward(band.skew, &band.shifts))
+                && Body::new(form, &contexts, tile.var, band.dim, &defs).is_some_and(|body| {
+                    body.keeps(band.skew, &band.shifts, Side::Forward)
+                        && (!band.independent || body.keeps(band.skew, &band.shifts, Side::Here))
+                })
         })
+}
+
+/// Where a dependence may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// To its band or a later one.
+    Forward,
+    /// To no other band, however high they are.
+    Here,
 }
 
 /// The statements of a loop with what they touch, along one dimension.
@@ -194,8 +208,8 @@ impl<'f> Body<'f> {
         (set, places)
     }
 
-    /// Whether every dependence keeps to its band or goes to a later one.
-    fn moves_forward(&self, skew: usize, shifts: &[usize]) -> bool {
+    /// Whether every dependence keeps to its side.
+    fn keeps(&self, skew: usize, shifts: &[usize], side: Side) -> bool {
         self.pairs().all(|(source, sink, carried)| {
             let shift = signed(shifts[sink]) - signed(shifts[source]);
             let (one, other) = (&self.statements[source], &self.statements[sink]);
@@ -204,14 +218,18 @@ impl<'f> Body<'f> {
                     if first.state != second.state || !(first.writes || second.writes) {
                         return true;
                     }
-                    let (mut set, places) = self.meeting(one, first, other, second, carried);
+                    let (set, places) = self.meeting(one, first, other, second, carried);
                     let forward = places
                         .late(&other.coordinate)
                         .minus(&places.early(&one.coordinate))
                         .plus(&places.between().times(signed(skew)))
                         .offset(shift);
-                    set.require_non_negative(&forward.times(-1).offset(-1), |v| v);
-                    set.answer() == Answer::Empty
+                    let never = |form: Affine| {
+                        let mut set = set.clone();
+                        set.require_non_negative(&form.offset(-1), |v| v);
+                        set.answer() == Answer::Empty
+                    };
+                    never(forward.times(-1)) && (side == Side::Forward || never(forward))
                 })
             })
         })

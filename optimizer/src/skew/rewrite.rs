@@ -2,6 +2,8 @@
 //!
 //! Serial: `for block: for band₁: … for bandₙ: for t in block: statements in the bands`.
 //!
+//! Parallel: `for block: parallel for band₁: …`, where the bands are independent.
+//!
 //! Parallel, on a wavefront: tile (block, band₁) needs tiles (block, < band₁), and of the block before it those up to
 //! `band₁ + k` with k = ⌈skew·time / height⌉, because the bands of a block begin where the iteration is the block's
 //! first. So with K = k + 1 the tiles of one wave `K·block + band₁` are independent, and a wave needs only earlier ones.
@@ -69,7 +71,7 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     for (def, scope) in tiled.defs.iter_mut().zip(scopes) {
         def.scope = scope;
     }
-    Some(Tiled { form: tiled, parallel: tile.parallel.then_some(next) })
+    Some(Tiled { form: tiled, parallel: tile.parallel.then_some(around.shared) })
 }
 
 /// The loops around a tile.
@@ -78,6 +80,8 @@ struct Loops {
     loops: Vec<(usize, &'static str, Range)>,
     /// The number of each band over the loops' variables.
     bands: Vec<Affine>,
+    /// The loop that threads may share.
+    shared: usize,
 }
 
 impl Loops {
@@ -105,7 +109,8 @@ impl Loops {
         };
         let mut loops = Vec::new();
         let mut bands = Vec::new();
-        if tile.parallel {
+        let wavefront = tile.parallel && !first.independent;
+        if wavefront {
             let waves = 1 + ceil_div(signed(first.skew) * signed(tile.time), signed(first.height))?;
             let length = ceil_div(count(first)?, waves)?;
             loops.push((high, "wave", Range::constant(0, blocks + length - 1)));
@@ -127,7 +132,7 @@ impl Loops {
             loops.push((number, "band", Range::constant(0, count(band)?)));
             bands.push(Affine::variable(loop_variable(number)));
         }
-        Some(Loops { loops, bands })
+        Some(Loops { loops, bands, shared: if wavefront { block } else { high } })
     }
 }
 

@@ -38,7 +38,8 @@ impl TimeLoop {
 
     fn band(&self, at: usize, height: usize) -> Option<Band> {
         let (known, _) = self.dims.get(at)?;
-        Some(Band { dim: known.dim, skew: known.skew, shifts: known.shifts.clone(), height })
+        let Tilable { dim, skew, shifts, independent, .. } = known.clone();
+        Some(Band { dim, skew, shifts, independent, height })
     }
 }
 
@@ -115,7 +116,10 @@ impl ScheduleSpace {
                         tile.var, band.dim
                     ));
                 };
-                if band.skew < known.skew || band.shifts != known.shifts || !dims.insert(band.dim) {
+                // What is known of the least skew holds for a greater one, but for independence.
+                let moves = band.skew > known.skew;
+                let apart = band.independent && (moves || !known.independent);
+                if band.skew < known.skew || band.shifts != known.shifts || apart || !dims.insert(band.dim) {
                     return illegal(format!(
                         "loop {} in bands along dimension {} needs a skew of {} and statements shifted by {:?}",
                         tile.var, band.dim, known.skew, known.shifts

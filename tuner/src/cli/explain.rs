@@ -85,11 +85,13 @@ fn explain_loops(form: &NormalForm, out: &mut impl Write) -> Result<(), CliError
         let state = &form.states[found.state].name;
         writeln!(out, "{}: {source} -> {sink} through {state} ({})", found.kind, vector.join(", "))?;
     }
-    for Tilable { var, dim, skew, shifts } in tilable(form) {
+    for Tilable { var, dim, skew, shifts, independent } in tilable(form) {
         let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
         writeln!(
             out,
-            "loop {var} may run in bands along dimension {dim} of its states, skewed by {skew} or more, statements shifted by {}",
+            "loop {var} may run in {}bands along dimension {dim} of its states, skewed by {skew} or more, \
+             statements shifted by {}",
+            if independent { "independent " } else { "" },
             shifts.join(" ")
         )?;
     }

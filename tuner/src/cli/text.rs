@@ -41,7 +41,11 @@ pub(super) fn schedule_in_words(form: &NormalForm, schedule: &Schedule) -> Vec<S
             format!("{height} along dimension {dim}, skewed by {skew}, statements shifted by {}", shifts.join(" "))
         };
         let bands: Vec<String> = tile.bands.iter().map(band).collect();
-        let shared = if tile.parallel { ", shared by threads on wavefronts" } else { "" };
+        let shared = match tile.bands.first() {
+            Some(first) if tile.parallel && first.independent => ", shared by threads",
+            Some(_) if tile.parallel => ", shared by threads on wavefronts",
+            Some(_) | None => "",
+        };
         format!("loop {}: tiles of {} iterations on bands of {}{shared}", tile.var, tile.time, bands.join("; of "))
     });
     let stages = form.defs.iter().zip(&schedule.stages).map(|(def, stage)| {
