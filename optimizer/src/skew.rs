@@ -30,6 +30,11 @@ pub fn tilable(form: &NormalForm) -> Vec<(usize, usize, usize)> {
         let Some(defs) = updates(form, body) else { continue };
         let rank = |id: &DefId| form.defs[*id].update.as_ref().map_or(0, |update| update.index.len());
         for dim in 0..defs.iter().map(rank).min().unwrap_or(0) {
+            // Bands that hold one element each are no bands.
+            let wide = |id: &DefId| coordinate(&form.defs[*id], dim).is_some_and(|(_, axis)| axis.is_some());
+            if !defs.iter().any(wide) {
+                continue;
+            }
             let skew = (0..=MAX_SKEW).find(|&skew| is_legal(form, &TimeTile { var, dim, skew, time: 1, height: 1 }));
             found.extend(skew.map(|skew| (var, dim, skew)));
         }

@@ -181,6 +181,10 @@ impl ScheduleSpace {
         let mut loops: Vec<usize> = self.time_loops.iter().map(|known| known.0).collect();
         loops.dedup();
         let mut tiles = Vec::new();
+        // Each loop by itself would hardly ever leave them all as they are.
+        if percent(rng, 30) {
+            return tiles;
+        }
         for var in loops {
             let proposed: Vec<_> = self.proposals.time_tiles.iter().filter(|tile| tile.0 == var).collect();
             if percent(rng, 70)
