@@ -45,6 +45,11 @@ pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
         }
         let rank = |id: &DefId| form.defs[*id].update.as_ref().map_or(0, |update| update.index.len());
         for dim in 0..defs.iter().map(rank).min().unwrap_or(0) {
+            // Bands that hold one element each are no bands.
+            let wide = |id: &DefId| coordinate(&form.defs[*id], dim).is_some_and(|(_, axis)| axis.is_some());
+            if !defs.iter().any(wide) {
+                continue;
+            }
             let Some(body) = Body::new(form, &contexts, var, dim, &defs) else { continue };
             let Some(constraints) = body.constraints() else { continue };
             let least = (0..=MAX_SKEW).find_map(|skew| Some((skew, least_shifts(&constraints, defs.len(), skew)?)));

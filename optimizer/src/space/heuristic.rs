@@ -223,7 +223,13 @@ impl ScheduleSpace {
         vector: Option<(usize, usize)>,
         wish: &mut StageSchedule,
     ) {
-        let Some((axis, lanes)) = vector else { return };
+        let Some((axis, lanes)) = vector else {
+            // Scalars side by side hide each other's latency.
+            if let Some(axis) = (0..model.points).rev().find(|&axis| model.extents[axis] > 1) {
+                wish.tile[axis].unroll = self.unroll(model, axis, 4, 1);
+            }
+            return;
+        };
         let crossing = (0..model.points).rev().find(|&other| {
             other != axis
                 && model.extents[other] > 1

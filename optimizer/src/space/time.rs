@@ -158,6 +158,10 @@ impl ScheduleSpace {
 
     /// Skewed tiles for some loops, drawn from the proposals.
     pub(super) fn draw_time_tiles(&self, rng: &mut dyn Choose) -> Vec<TimeTile> {
+        // Each loop by itself would hardly ever leave them all as they are.
+        if percent(rng, 20) {
+            return Vec::new();
+        }
         let drawn = |known: &TimeLoop| if percent(rng, 75) { self.draw_time_tile(known, rng) } else { None };
         self.time_loops.iter().filter_map(drawn).collect()
     }
