@@ -8,7 +8,7 @@ use crate::dependence::{axes_of, bounding_box, extremes, reads, self_dependences
 use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, loop_of};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
-use moat_rules::dependence::Derived;
+use moat_rules::dependence::{Derived, Direction};
 pub use moat_rules::legality::LegalityRules;
 use moat_rules::legality::{self as rules, Facts, RULES};
 use thiserror::Error;
@@ -124,14 +124,46 @@ impl FormFacts {
                 stage: violation.stage,
                 rule: violation.rule,
                 message: format!(
-                    "{}: {} ({} {})",
+                    "{}: {} ({} {}){}",
                     self.names[violation.stage],
                     describe(violation.rule),
                     subject(violation.rule),
-                    violation.subject
+                    violation.subject,
+                    self.dependence(violation.stage, violation.rule, violation.subject)
                 ),
             })
             .collect())
+    }
+
+    /// The dependence that a refused order or place would break, in words; empty for the other rules.
+    fn dependence(&self, stage: usize, rule: &str, subject: usize) -> String {
+        let name = |stage: usize| self.names.get(stage).map_or("", String::as_str);
+        match rule {
+            "order/reversed" | "together/carried" | "parallel/carried" => {
+                let of_stage = |number: usize| {
+                    let rows = self.facts.directions.iter().filter(|row| row.0 == stage && row.1 == number);
+                    rows.map(|row| (row.2, row.3)).collect::<Vec<_>>()
+                };
+                let carried = |directions: &[(usize, Direction)]| {
+                    directions.iter().any(|(axis, direction)| *axis == subject && direction.may_differ())
+                };
+                let numbers = self.facts.dependences.iter().filter(|row| row.0 == stage).map(|row| row.1);
+                let Some(directions) = numbers.map(of_stage).find(|directions| carried(directions)) else {
+                    return String::new();
+                };
+                let symbols: Vec<String> = directions.iter().map(|row| row.1.symbol().to_string()).collect();
+                format!(": the fold of `{0}` depends on itself, `{0}` → `{0}` ({1})", name(stage), symbols.join(", "))
+            }
+            "at/outside" | "at/consumer" | "at/flat" | "inline/flat" | "at/result" => {
+                let readers: Vec<String> =
+                    self.facts.reads.iter().filter(|read| read.1 == stage).map(|read| name(read.0).to_owned()).collect();
+                match readers.as_slice() {
+                    [] => String::new(),
+                    readers => format!(": flow dependence from `{}` to `{}`", name(stage), readers.join("`, `")),
+                }
+            }
+            _ => String::new(),
+        }
     }
 
     fn request(&self, schedule: &Schedule) -> Facts {

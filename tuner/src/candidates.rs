@@ -45,11 +45,20 @@ pub fn forms(
 ) -> Result<Vec<Form>, FormsError> {
     let mut forms = normalize(program, rules, &NormalizeConfig { numerics, max_forms, ..Default::default() })?.forms;
     for form in &mut forms {
-        // Merged axes no longer refine the shape's: the form is checked before.
-        verify_form(&form.normal_form)?;
-        form.normal_form = merge_axes(&order_states(&buffer_updates(&form.normal_form)));
+        form.normal_form = schedulable(&form.normal_form)?;
     }
     Ok(forms)
+}
+
+/// What the schedules of a form refer to: the form with its updates in place or buffered, its states in the order of
+/// their use, and axes merged.
+///
+/// # Errors
+/// If the form breaks its invariants.
+pub fn schedulable(form: &NormalForm) -> Result<NormalForm, FormError> {
+    // Merged axes no longer refine the shape's: the form is checked before.
+    verify_form(form)?;
+    Ok(merge_axes(&order_states(&buffer_updates(form))))
 }
 
 /// The search over all forms; its first candidate is the default: the source form under the heuristic schedule.

@@ -77,7 +77,7 @@ pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
 }
 
 /// The statements of a loop with what they touch, along one dimension.
-struct Body<'f> {
+pub(super) struct Body<'f> {
     time: usize,
     statements: Vec<Statement<'f>>,
 }
@@ -106,7 +106,7 @@ struct Constraint {
 }
 
 impl<'f> Body<'f> {
-    fn new(form: &'f NormalForm, contexts: &'f [Context], var: usize, dim: usize, defs: &[DefId]) -> Option<Body<'f>> {
+    pub(super) fn new(form: &'f NormalForm, contexts: &'f [Context], var: usize, dim: usize, defs: &[DefId]) -> Option<Body<'f>> {
         let statements = defs
             .iter()
             .map(|&id| {
@@ -196,26 +196,42 @@ impl<'f> Body<'f> {
 
     /// Whether every dependence keeps to its band or goes to a later one.
     fn moves_forward(&self, skew: usize, shifts: &[usize]) -> bool {
-        self.pairs().all(|(source, sink, carried)| {
+        self.backward(skew, shifts).is_none()
+    }
+
+    /// A dependence that leads to an earlier band.
+    pub(super) fn backward(&self, skew: usize, shifts: &[usize]) -> Option<Backward> {
+        self.pairs().find_map(|(source, sink, carried)| {
             let shift = signed(shifts[sink]) - signed(shifts[source]);
             let (one, other) = (&self.statements[source], &self.statements[sink]);
-            one.touches.iter().all(|first| {
-                other.touches.iter().all(|second| {
-                    if first.state != second.state || !(first.writes || second.writes) {
-                        return true;
-                    }
+            let pairs = one.touches.iter().flat_map(|first| other.touches.iter().map(move |second| (first, second)));
+            pairs.filter(|(first, second)| first.state == second.state && (first.writes || second.writes)).find_map(
+                |(first, second)| {
                     let (mut set, places) = self.meeting(one, first, other, second, carried);
-                    let forward = places
-                        .late(&other.coordinate)
-                        .minus(&places.early(&one.coordinate))
-                        .plus(&places.between().times(signed(skew)))
-                        .offset(shift);
+                    let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
+                    let forward = difference.plus(&places.between().times(signed(skew))).offset(shift);
+                    let distance = least_value(&set, &difference);
                     set.require_non_negative(&forward.times(-1).offset(-1), |v| v);
-                    set.answer() == Answer::Empty
-                })
-            })
+                    let ends = (first.writes, second.writes);
+                    (set.answer() != Answer::Empty)
+                        .then_some(Backward { source, sink, carried, state: first.state, ends, distance })
+                },
+            )
         })
     }
+}
+
+/// A dependence between two statements of a body, by their numbers in it.
+pub(super) struct Backward {
+    pub(super) source: usize,
+    pub(super) sink: usize,
+    /// The sink is in a later iteration.
+    pub(super) carried: bool,
+    pub(super) state: usize,
+    /// Whether source and sink write.
+    pub(super) ends: (bool, bool),
+    /// The least coordinate of a sink less that of its source, if it is known.
+    pub(super) distance: Option<i64>,
 }
 
 /// Where variables stand in the set of pairs.
