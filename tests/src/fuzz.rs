@@ -153,7 +153,8 @@ impl Fuzzer {
         for form in forms {
             let form = match schedulable(&form.normal_form) {
                 Ok(form) => form,
-                Err(error) => return Verdict::Differs(error.to_string()),
+                // `tune` refuses such a program, too.
+                Err(error) => return Verdict::Refused(format!("a form breaks its invariants: {error}")),
             };
             let Some(source) = SourceOrder::of(&form, MOST_TERMS) else {
                 return Verdict::Refused("it executes too many terms".to_owned());

@@ -386,7 +386,7 @@ impl Draft {
                 let at = self.index(extent);
                 subscripts.push(self.form(&at));
             } else if self.below(6) == 0 {
-                let (start, step) = (self.below(2) as i64, self.choose(&[2, 3, -2]));
+                let (start, step) = (self.below(2) as i64, self.choose(&[2_i64, 3, -2]));
                 lengths.push(Affine::constant((extent - start + step.abs() - 1) / step.abs()));
                 subscripts.push(if step > 0 {
                     format!("{start}::{step}")

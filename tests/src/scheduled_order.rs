@@ -187,8 +187,11 @@ impl Run<'_> {
             stores.push(store);
             Ok(())
         })?;
+        let copies = marks(tile).is_none();
         for (at, writer) in stores {
-            self.touch(writer);
+            if !copies {
+                self.touch(writer);
+            }
             let slot = self.memory[tile.target].get_mut(at).ok_or("a store is out of bounds")?;
             *slot = writer;
         }

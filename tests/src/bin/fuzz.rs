@@ -72,8 +72,12 @@ fn main() -> ExitCode {
                 counts += found;
             }
             Verdict::Refused(why) => {
-                let why = why.lines().next().unwrap_or_default();
-                *refused.entry(why.split_once(": ").map_or(why, |parts| parts.1).to_owned()).or_default() += 1;
+                // Without names and numbers, so that the same reason counts once.
+                let why = why.lines().next().unwrap_or_default().replace(|c: char| c.is_ascii_digit(), "");
+                if !refused.contains_key(&why) {
+                    println!("seed {seed} is refused: {why}");
+                }
+                *refused.entry(why).or_default() += 1;
             }
             Verdict::Differs(what) => {
                 differ += 1;
