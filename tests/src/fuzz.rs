@@ -5,7 +5,9 @@
 //! nest is checked by brute force ([`crate::source_order`], [`crate::scheduled_order`]) and evaluated; a share of the
 //! cases is compiled, too.
 
+use crate::python::to_python;
 use crate::random_loops::random_source;
+use crate::random_program::random_program;
 use crate::scheduled_order::{self, Order};
 use crate::source_order::SourceOrder;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
@@ -16,11 +18,11 @@ use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::{Reference, interpret};
 use moat_optimizer::nest::LoopNest;
-use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::normal_form::{NormalForm, loop_of};
 use moat_optimizer::normalize::{NormalizeConfig, Prepared, normalize_prepared, prepare};
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::schedule::{Band, Place, Schedule, TimeTile};
-use moat_optimizer::skew::Tilable;
+use moat_optimizer::schedule::{Band, LoopSpec, Place, Schedule, TimeTile};
+use moat_optimizer::skew::{Tilable, statements};
 use moat_optimizer::space::{Choose, ScheduleSpace};
 use moat_optimizer::target::Target;
 use moat_optimizer::tensor::Tensor;
@@ -34,6 +36,8 @@ use std::collections::BTreeSet;
 
 /// Terms that a form may execute: beyond, brute force is too slow.
 const MOST_TERMS: usize = 40_000;
+/// Wild changes of each schedule that are tried.
+const WILD: usize = 4;
 
 /// One random program and how it is tested.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +52,8 @@ pub struct Case {
     pub forms: usize,
     /// Whether the nests are compiled and run as well.
     pub compile: bool,
+    /// An expression of [`random_program`] instead of a program with loops.
+    pub expression: bool,
 }
 
 /// What came of a case.
@@ -117,19 +123,26 @@ impl Fuzzer {
 
     /// Runs one case.
     pub fn run(&self, case: Case) -> Verdict {
+        if case.expression {
+            let program = random_program(case.seed, case.size);
+            return match self.verdict(case, &program) {
+                Verdict::Differs(what) => Verdict::Differs(format!("{case:?}: {what}\n{}", to_python(&program))),
+                other @ (Verdict::Agrees(_) | Verdict::Refused(_)) => other,
+            };
+        }
         let source = random_source(case.seed, case.size);
-        match self.verdict(case, &source) {
+        let options = ParseOptions { function: Some("f".to_owned()), ..ParseOptions::default() };
+        let program = match parse("random.py", &source, &options) {
+            Ok(workload) => workload.program,
+            Err(errors) => return Verdict::Refused(errors.to_string()),
+        };
+        match self.verdict(case, &program) {
             Verdict::Differs(what) => Verdict::Differs(format!("{case:?}: {what}\n{source}")),
             other @ (Verdict::Agrees(_) | Verdict::Refused(_)) => other,
         }
     }
 
-    fn verdict(&self, case: Case, source: &str) -> Verdict {
-        let options = ParseOptions { function: Some("f".to_owned()), ..ParseOptions::default() };
-        let program: Program = match parse("random.py", source, &options) {
-            Ok(workload) => workload.program,
-            Err(errors) => return Verdict::Refused(errors.to_string()),
-        };
+    fn verdict(&self, case: Case, program: &Program) -> Verdict {
         let arguments: Result<Vec<Tensor>, _> = program
             .params
             .iter()
@@ -139,13 +152,13 @@ impl Fuzzer {
         let Ok(arguments) = arguments else { return Verdict::Refused("there are no inputs".to_owned()) };
         let numerics = if case.seed % 4 == 0 { Numerics::Exact } else { Numerics::Reassociate };
         let threads = if case.seed % 3 == 0 { 2 } else { 1 };
-        let references = match interpret(&program, &arguments, numerics) {
+        let references = match interpret(program, &arguments, numerics) {
             Ok(references) => references,
             Err(error) => return Verdict::Differs(error.to_string()),
         };
         let prepared = if numerics == Numerics::Exact { &self.exact } else { &self.free };
-        let config = NormalizeConfig { max_forms: case.forms, replay: false, ..NormalizeConfig::default() };
-        let forms = match normalize_prepared(&program, &self.rules, prepared, &config) {
+        let config = NormalizeConfig { max_forms: case.forms, replay: case.expression, ..NormalizeConfig::default() };
+        let forms = match normalize_prepared(program, &self.rules, prepared, &config) {
             Ok(normalized) => normalized.forms,
             Err(error) => return Verdict::Refused(error.to_string()),
         };
@@ -164,11 +177,20 @@ impl Fuzzer {
                 Err(error) => return Verdict::Differs(error.to_string()),
             };
             let mut choose = Seeded(StdRng::seed_from_u64(case.seed));
-            let run = One { form: &form, source: &source, program: &program, arguments: &arguments, references: &references };
+            let run = One { form: &form, source: &source, program, arguments: &arguments, references: &references };
+            let mut all = Vec::new();
             for schedule in schedules(&space, &mut choose, case.samples) {
                 if let Err(illegal) = space.check(&schedule) {
                     return Verdict::Differs(format!("the space offers what it refuses: {illegal:?}: {schedule:?}"));
                 }
+                // What no rule proposes may be legal as well, if it can be carried out.
+                let wild = (0..WILD).map(|_| wild(&form, &schedule, &mut choose));
+                let wild = wild.filter(|wild| space.is_legal(wild) && apply(&form, wild).is_ok()).collect::<Vec<_>>();
+                all.push(schedule);
+                all.extend(wild);
+            }
+            all.dedup();
+            for schedule in all {
                 match run.schedule(&schedule, &mut counts) {
                     Ok(nest) if case.compile => {
                         let options = CompileOptions {
@@ -221,6 +243,59 @@ fn schedules(space: &ScheduleSpace, choose: &mut Seeded, count: usize) -> Vec<Sc
         all.push(schedule);
     }
     all
+}
+
+/// A schedule changed at random in one to three places, mostly against some rule.
+fn wild(form: &NormalForm, from: &Schedule, choose: &mut Seeded) -> Schedule {
+    let mut schedule = from.clone();
+    for _ in 0..1 + choose.below(3) {
+        let at = choose.below(schedule.stages.len());
+        let count = schedule.stages.len();
+        let tiles = schedule.time_tiles.len();
+        let stage = &mut schedule.stages[at];
+        let axes = stage.tile.len();
+        match choose.below(9) {
+            0 if stage.loops.len() > 1 => {
+                let one = choose.below(stage.loops.len() - 1);
+                stage.loops.swap(one, one + 1);
+            }
+            1 if axes > 1 => stage.tile.swap(choose.below(axes), 0),
+            2 if axes > 0 => stage.tile[choose.below(axes)].lanes = [1, 2, 4][choose.below(3)],
+            3 if axes > 0 => stage.tile[choose.below(axes)].unroll = 1 + choose.below(3),
+            4 if axes > 0 => {
+                let spec = LoopSpec { axis: choose.below(axes), step: 1 + choose.below(4) };
+                stage.loops.insert(choose.below(stage.loops.len() + 1), spec);
+            }
+            5 => stage.parallel = !stage.parallel,
+            6 => {
+                stage.place = match choose.below(3) {
+                    0 => Place::Inline,
+                    1 => Place::Root,
+                    _ => Place::At { consumer: choose.below(count), depth: 1 + choose.below(2) },
+                };
+            }
+            7 if tiles > 0 => {
+                let tile = &mut schedule.time_tiles[choose.below(tiles)];
+                let bands = tile.bands.len();
+                let band = &mut tile.bands[choose.below(bands)];
+                match choose.below(3) {
+                    0 => band.skew = choose.below(3),
+                    1 => band.shifts.iter_mut().for_each(|shift| *shift = choose.below(3)),
+                    _ => tile.parallel = !tile.parallel,
+                }
+            }
+            _ => {
+                if let Some(var) = form.defs[at].scope.last().and_then(|scope| loop_of(scope.variable)) {
+                    let shifts = vec![0; statements(form, var).map_or(0, |all| all.len())];
+                    let band =
+                        Band { dim: choose.below(2), skew: choose.below(3), shifts, height: 1 + choose.below(4) };
+                    let tile = TimeTile { var, time: 1 + choose.below(4), bands: vec![band], parallel: false };
+                    schedule.time_tiles.push(tile);
+                }
+            }
+        }
+    }
+    schedule
 }
 
 /// A form with what its nests must compute.

@@ -220,7 +220,8 @@ impl Draft {
         // The others are its contemporaries: new, or of the same shape and type.
         let mut swept = vec![first.clone()];
         for _ in 0..self.below(3) {
-            let other = self.any_array(|array| array.shape == first.shape && array.is_int == first.is_int && !array.rebound);
+            let other =
+                self.any_array(|array| array.shape == first.shape && array.is_int == first.is_int && !array.rebound);
             if swept.iter().all(|known| known.name != other.name) && other.shape == first.shape {
                 swept.push(other);
             }

@@ -32,12 +32,7 @@ pub enum Order {
 ///
 /// # Errors
 /// The first dependence that is reversed, in words.
-pub fn check(
-    source: &SourceOrder,
-    nest: &LoopNest,
-    inlined: &BTreeSet<DefId>,
-    order: Order,
-) -> Result<(), String> {
+pub fn check(source: &SourceOrder, nest: &LoopNest, inlined: &BTreeSet<DefId>, order: Order) -> Result<(), String> {
     let memory = nest.buffers.iter().map(|buffer| match buffer.role {
         BufferRole::Param(param) => (0..buffer.len).map(|at| Writer::Param(param, at)).collect(),
         BufferRole::Output(_) | BufferRole::Shared | BufferRole::Private => vec![Writer::Nobody; buffer.len],
@@ -250,7 +245,9 @@ impl Run<'_> {
                 describe(&found),
                 describe(&expected)
             )),
-            None => Err(format!("{} is executed, but not in source order", self.source.describe(Writer::Instance(number)))),
+            None => {
+                Err(format!("{} is executed, but not in source order", self.source.describe(Writer::Instance(number))))
+            }
         }
     }
 

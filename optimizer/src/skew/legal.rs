@@ -106,7 +106,13 @@ struct Constraint {
 }
 
 impl<'f> Body<'f> {
-    pub(super) fn new(form: &'f NormalForm, contexts: &'f [Context], var: usize, dim: usize, defs: &[DefId]) -> Option<Body<'f>> {
+    pub(super) fn new(
+        form: &'f NormalForm,
+        contexts: &'f [Context],
+        var: usize,
+        dim: usize,
+        defs: &[DefId],
+    ) -> Option<Body<'f>> {
         let statements = defs
             .iter()
             .map(|&id| {
@@ -213,8 +219,14 @@ impl<'f> Body<'f> {
                     let distance = least_value(&set, &difference);
                     set.require_non_negative(&forward.times(-1).offset(-1), |v| v);
                     let ends = (first.writes, second.writes);
-                    (set.answer() != Answer::Empty)
-                        .then_some(Backward { source, sink, carried, state: first.state, ends, distance })
+                    (set.answer() != Answer::Empty).then_some(Backward {
+                        source,
+                        sink,
+                        carried,
+                        state: first.state,
+                        ends,
+                        distance,
+                    })
                 },
             )
         })

@@ -2,7 +2,7 @@
 //!
 //! `--seed` is the first seed, `--size` about how many statements a program has, `--samples` the schedules of each form,
 //! `--compile-every` how often a program's nests are compiled, too, `--forms-every` how often a program has several
-//! normal forms. A failure prints the case and its source; `--seed S --programs 1` with the same options is that case
+//! normal forms; `--expressions 1` draws programs without loops, replays their derivations. A failure prints the case and its source; `--seed S --programs 1` with the same options is that case
 //! alone. Ends with 1 if anything differs.
 
 use moat_tests::fuzz::{Case, Counts, Fuzzer, Verdict};
@@ -20,10 +20,12 @@ struct Options {
     samples: u64,
     compile_every: u64,
     forms_every: u64,
+    expressions: u64,
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { programs: 1000, seed: 0, size: 4, samples: 4, compile_every: 25, forms_every: 10 };
+    let mut options =
+        Options { programs: 1000, seed: 0, size: 4, samples: 4, compile_every: 25, forms_every: 10, expressions: 0 };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let slot = match name.as_str() {
@@ -33,6 +35,7 @@ fn options() -> Option<Options> {
             "--samples" => &mut options.samples,
             "--compile-every" => &mut options.compile_every,
             "--forms-every" => &mut options.forms_every,
+            "--expressions" => &mut options.expressions,
             _ => return None,
         };
         *slot = arguments.next()?.parse().ok()?;
@@ -42,7 +45,10 @@ fn options() -> Option<Options> {
 
 fn main() -> ExitCode {
     let Some(options) = options() else {
-        eprintln!("usage: fuzz [--programs N] [--seed N] [--size N] [--samples N] [--compile-every N] [--forms-every N]");
+        eprintln!(
+            "usage: fuzz [--programs N] [--seed N] [--size N] [--samples N] [--compile-every N] [--forms-every N] \
+             [--expressions 1]"
+        );
         return ExitCode::from(2);
     };
     let fuzzer = match Fuzzer::new() {
@@ -64,6 +70,7 @@ fn main() -> ExitCode {
             samples: options.samples as usize,
             forms: if one(options.forms_every) { 2 } else { 1 },
             compile: one(options.compile_every),
+            expression: options.expressions > 0,
         };
         let start = Instant::now();
         match fuzzer.run(case) {
