@@ -8,7 +8,7 @@ MOAT      := $(TARGET)/debug/moat
 WORKLOAD  ?= datasets/workloads/matmul_1024_f32.py
 PYTHON    := $(TARGET)/venv/bin/python
 
-.PHONY: tune test build lint bench peers polybench setup
+.PHONY: tune test build lint bench peers polybench setup fuzz
 
 tune: build
 	$(MOAT) tune $(WORKLOAD)
@@ -26,6 +26,11 @@ lint: setup
 bench: build
 	$(CARGO) bench --workspace
 
+# Many random programs with loops under random schedules, checked by brute force: about half an hour on one core.
+PROGRAMS  ?= 10000
+fuzz: setup
+	$(CARGO) run -p moat-tests --bin fuzz -- --programs $(PROGRAMS)
+
 # Tunes every workload and times the kernels against the peers, interleaved in one process: the README's table.
 peers: build $(TARGET)/peers/ready
 	for file in datasets/workloads/*.py; do $(MOAT) tune $$file || exit 1; done
@@ -33,6 +38,7 @@ peers: build $(TARGET)/peers/ready
 
 # Tunes the PolyBench programs and times the kernels against clang-22 with and without Polly: datasets/polybench.md.
 polybench: build $(TARGET)/venv/ready
+	@bash tests/setup.sh polybench
 	for file in datasets/workloads/polybench/*.py; do $(MOAT) tune $$file || exit 1; done
 	$(PYTHON) datasets/polybench.py --moat kernels --write datasets/polybench.md
 

@@ -50,9 +50,7 @@ pub fn forms(
         forms.iter().flat_map(in_another_order).take(max_forms.saturating_sub(forms.len())).collect();
     forms.extend(orders);
     for form in &mut forms {
-        // Merged axes no longer refine the shape's: the form is checked before.
-        verify_form(&form.normal_form)?;
-        form.normal_form = merge_axes(&order_states(&buffer_updates(&form.normal_form)));
+        form.normal_form = schedulable(&form.normal_form)?;
     }
     Ok(forms)
 }
@@ -69,6 +67,17 @@ fn in_another_order(form: &Form) -> Vec<Form> {
         Some(Form { normal_form: normal_form?, derivation, ..*form })
     };
     orders.into_iter().filter_map(with).collect()
+}
+
+/// What the schedules of a form refer to: the form with its updates in place or buffered, its states in the order of
+/// their use, and axes merged.
+///
+/// # Errors
+/// If the form breaks its invariants.
+pub fn schedulable(form: &NormalForm) -> Result<NormalForm, FormError> {
+    // Merged axes no longer refine the shape's: the form is checked before.
+    verify_form(form)?;
+    Ok(merge_axes(&order_states(&buffer_updates(form))))
 }
 
 /// The search over all forms; its first candidate is the default: the source form under the heuristic schedule.

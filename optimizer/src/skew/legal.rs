@@ -88,7 +88,7 @@ pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
 
 /// Where a dependence may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     /// To its band or a later one.
     Forward,
     /// To no other band, however high they are.
@@ -96,7 +96,7 @@ enum Side {
 }
 
 /// The statements of a loop with what they touch, along one dimension.
-struct Body<'f> {
+pub(super) struct Body<'f> {
     time: usize,
     statements: Vec<Statement<'f>>,
 }
@@ -125,7 +125,13 @@ struct Constraint {
 }
 
 impl<'f> Body<'f> {
-    fn new(form: &'f NormalForm, contexts: &'f [Context], var: usize, dim: usize, defs: &[DefId]) -> Option<Body<'f>> {
+    pub(super) fn new(
+        form: &'f NormalForm,
+        contexts: &'f [Context],
+        var: usize,
+        dim: usize,
+        defs: &[DefId],
+    ) -> Option<Body<'f>> {
         let statements = defs
             .iter()
             .map(|&id| {
@@ -215,30 +221,51 @@ impl<'f> Body<'f> {
 
     /// Whether every dependence keeps to its side.
     fn keeps(&self, skew: usize, shifts: &[usize], side: Side) -> bool {
-        self.pairs().all(|(source, sink, carried)| {
+        self.leaving(skew, shifts, side).is_none()
+    }
+
+    /// A dependence that leads elsewhere.
+    pub(super) fn leaving(&self, skew: usize, shifts: &[usize], side: Side) -> Option<Leaving> {
+        self.pairs().find_map(|(source, sink, carried)| {
             let shift = signed(shifts[sink]) - signed(shifts[source]);
             let (one, other) = (&self.statements[source], &self.statements[sink]);
-            one.touches.iter().all(|first| {
-                other.touches.iter().all(|second| {
-                    if first.state != second.state || !(first.writes || second.writes) {
-                        return true;
-                    }
+            let pairs = one.touches.iter().flat_map(|first| other.touches.iter().map(move |second| (first, second)));
+            pairs.filter(|(first, second)| first.state == second.state && (first.writes || second.writes)).find_map(
+                |(first, second)| {
                     let (set, places) = self.meeting(one, first, other, second, carried);
-                    let forward = places
-                        .late(&other.coordinate)
-                        .minus(&places.early(&one.coordinate))
-                        .plus(&places.between().times(signed(skew)))
-                        .offset(shift);
+                    let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
+                    let forward = difference.plus(&places.between().times(signed(skew))).offset(shift);
                     let never = |form: Affine| {
                         let mut set = set.clone();
                         set.require_non_negative(&form.offset(-1), |v| v);
                         set.answer() == Answer::Empty
                     };
-                    never(forward.times(-1)) && (side == Side::Forward || never(forward))
-                })
-            })
+                    let keeps = never(forward.times(-1)) && (side == Side::Forward || never(forward));
+                    (!keeps).then(|| Leaving {
+                        source,
+                        sink,
+                        carried,
+                        state: first.state,
+                        ends: (first.writes, second.writes),
+                        distance: least_value(&set, &difference),
+                    })
+                },
+            )
         })
     }
+}
+
+/// A dependence between two statements of a body, by their numbers in it.
+pub(super) struct Leaving {
+    pub(super) source: usize,
+    pub(super) sink: usize,
+    /// The sink is in a later iteration.
+    pub(super) carried: bool,
+    pub(super) state: usize,
+    /// Whether source and sink write.
+    pub(super) ends: (bool, bool),
+    /// The least coordinate of a sink less that of its source, if it is known.
+    pub(super) distance: Option<i64>,
 }
 
 /// Where variables stand in the set of pairs.

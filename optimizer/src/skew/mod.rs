@@ -18,12 +18,14 @@
 //! al., *A practical automatic polyhedral parallelizer and locality optimizer* (PLDI 2008).
 
 mod legal;
+mod offending;
 mod rewrite;
 
 use crate::affine::Affine;
 use crate::normal_form::{Def, DefId, NormalForm, Range, Step, loop_of};
 
 pub use legal::{Tilable, is_legal, tilable};
+pub use offending::{Offending, offending};
 pub use rewrite::{Tiled, skewed};
 
 /// The iterations of a loop; `None` if they depend on another loop.

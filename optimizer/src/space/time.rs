@@ -8,7 +8,7 @@ use super::{Choose, ScheduleSpace};
 use crate::legality::Illegal;
 use crate::normal_form::{NormalForm, loop_variable};
 use crate::schedule::{Band, Schedule, TimeTile};
-use crate::skew::{Tilable, statements, trips};
+use crate::skew::{Tilable, offending, statements, trips};
 use moat_rules::schedule_rules::Proposals;
 use std::collections::BTreeSet;
 
@@ -110,19 +110,32 @@ impl ScheduleSpace {
             for band in &tile.bands {
                 let of_loop = self.time_loops.iter().find(|known| known.var == tile.var);
                 let known = of_loop.and_then(|known| known.dims.iter().find(|(known, _)| known.dim == band.dim));
+                let reason = || match offending(&self.form, tile.var, band) {
+                    Some(dependence) => format!(": {dependence}"),
+                    None => String::new(),
+                };
                 let Some((known, _)) = known else {
                     return illegal(format!(
-                        "a dependence of loop {} leads back along dimension {}",
-                        tile.var, band.dim
+                        "loop {} cannot run in bands along dimension {}{}",
+                        tile.var,
+                        band.dim,
+                        reason()
                     ));
                 };
+                if !dims.insert(band.dim) {
+                    return illegal(format!("loop {} has two bands along dimension {}", tile.var, band.dim));
+                }
                 // What is known of the least skew holds for a greater one, but for independence.
                 let moves = band.skew > known.skew;
                 let apart = band.independent && (moves || !known.independent);
-                if band.skew < known.skew || band.shifts != known.shifts || apart || !dims.insert(band.dim) {
+                if band.skew < known.skew || band.shifts != known.shifts || apart {
                     return illegal(format!(
-                        "loop {} in bands along dimension {} needs a skew of {} and statements shifted by {:?}",
-                        tile.var, band.dim, known.skew, known.shifts
+                        "loop {} in bands along dimension {} needs a skew of {} and statements shifted by {:?}{}",
+                        tile.var,
+                        band.dim,
+                        known.skew,
+                        known.shifts,
+                        reason()
                     ));
                 }
             }
