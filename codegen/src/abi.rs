@@ -146,7 +146,7 @@ pub const WORKSPACE_ALIGN: usize = 64;
 /// An array that a kernel takes or gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Argument {
-    /// The parameter's name; `result0`, … for a result.
+    /// The parameter's name, also of what it holds after the call; `result0`, … for a result.
     pub name: String,
     /// Element type.
     pub dtype: DType,
@@ -173,8 +173,11 @@ pub struct Interface {
     pub function: String,
     /// The parameters in order.
     pub inputs: Vec<Argument>,
-    /// The results in order.
+    /// The results in order: what the function returns, then what each argument that it writes to holds afterwards.
     pub outputs: Vec<Argument>,
+    /// Positions of the parameters that the function writes to; the last outputs are theirs, in this order.
+    #[serde(default)]
+    pub mutated: Vec<usize>,
     /// Whether the Python function returns a tuple, also one of a single array.
     pub returns_tuple: bool,
     /// Scratch that the kernel needs; the code generator's answer, 0 before it was asked.
@@ -189,17 +192,26 @@ impl Interface {
             dtype: param.dtype,
             shape: param.shape.clone(),
         });
+        let returned = form.outputs.len() - program.mutated.len().min(form.outputs.len());
         let outputs = form.outputs.iter().enumerate().filter_map(|(at, &def)| {
             let def = form.defs.get(def)?;
-            Some(Argument { name: format!("result{at}"), dtype: def.dtype, shape: def.shape.clone() })
+            let mutated = at.checked_sub(returned).and_then(|at| form.params.get(*program.mutated.get(at)?));
+            let name = mutated.map_or_else(|| format!("result{at}"), |param| param.name.clone());
+            Some(Argument { name, dtype: def.dtype, shape: def.shape.clone() })
         });
         Interface {
             function: program.name.clone(),
             inputs: inputs.collect(),
             outputs: outputs.collect(),
+            mutated: program.mutated.clone(),
             returns_tuple: program.returns_tuple,
             workspace_bytes: 0,
         }
+    }
+
+    /// The outputs that the function returns; the others are the new values of arguments.
+    pub fn returned(&self) -> &[Argument] {
+        &self.outputs[..self.outputs.len() - self.mutated.len().min(self.outputs.len())]
     }
 
     /// The entry that takes pointers.

@@ -43,6 +43,7 @@ fn row_sums() -> (LoopNest, Interface) {
         function: "row_sums".to_owned(),
         inputs: vec![argument("alpha", DType::F32, &[]), argument("A", DType::F32, &[5, 7])],
         outputs: vec![argument("result0", DType::F32, &[5]), argument("result1", DType::F32, &[])],
+        mutated: Vec::new(),
         returns_tuple: true,
         workspace_bytes: 0,
     };
@@ -63,6 +64,26 @@ fn doubled() -> (LoopNest, Interface) {
         function: "sum".to_owned(),
         inputs: vec![argument("out", DType::I64, &[6])],
         outputs: vec![argument("result0", DType::I64, &[6])],
+        mutated: Vec::new(),
+        returns_tuple: false,
+        workspace_bytes: 0,
+    };
+    (b.nest, interface)
+}
+
+/// `bumped(A, B)` writes `A + B` into `A` and returns nothing.
+fn bumped() -> (LoopNest, Interface) {
+    let mut b = NestBuilder::new();
+    let (a, x) = (b.param("A", DType::I64, 6), b.param("B", DType::I64, 6));
+    let y = b.output("y", DType::I64, 6);
+    let i = b.var("i");
+    let value = vec![load(a, var(i)), load(x, var(i)), binary(BinaryOp::Add, 0, 1, DType::I64)];
+    b.push(map_tile(vec![axis(i, 0, 6, 1, 1)], value, y, var(i)));
+    let interface = Interface {
+        function: "bumped".to_owned(),
+        inputs: vec![argument("A", DType::I64, &[2, 3]), argument("B", DType::I64, &[2, 3])],
+        outputs: vec![argument("A", DType::I64, &[2, 3])],
+        mutated: vec![0],
         returns_tuple: false,
         workspace_bytes: 0,
     };
@@ -144,6 +165,18 @@ fn the_python_module_is_the_function() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/artifact_support/caller.py");
     let run = Command::new(python()).arg("-W").arg("error").arg(script).args([&paths.python, &other.python]).output();
     assert_eq!(succeeded(&run.unwrap()), "good\n");
+}
+
+#[test]
+fn an_argument_that_is_written_to_holds_the_new_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let (nest, interface) = bumped();
+    let paths = write(dir.path(), "bumped", &compiled(&nest, &interface, 1), &json!({})).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/artifact_support/in_out.py");
+    let run = Command::new(python()).arg("-W").arg("error").arg(script).arg(&paths.python).output();
+    assert_eq!(succeeded(&run.unwrap()), "good\n");
+    let header = std::fs::read_to_string(&paths.header).unwrap();
+    assert!(header.contains("what inputs[0] holds after the call"), "{header}");
 }
 
 #[test]

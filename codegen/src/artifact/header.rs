@@ -17,9 +17,13 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
     let mut arguments = String::new();
     for (what, list) in [("inputs", &interface.inputs), ("outputs", &interface.outputs)] {
         for (at, argument) in list.iter().enumerate() {
+            let own = (what == "outputs").then(|| at.checked_sub(interface.returned().len())).flatten();
+            let note = own.and_then(|at| interface.mutated.get(at)).map_or_else(String::new, |input| {
+                format!("; what inputs[{input}] holds after the call: copy it there")
+            });
             let _ = writeln!(
                 arguments,
-                " *   {what}[{at}]  {}: {}  ({}, {} bytes)",
+                " *   {what}[{at}]  {}: {}  ({}, {} bytes){note}",
                 argument.name,
                 type_text(argument),
                 c_type(argument.dtype),

@@ -323,8 +323,9 @@ fn type_text(argument: &crate::abi::Argument) -> String {
 fn signature_text(interface: &Interface) -> String {
     let inputs: Vec<String> =
         interface.inputs.iter().map(|input| format!("{}: {}", input.name, type_text(input))).collect();
-    let outputs: Vec<String> = interface.outputs.iter().map(type_text).collect();
+    let outputs: Vec<String> = interface.returned().iter().map(type_text).collect();
     let result = match (outputs.as_slice(), interface.returns_tuple) {
+        ([], _) => "None".to_owned(),
         ([one], false) => one.clone(),
         ([one], true) => format!("({one},)"),
         (several, _) => format!("({})", several.join(", ")),

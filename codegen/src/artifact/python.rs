@@ -30,10 +30,17 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
     let results: Vec<String> = (0..interface.outputs.len()).map(|at| format!("_moat_out{at}")).collect();
     let listed = |of: &[String]| of.iter().map(|name| format!("{name}, ")).collect::<String>();
     let output_data: String = results.iter().map(|name| format!("_moat_address({name}), ")).collect();
-    let result = match (results.as_slice(), interface.returns_tuple) {
+    let returned = interface.returned().len();
+    let result = match (&results[..returned], interface.returns_tuple) {
+        ([], _) => "None".to_owned(),
         ([one], false) => one.clone(),
         (several, _) => format!("({},)", several.join(", ")),
     };
+    let mutated = || interface.mutated.iter().zip(&results[returned..]);
+    let everything: String = names.iter().map(|name| format!("{name}, ")).collect();
+    let targets: String =
+        mutated().map(|(at, _)| format!("    _moat_to{at} = _moat_target({at}, ({everything}))\n")).collect();
+    let write_back: String = mutated().map(|(at, new)| format!("    _moat_copyto(_moat_to{at}, {new})\n")).collect();
     fill(
         TEMPLATE,
         &[
@@ -49,8 +56,12 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
             ("INPUT_CHECKS", input_checks(&interface.inputs)),
             ("INPUT_ADDRESSES", address_lines),
             ("ADDRESSES", listed(&addresses)),
-            ("MAKE_OUTPUTS", make_outputs(&interface.outputs)),
-            ("UNPACK", listed(&results)),
+            ("RETURNED", returned.to_string()),
+            ("TARGETS", targets),
+            ("MAKE_MUTATED", make_outputs(returned..results.len(), "    ")),
+            ("WRITE_BACK", write_back),
+            ("MAKE_OUTPUTS", make_outputs(0..returned, "        ")),
+            ("UNPACK", listed(&results[..returned])),
             ("OUTPUT_DATA", output_data),
             ("RESULT", result),
             ("OUT", out),
@@ -126,10 +137,10 @@ fn input_checks(inputs: &[Argument]) -> String {
     text
 }
 
-fn make_outputs(outputs: &[Argument]) -> String {
+fn make_outputs(outputs: std::ops::Range<usize>, indent: &str) -> String {
     let mut text = String::new();
-    for at in 0..outputs.len() {
-        let _ = writeln!(text, "        _moat_out{at} = _moat_empty(_moat_out_shape{at}, _moat_out_dtype{at})");
+    for at in outputs {
+        let _ = writeln!(text, "{indent}_moat_out{at} = _moat_empty(_moat_out_shape{at}, _moat_out_dtype{at})");
     }
     text
 }
