@@ -180,7 +180,7 @@ def pointers(arrays):
 class Bench:
     """One kernel: its buffers, and its contestants by name, each a function of no arguments."""
 
-    def __init__(self, program, seed):
+    def __init__(self, program, seed, peers):
         self.program, self.pristine = program, program.inputs(seed)
         self.inputs = [buffer(x.nbytes).view(x.dtype).reshape(x.shape) for x in self.pristine]
         self.contestants, self.outputs, self.keep = {}, [], []
@@ -189,6 +189,8 @@ class Bench:
             library = ctypes.CDLL(str(build(program, flags)))
             if not self.outputs:
                 self.outputs = [buffer(size).view(dtype) for size in sizes_of(library, "output_bytes")]
+            if name not in peers:
+                continue
             temporaries = [buffer(size) for size in sizes_of(library, "temporary_bytes")]
             arguments = pointers(self.inputs), pointers(self.outputs), pointers(temporaries)
             library.kernel.restype = None
@@ -243,21 +245,26 @@ class Bench:
                 raise ValueError(f"{self.program.name}: {contestant} changed argument {at}")
         return [output.copy() for output in self.outputs], seconds
 
+    def first(self):
+        """The contestant that the others' results are compared with, where NumPy would take too long."""
+        return "clang" if "clang" in self.contestants else "serial"
+
     def check(self, rtol, against_numpy):
-        """Largest error of each contestant by name, in units of what is allowed, against NumPy's result or clang's."""
+        """Largest error of each contestant by name, in units of what is allowed, against NumPy's result or the first's."""
         found = {name: self.results(name)[0] for name in self.contestants}
         if against_numpy:
             self.refresh()
             reference = [np.ravel(result) for result in as_tuple(self.program.function(*self.inputs))]
         else:
-            reference = found.pop("clang")
+            reference = found.pop(self.first())
         return {name: difference(results, reference, rtol) for name, results in found.items()}
 
     def rounds(self, least, budget):
         """Interleaved rounds over the contestants, at least `least` and as many as fit `budget` seconds, at most 200."""
         samples = {name: [] for name in self.contestants}
         end = time.perf_counter() + budget
-        while len(samples["clang"]) < least or (time.perf_counter() < end and len(samples["clang"]) < 200):
+        first = samples[self.first()]
+        while len(first) < least or (time.perf_counter() < end and len(first) < 200):
             for name in self.contestants:
                 samples[name].append(self.time(name))
         return samples
@@ -291,11 +298,11 @@ def ratio(samples, above, below):
 
 def summarize(samples):
     """Medians, spreads and ratios of the contestants; *best* is the faster of the two builds of the C loops."""
-    row = {"rounds": len(samples["clang"])}
+    row = {"rounds": max(map(len, samples.values()))}
     for contestant, seconds in samples.items():
         low, middle, high = np.quantile(seconds, (0.25, 0.5, 0.75))
         row[contestant] = {"median_ns": round(middle * 1e9), "iqr_ns": round((high - low) * 1e9)}
-    best = min((who for who in ("clang", "polly") if who in samples), key=lambda who: row[who]["median_ns"])
+    best = min((who for who in ("clang", "polly") if who in samples), key=lambda who: row[who]["median_ns"], default="")
     pairs = {
         "polly_ratio": ("clang", "polly"),
         "clang_ratio": ("clang", "moat"),
@@ -341,6 +348,10 @@ def summary(rows):
     """Lines of geometric means and extremes over the kernels that moat has, each with the goal."""
     timed = {row["kernel"]: row for row in rows if "best_ratio" in row}
     lines = []
+    threads = [row["threads_ratio"] for row in rows if "threads_ratio" in row]
+    if threads:
+        mean_of = geometric_mean(threads)
+        lines.append(f"One thread over these threads, geometric mean of {len(threads)}: {mean_of:.2f} (goal 1.6)")
 
     def mean(title, names, key, goal):
         values = [timed[name][key] for name in names if name in timed]
@@ -354,7 +365,6 @@ def summary(rows):
         tiled = ", ".join(f"{name} {timed[name]['best_ratio']:.2f}" for name in TIME_TILED if name in timed)
         if tiled:
             lines.append(f"Time loops to tile, best/moat: {tiled} (goal 1.5 each)")
-        mean("One thread over these threads, geometric mean", [n for n in timed if "threads_ratio" in timed[n]], "threads_ratio", 1.6)
         worst = min(timed.values(), key=lambda row: row["best_ratio"])
         lines.append(f"Least best/moat: {worst['best_ratio']:.2f}, {worst['kernel']} (goal 0.95)")
     return lines
@@ -387,7 +397,7 @@ def markdown(rows, args):
     if args.threads > 1:
         command, tune = f"{command} --threads {args.threads}", tune.replace("tune", f"tune --threads {args.threads}")
     if args.serial:
-        command = f"{command} --serial {args.serial}"
+        command = f"{command} --serial {args.serial}" + (" --no-peers" if args.no_peers else "")
         tune = f"{tune}\nfor file in datasets/workloads/polybench/*.py; do moat tune --out {args.serial} $file; done"
     header = header_of(args)
     rule = ["---", *["---:"] * (len(header) - 1)]
@@ -413,6 +423,7 @@ def arguments():
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help="the kernels, by file stem; default: all 30")
     parser.add_argument("--moat", metavar="DIR", help="folder of tuned kernels: DIR/<kernel>/<kernel>.py")
     parser.add_argument("--serial", metavar="DIR", help="folder of kernels tuned for one thread, to compare with")
+    parser.add_argument("--no-peers", action="store_true", help="without the C loops: moat's kernels among themselves")
     parser.add_argument("--size", choices=["large", "small"], default="large", help="default: large")
     parser.add_argument("--check", action="store_true", help="compare results only, without timing")
     parser.add_argument("--lets", action="store_true", help="print what `moat tune` needs for this size, and stop")
@@ -424,6 +435,8 @@ def arguments():
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPUs of this process; default: 1")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the inputs; default: 0")
     args = parser.parse_args()
+    if args.no_peers and not args.serial:
+        parser.error("--no-peers compares kernels with those of --serial")
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads are at least 1")
     return args
@@ -431,17 +444,19 @@ def arguments():
 
 def bench(name, args):
     """Checks a kernel and times those contestants that are right, if asked to; its row, or None if there is no reference."""
-    kernel = Bench(Program(name, args.size), args.seed)
+    kernel = Bench(Program(name, args.size), args.seed, () if args.no_peers else ("clang", "polly"))
     for contestant, folder in (("moat", args.moat), ("serial", args.serial)):
         if folder:
             kernel.add_moat(contestant, folder)
-    reference = "NumPy" if args.size == "small" else "clang"
+    reference = "NumPy" if args.size == "small" else kernel.first()
+    if not kernel.contestants:
+        raise ValueError("there is nothing to time: it was not tuned")
     errors = {who: error * args.rtol for who, error in kernel.check(args.rtol, reference == "NumPy").items()}
     wrong = [who for who, error in errors.items() if error > args.rtol]
     for who in wrong:
         print(f"{name}: {who} differs from {reference} by {errors[who]:.1e} (allowed {args.rtol:g})", file=sys.stderr)
         del kernel.contestants[who]
-    if "clang" in wrong:
+    if not args.no_peers and "clang" in wrong:
         return None
     row = {"kernel": name, "wrong": wrong, "relative_error": errors}
     return row if args.check else row | summarize(kernel.rounds(args.rounds, args.budget))
