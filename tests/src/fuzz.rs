@@ -150,8 +150,8 @@ impl Fuzzer {
             .map(|(param, at)| inputs::random(param, case.seed.wrapping_mul(31) + at))
             .collect();
         let Ok(arguments) = arguments else { return Verdict::Refused("there are no inputs".to_owned()) };
-        let numerics = if case.seed % 4 == 0 { Numerics::Exact } else { Numerics::Reassociate };
-        let threads = if case.seed % 3 == 0 { 2 } else { 1 };
+        let numerics = if case.seed.is_multiple_of(4) { Numerics::Exact } else { Numerics::Reassociate };
+        let threads = if case.seed.is_multiple_of(3) { 2 } else { 1 };
         let references = match interpret(program, &arguments, numerics) {
             Ok(references) => references,
             Err(error) => return Verdict::Differs(error.to_string()),

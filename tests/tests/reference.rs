@@ -1,5 +1,4 @@
 //! The plain kernel that stands in where the interpreter would run for hours, against the interpreter.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
