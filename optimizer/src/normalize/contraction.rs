@@ -156,11 +156,6 @@ impl Spec {
         &self.domain[..self.points]
     }
 
-    /// Number of points of the whole domain.
-    pub fn volume(&self) -> usize {
-        self.domain.iter().product()
-    }
-
     /// Operand `at` is a view: the contraction reads what is viewed.
     pub fn absorb(&self, at: usize, view: &IndexMap) -> Option<Spec> {
         let mut maps = self.maps.clone();

@@ -116,7 +116,7 @@ impl Search<'_> {
 /// the view where it has most of an array that is chosen or viewed elsewhere too.
 fn shared_views(snapshot: &Snapshot, choice: &Choice) -> BTreeMap<Class, usize> {
     let size = |class: Class| {
-        snapshot.classes[class].shape.as_ref().map_or(0.0, |shape| shape.iter().product::<usize>() as f64)
+        snapshot.classes[class].shape.as_ref().map_or(0.0, |shape| elements(shape))
     };
     let mut views: BTreeMap<Class, Vec<(Class, usize)>> = BTreeMap::new();
     for &class in choice.keys() {
@@ -209,11 +209,16 @@ fn choose(
     Some(choice)
 }
 
+/// The number of points of a box. A law may meet boxes that no program could store: no integer need hold it.
+fn elements(extents: &[usize]) -> f64 {
+    extents.iter().map(|&extent| extent as f64).product()
+}
+
 /// The cost of a term where its arguments have the costs so far.
 fn tree_cost(snapshot: &Snapshot, costs: &[f64], class: Class, term: &Term) -> f64 {
     let data = &snapshot.classes[class];
     let (Some(shape), Some(dtype)) = (&data.shape, data.dtype) else { return f64::INFINITY };
-    let size = shape.iter().product::<usize>() as f64;
+    let size = elements(shape);
     let below: f64 = term.args().iter().map(|&arg| costs[arg]).sum();
     let own = match term {
         Term::Input(_) | Term::Const(_) | Term::Iota(_) => 1e-3,
@@ -224,7 +229,7 @@ fn tree_cost(snapshot: &Snapshot, costs: &[f64], class: Class, term: &Term) -> f
         Term::Contract(spec, args) => {
             let steps = if spec.points < spec.domain.len() { 1.0 } else { 0.0 };
             let products = (args.len() - 1) as f64;
-            spec.volume() as f64 * (steps + products).max(1.0) + 2.0 * size
+            elements(&spec.domain) * (steps + products).max(1.0) + 2.0 * size
         }
     };
     own + below + 1e-3
