@@ -115,9 +115,7 @@ impl Search<'_> {
 /// view of it, and so prefers computing each view by itself, even where two views overlap. Fixes
 /// the view where it has most of an array that is chosen or viewed elsewhere too.
 fn shared_views(snapshot: &Snapshot, choice: &Choice) -> BTreeMap<Class, usize> {
-    let size = |class: Class| {
-        snapshot.classes[class].shape.as_ref().map_or(0.0, |shape| elements(shape))
-    };
+    let size = |class: Class| snapshot.classes[class].shape.as_ref().map_or(0.0, |shape| elements(shape));
     let mut views: BTreeMap<Class, Vec<(Class, usize)>> = BTreeMap::new();
     for &class in choice.keys() {
         for (at, term) in snapshot.classes[class].terms.iter().enumerate() {
