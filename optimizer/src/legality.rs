@@ -43,6 +43,7 @@ pub fn indices(access: &Access) -> &[crate::affine::Affine] {
     match access {
         Access::Axes(index) => index,
         Access::Flat(offset) => std::slice::from_ref(offset),
+        Access::Gather(gather) => std::slice::from_ref(&gather.offset),
     }
 }
 
@@ -174,7 +175,10 @@ fn subject(rule: &str) -> &'static str {
 fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: &mut Facts) {
     let bounds = bounding_box(&piece.domain, &def.scope);
     for (load, (source, access)) in loads(piece).enumerate() {
-        facts.loads.push((stage, load));
+        // What a gather reads is known to nobody: it is no block that could be packed.
+        if !matches!(access, Access::Gather(_)) {
+            facts.loads.push((stage, load));
+        }
         if let Source::Def(read) = source {
             facts.load_sources.push((stage, load, read));
         }
@@ -186,7 +190,7 @@ fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: 
         let all = form.source_extents(source).unwrap_or_default();
         let extents: Vec<usize> = match access {
             Access::Axes(_) => all.to_vec(),
-            Access::Flat(_) => vec![all.iter().product()],
+            Access::Flat(_) | Access::Gather(_) => vec![all.iter().product()],
         };
         let inside = |bounds: &[(i64, i64)]| {
             indices(access).iter().zip(&extents).all(|(index, &extent)| {

@@ -349,7 +349,7 @@ fn arguments(program: &Program) -> Vec<Argument> {
         shape: param.shape.clone(),
         output: false,
     });
-    let outputs = program.roots.iter().enumerate().map(|(at, &root)| {
+    let outputs = program.results().iter().enumerate().map(|(at, &root)| {
         let node = &program.nodes[root];
         Argument { name: format!("result{at}"), dtype: node.dtype, shape: node.shape.clone(), output: true }
     });

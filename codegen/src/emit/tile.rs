@@ -204,6 +204,14 @@ impl<'c, 'n> Cx<'c, 'n> {
                     Some(description) => (description.dtype, on(offset)),
                     None => return Err(self.malformed(&tile.origin, format!("no buffer {buffer}"))),
                 },
+                TileScalar::Gather { buffer, offset, at: index, .. } => match self.nest.buffers.get(*buffer) {
+                    Some(description) => {
+                        let mut depend = on(offset);
+                        depend.iter_mut().zip(&depends[*index]).for_each(|(mine, theirs)| *mine |= theirs);
+                        (description.dtype, depend)
+                    }
+                    None => return Err(self.malformed(&tile.origin, format!("no buffer {buffer}"))),
+                },
                 TileScalar::Compute(node) => match &node.op {
                     ScalarOp::Index(form) => (node.dtype, on(form)),
                     ScalarOp::Load(..) => return Err(self.malformed(&tile.origin, "a load of the normal form")),
@@ -751,6 +759,7 @@ fn combinations(regs: &[Vec<Reg<'_>>]) -> Vec<Vec<usize>> {
 fn operands(scalar: &TileScalar) -> Vec<usize> {
     match scalar {
         TileScalar::Load { .. } => Vec::new(),
+        TileScalar::Gather { at, .. } => vec![*at],
         TileScalar::Compute(node) => node.op.operands(),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::value::{Arg, Value};
-use super::{creation, elementwise, product, reduction, scan, structural};
+use super::{creation, elementwise, gather, product, reduction, scan, structural};
 use crate::dtype::DType;
 use crate::expr::Span;
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
@@ -219,6 +219,7 @@ pub(super) static NUMPY: &[Function] = &[
     other("reshape", "a shape order? copy!", structural::reshape),
     binary("right_shift", BinaryOp::Shr),
     other("roll", "a shift axis?", structural::roll),
+    other("take", "a indices axis? out! mode?", gather::take),
     other("shape", "a", structural::shape_of),
     unary("sign", Unary::Op(UnaryOp::Sign)),
     unary("sin", Unary::Op(UnaryOp::Sin)),

@@ -22,6 +22,7 @@ mod error;
 mod evaluate;
 mod expression;
 mod functions;
+mod gather;
 mod integer;
 mod listing;
 mod liveness;

@@ -67,7 +67,7 @@ fn call(kernel: &CompiledNest, program: &Program, inputs: &[Tensor]) -> Result<V
         buffer.bytes_mut().copy_from_slice(&bytes);
         given.push(buffer);
     }
-    let nodes: Vec<&Node> = program.roots.iter().map(|&root| &program.nodes[root]).collect();
+    let nodes: Vec<&Node> = program.results().iter().map(|&root| &program.nodes[root]).collect();
     let mut made = Vec::with_capacity(nodes.len());
     for node in &nodes {
         made.push(Guarded::new(node.size() * node.dtype.bytes(), Align::Start)?);
