@@ -8,7 +8,7 @@ MOAT      := $(TARGET)/debug/moat
 WORKLOAD  ?= datasets/workloads/matmul_1024_f32.py
 PYTHON    := $(TARGET)/venv/bin/python
 
-.PHONY: tune test build lint bench peers polybench setup
+.PHONY: tune test build lint bench peers polybench setup fuzz
 
 tune: build
 	$(MOAT) tune $(WORKLOAD)
@@ -26,15 +26,24 @@ lint: setup
 bench: build
 	$(CARGO) bench --workspace
 
+# Many random programs with loops under random schedules, checked by brute force: about half an hour on one core.
+PROGRAMS  ?= 10000
+fuzz: setup
+	$(CARGO) run -p moat-tests --bin fuzz -- --programs $(PROGRAMS)
+
 # Tunes every workload and times the kernels against the peers, interleaved in one process: the README's table.
 peers: build $(TARGET)/peers/ready
 	for file in datasets/workloads/*.py; do $(MOAT) tune $$file || exit 1; done
 	$(TARGET)/peers/bin/python datasets/peers.py --moat kernels
 
-# Tunes the PolyBench programs and times the kernels against clang-22 with and without Polly: datasets/polybench.md.
+# Tunes the PolyBench programs for one thread and for two, and times the kernels against clang-22 with and without Polly:
+# datasets/polybench.md and polybench_threads.md.
 polybench: build $(TARGET)/venv/ready
+	@bash tests/setup.sh polybench
 	for file in datasets/workloads/polybench/*.py; do $(MOAT) tune $$file || exit 1; done
 	$(PYTHON) datasets/polybench.py --moat kernels --write datasets/polybench.md
+	for file in datasets/workloads/polybench/*.py; do $(MOAT) tune --threads 2 --out kernels/threads $$file || exit 1; done
+	$(PYTHON) datasets/polybench.py --moat kernels/threads --serial kernels --threads 2 --write datasets/polybench_threads.md
 
 setup:
 	@bash tests/setup.sh system

@@ -195,7 +195,7 @@ class Bench:
             self.keep.append((library, temporaries))
             self.contestants[name] = lambda kernel=library.kernel, arguments=arguments: kernel(*arguments)
 
-    def add_moat(self, folder):
+    def add_moat(self, contestant, folder):
         """The tuned kernel by its raw C entry, called as the C loops are; nothing if it was not tuned."""
         name = self.program.name
         path = pathlib.Path(folder) / name / "kernel.json"
@@ -219,7 +219,7 @@ class Bench:
             if status := raw(*arguments):
                 raise ValueError(f"moat's kernel returned the status {status}")
 
-        self.contestants["moat"] = run
+        self.contestants[contestant] = run
 
     def refresh(self):
         for work, source in zip(self.inputs, self.pristine):
@@ -296,9 +296,14 @@ def summarize(samples):
         low, middle, high = np.quantile(seconds, (0.25, 0.5, 0.75))
         row[contestant] = {"median_ns": round(middle * 1e9), "iqr_ns": round((high - low) * 1e9)}
     best = min((who for who in ("clang", "polly") if who in samples), key=lambda who: row[who]["median_ns"])
-    pairs = {"polly_ratio": ("clang", "polly"), "clang_ratio": ("clang", "moat"), "best_ratio": (best, "moat")}
+    pairs = {
+        "polly_ratio": ("clang", "polly"),
+        "clang_ratio": ("clang", "moat"),
+        "best_ratio": (best, "moat"),
+        "threads_ratio": ("serial", "moat"),
+    }
     for key, (above, below) in pairs.items():
-        if below in samples:
+        if above in samples and below in samples:
             row[key] = ratio(samples, above, below)
     return row
 
@@ -306,16 +311,26 @@ def summarize(samples):
 HEADER = ["kernel"]
 HEADER += [title for system in ("clang", "Polly", "moat") for title in (f"{system} ms", "IQR")]
 HEADER += ["clang/Polly", "clang/moat", "best/moat"]
+# With kernels of one thread beside those of several.
+SERIAL_HEADER = ["1 thread ms", "IQR", "1 thread/moat"]
 
 
-def cells(row):
+def cells(row, with_serial):
     def milliseconds(contestant):
         if contestant not in row:
             return ["wrong" if contestant in row["wrong"] else "-", "-"]
         return [f"{row[contestant][key] * 1e-6:.3f}" for key in ("median_ns", "iqr_ns")]
 
-    ratios = [f"{row[key]:.2f}" if key in row else "-" for key in ("polly_ratio", "clang_ratio", "best_ratio")]
-    return [row["kernel"], *milliseconds("clang"), *milliseconds("polly"), *milliseconds("moat"), *ratios]
+    def ratios(*keys):
+        return [f"{row[key]:.2f}" if key in row else "-" for key in keys]
+
+    line = [row["kernel"], *milliseconds("clang"), *milliseconds("polly"), *milliseconds("moat")]
+    line += ratios("polly_ratio", "clang_ratio", "best_ratio")
+    return line + ([*milliseconds("serial"), *ratios("threads_ratio")] if with_serial else [])
+
+
+def header_of(args):
+    return HEADER + (SERIAL_HEADER if args.serial else [])
 
 
 def geometric_mean(values):
@@ -339,6 +354,7 @@ def summary(rows):
         tiled = ", ".join(f"{name} {timed[name]['best_ratio']:.2f}" for name in TIME_TILED if name in timed)
         if tiled:
             lines.append(f"Time loops to tile, best/moat: {tiled} (goal 1.5 each)")
+        mean("One thread over these threads, geometric mean", [n for n in timed if "threads_ratio" in timed[n]], "threads_ratio", 1.6)
         worst = min(timed.values(), key=lambda row: row["best_ratio"])
         lines.append(f"Least best/moat: {worst['best_ratio']:.2f}, {worst['kernel']} (goal 0.95)")
     return lines
@@ -366,16 +382,20 @@ def environment(args):
 
 
 def markdown(rows, args):
-    command = f"datasets/polybench.py --moat kernels --write {args.write}"
-    tune = "for file in datasets/workloads/polybench/*.py; do moat tune $file; done"
+    command = f"datasets/polybench.py --moat {args.moat} --write {args.write}"
+    tune = f"for file in datasets/workloads/polybench/*.py; do moat tune --out {args.moat} $file; done"
     if args.threads > 1:
         command, tune = f"{command} --threads {args.threads}", tune.replace("tune", f"tune --threads {args.threads}")
-    rule = ["---", *["---:"] * (len(HEADER) - 1)]
+    if args.serial:
+        command = f"{command} --serial {args.serial}"
+        tune = f"{tune}\nfor file in datasets/workloads/polybench/*.py; do moat tune --out {args.serial} $file; done"
+    header = header_of(args)
+    rule = ["---", *["---:"] * (len(header) - 1)]
     groups = []
     for title, names in (("Without a loop-carried dependence", INDEPENDENT), ("With one", CARRIED)):
-        chosen = [cells(row) for row in rows if row["kernel"] in names]
+        chosen = [cells(row, args.serial) for row in rows if row["kernel"] in names]
         if chosen:
-            table = "\n".join("| " + " | ".join(line) + " |" for line in [HEADER, rule, *chosen])
+            table = "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *chosen])
             groups.append(f"## {title}\n\n{table}\n")
     means = "".join(f"- {line}\n" for line in summary(rows))
     return (
@@ -392,6 +412,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help="the kernels, by file stem; default: all 30")
     parser.add_argument("--moat", metavar="DIR", help="folder of tuned kernels: DIR/<kernel>/<kernel>.py")
+    parser.add_argument("--serial", metavar="DIR", help="folder of kernels tuned for one thread, to compare with")
     parser.add_argument("--size", choices=["large", "small"], default="large", help="default: large")
     parser.add_argument("--check", action="store_true", help="compare results only, without timing")
     parser.add_argument("--lets", action="store_true", help="print what `moat tune` needs for this size, and stop")
@@ -411,8 +432,9 @@ def arguments():
 def bench(name, args):
     """Checks a kernel and times those contestants that are right, if asked to; its row, or None if there is no reference."""
     kernel = Bench(Program(name, args.size), args.seed)
-    if args.moat:
-        kernel.add_moat(args.moat)
+    for contestant, folder in (("moat", args.moat), ("serial", args.serial)):
+        if folder:
+            kernel.add_moat(contestant, folder)
     reference = "NumPy" if args.size == "small" else "clang"
     errors = {who: error * args.rtol for who, error in kernel.check(args.rtol, reference == "NumPy").items()}
     wrong = [who for who, error in errors.items() if error > args.rtol]
@@ -434,7 +456,7 @@ def main(args):
     require_polly()
     print(environment(args), file=sys.stderr)
     if not args.json and not args.check:
-        print(" ".join(f"{title:>11}" if at else f"{title:15}" for at, title in enumerate(HEADER)))
+        print(" ".join(f"{title:>11}" if at else f"{title:15}" for at, title in enumerate(header_of(args))))
     rows, failed = [], 0
     for name in names:
         try:
@@ -452,7 +474,7 @@ def main(args):
             text = ", ".join(f"{who} {error:.1e}" for who, error in row["relative_error"].items())
             print(f"{name:15} {'differs' if row['wrong'] else 'equal'}; largest relative error: {text}", flush=True)
         else:
-            print(" ".join(f"{cell:>11}" if at else f"{cell:15}" for at, cell in enumerate(cells(row))), flush=True)
+            print(" ".join(f"{cell:>11}" if at else f"{cell:15}" for at, cell in enumerate(cells(row, args.serial))), flush=True)
     if not args.check:
         for line in summary(rows):
             print(line, file=sys.stderr if args.json else sys.stdout)

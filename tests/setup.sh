@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what moat needs and the machine lacks.
 #   setup.sh system          LLVM 22, a C compiler, a Rust toolchain: on Debian by apt-get
+#   setup.sh polybench       the same, and clang-22 with Polly, the peer of the PolyBench programs
 #   setup.sh python FOLDER REQUIREMENTS   a virtual environment, for the tests and benches that compare with NumPy
 set -euo pipefail
 
@@ -15,15 +16,16 @@ missing_packages() {
   command -v cc >/dev/null || echo gcc libc6-dev
   { command -v cc >/dev/null && echo 'int main(void){return 0;}' | cc -x c - -lgomp -o /dev/null 2>/dev/null; } || echo libgomp1 gcc
   python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
+  if [ "$1" = polybench ]; then command -v clang-22 >/dev/null || echo clang-22; fi
 }
 
 case "${1:-}" in
-  system)
+  system | polybench)
     if ! command -v cargo >/dev/null; then
       say "moat: no Rust toolchain found: install rustup (https://rustup.rs), then run this command again"
       exit 2
     fi
-    mapfile -t packages < <(missing_packages | tr ' ' '\n' | sort -u)
+    mapfile -t packages < <(missing_packages "$1" | tr ' ' '\n' | sort -u)
     [ "${#packages[@]}" -eq 0 ] && exit 0
     if ! command -v apt-get >/dev/null; then
       say "moat: missing: ${packages[*]} (Debian's names): install them with this system's package manager"
@@ -50,7 +52,7 @@ case "${1:-}" in
     touch "$folder/ready"
     ;;
   *)
-    say "usage: setup.sh system | python FOLDER REQUIREMENTS"
+    say "usage: setup.sh system | polybench | python FOLDER REQUIREMENTS"
     exit 2
     ;;
 esac

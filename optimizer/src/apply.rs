@@ -17,7 +17,8 @@ use crate::normal_form::{
 use crate::pack::PackedLoad;
 use crate::region::{Interval, hull, image, prune_lower, prune_upper};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
-use std::collections::BTreeMap;
+use crate::skew::{Tiled, skewed};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a schedule does not fit a normal form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,11 +42,14 @@ pub enum ApplyError {
 /// Where the schedule does not describe this form, or a place or a pack cannot be carried out.
 pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyError> {
     let mut tiled = form.clone();
+    let mut parallel = BTreeSet::new();
     for tile in &schedule.time_tiles {
-        tiled = crate::skew::skewed(&tiled, tile).ok_or_else(|| ApplyError::Malformed {
+        let Tiled { form, parallel: shared } = skewed(&tiled, tile).ok_or_else(|| ApplyError::Malformed {
             stage: "*".into(),
             message: format!("loop {} cannot run in skewed tiles", tile.var),
         })?;
+        parallel.extend(shared);
+        tiled = form;
     }
     let form = &tiled;
     if schedule.stages.len() != form.defs.len() {
@@ -64,6 +68,7 @@ pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyEr
         storage: vec![None; form.defs.len()],
         states: Vec::new(),
         loops: BTreeMap::new(),
+        parallel,
         in_parallel: false,
     };
     apply.allocate_whole();
@@ -101,6 +106,8 @@ pub(crate) struct Apply<'a> {
     states: Vec<BufferId>,
     /// The nest's variable of each loop of the form that is being written.
     loops: BTreeMap<usize, VarId>,
+    /// Loops of the form whose iterations are divided among threads.
+    parallel: BTreeSet<usize>,
     pub(crate) in_parallel: bool,
 }
 
@@ -161,10 +168,14 @@ impl<'a> Apply<'a> {
                     let range = Range { lo: self.over_variables(&range.lo), hi: self.over_variables(&range.hi) };
                     let inner = self.variable(name, &range);
                     self.loops.insert(loop_variable(*var), inner);
+                    let shared = !self.in_parallel && self.parallel.contains(var);
+                    let kind = if shared { LoopKind::Parallel } else { LoopKind::Serial };
+                    self.in_parallel |= shared;
                     let body = self.steps(body)?;
+                    self.in_parallel &= !shared;
                     self.loops.remove(&loop_variable(*var));
                     if !body.is_empty() {
-                        nodes.push(Node::Loop(Loop { var: inner, range, step: 1, kind: LoopKind::Serial, body }));
+                        nodes.push(Node::Loop(Loop { var: inner, range, step: 1, kind, body }));
                     }
                 }
                 Step::If { conditions, body } => {
@@ -451,7 +462,8 @@ impl<'a> Apply<'a> {
             state.hull = Interval { base: Affine::variable(var), extent: step.min(state.hull.extent) };
             state.loops.push((var, step));
         }
-        let kind = if depth == 0 && stage.spec.parallel { LoopKind::Parallel } else { LoopKind::Serial };
+        let shared = depth == 0 && stage.spec.parallel && !self.in_parallel;
+        let kind = if shared { LoopKind::Parallel } else { LoopKind::Serial };
         let outer_parallel = self.in_parallel;
         self.in_parallel |= kind == LoopKind::Parallel;
         let packs_outside = stage.packs.len();

@@ -5,10 +5,10 @@
 //! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
 
 use crate::dependence::{axes_of, bounding_box, extremes, reads, self_dependences};
-use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, loop_of};
+use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, State, loop_of};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
-use moat_rules::dependence::Derived;
+use moat_rules::dependence::{Derived, Direction};
 pub use moat_rules::legality::LegalityRules;
 use moat_rules::legality::{self as rules, Facts, RULES};
 use thiserror::Error;
@@ -52,6 +52,8 @@ pub fn indices(access: &Access) -> &[crate::affine::Affine] {
 pub struct FormFacts {
     facts: Facts,
     names: Vec<String>,
+    /// For each stage the dependences through states that fix its place, in words.
+    fixed: Vec<Vec<String>>,
 }
 
 impl FormFacts {
@@ -96,7 +98,8 @@ impl FormFacts {
         facts.bounds.sort_unstable();
         facts.bounds.dedup();
         facts.folds.dedup();
-        FormFacts { facts, names: form.defs.iter().map(|def| def.name.clone()).collect() }
+        let fixed = (0..form.defs.len()).map(|stage| through_states(form, stage)).collect();
+        FormFacts { facts, names: form.defs.iter().map(|def| def.name.clone()).collect(), fixed }
     }
 
     /// What the dependences alone allow.
@@ -125,14 +128,46 @@ impl FormFacts {
                 stage: violation.stage,
                 rule: violation.rule,
                 message: format!(
-                    "{}: {} ({} {})",
+                    "{}: {} ({} {}){}",
                     self.names[violation.stage],
                     describe(violation.rule),
                     subject(violation.rule),
-                    violation.subject
+                    violation.subject,
+                    self.dependence(violation.stage, violation.rule, violation.subject)
                 ),
             })
             .collect())
+    }
+
+    /// The dependence that a refused order or place would break, in words; empty for the other rules.
+    fn dependence(&self, stage: usize, rule: &str, subject: usize) -> String {
+        let name = |stage: usize| self.names.get(stage).map_or("", String::as_str);
+        match rule {
+            "order/reversed" | "together/carried" | "parallel/carried" => {
+                let of_stage = |number: usize| {
+                    let rows = self.facts.directions.iter().filter(|row| row.0 == stage && row.1 == number);
+                    rows.map(|row| (row.2, row.3)).collect::<Vec<_>>()
+                };
+                let carried = |directions: &[(usize, Direction)]| {
+                    directions.iter().any(|(axis, direction)| *axis == subject && direction.may_differ())
+                };
+                let numbers = self.facts.dependences.iter().filter(|row| row.0 == stage).map(|row| row.1);
+                let Some(directions) = numbers.map(of_stage).find(|directions| carried(directions)) else {
+                    return String::new();
+                };
+                let symbols: Vec<String> = directions.iter().map(|row| row.1.symbol().to_string()).collect();
+                format!(": the fold of `{0}` depends on itself, `{0}` → `{0}` ({1})", name(stage), symbols.join(", "))
+            }
+            "at/outside" | "at/consumer" | "at/flat" | "inline/flat" | "at/result" | "inline/result" => {
+                let readers = self.facts.reads.iter().filter(|read| read.1 == stage);
+                let mut all: Vec<String> = readers
+                    .map(|read| format!("flow dependence from `{}` to `{}`", name(stage), name(read.0)))
+                    .collect();
+                all.extend(self.fixed[stage].iter().cloned());
+                if all.is_empty() { String::new() } else { format!(": {}", all.join(", ")) }
+            }
+            _ => String::new(),
+        }
     }
 
     fn request(&self, schedule: &Schedule) -> Facts {
@@ -160,6 +195,37 @@ impl FormFacts {
         }
         facts
     }
+}
+
+/// What a stage reads of states that another one updates, and what it updates that another one reads, in words.
+fn through_states(form: &NormalForm, stage: usize) -> Vec<String> {
+    let reads = |id: usize, state: usize| {
+        let mut nodes = form.defs[id].pieces.iter().flat_map(|piece| &piece.value.nodes);
+        nodes.any(|node| matches!(node.op, ScalarOp::Load(Source::State(read), _) if read == state))
+    };
+    let updates = |id: usize, state: usize| form.defs[id].update.as_ref().is_some_and(|update| update.state == state);
+    let others = || (0..form.defs.len()).filter(|&id| id != stage);
+    let name = |id: usize| form.defs[id].name.as_str();
+    let mut all = Vec::new();
+    for (state, State { name: through, .. }) in form.states.iter().enumerate() {
+        if reads(stage, state) {
+            let writers = others().filter(|&id| updates(id, state));
+            all.extend(
+                writers.map(|id| {
+                    format!("dependence through `{through}`, `{}` reads, `{}` writes", name(stage), name(id))
+                }),
+            );
+        }
+        if updates(stage, state) {
+            let readers = others().filter(|&id| reads(id, state));
+            all.extend(
+                readers.map(|id| {
+                    format!("dependence through `{through}`, `{}` writes, `{}` reads", name(stage), name(id))
+                }),
+            );
+        }
+    }
+    all
 }
 
 fn subject(rule: &str) -> &'static str {

@@ -9,7 +9,8 @@ use std::fmt;
 pub enum Numerics {
     /// Bit-for-bit the source program's operations, in its order; no FMA.
     Exact,
-    /// FMA, and any order of a sum or product: backward stable.
+    /// FMA, any order of a sum or product, and multiplication by the reciprocal of a constant for a division by it:
+    /// backward stable.
     #[default]
     Reassociate,
     /// Also laws of the reals that are not backward stable.

@@ -15,17 +15,31 @@ pub struct Schedule {
 }
 
 /// One time loop in skewed tiles, see [`crate::skew`] (Pluto: time tiling; H, T: -).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TimeTile {
     /// The loop's number.
     pub var: usize,
-    /// The dimension of the states along which the bands lie.
-    pub dim: usize,
-    /// How far a band moves from one statement to the next.
-    pub skew: usize,
     /// Iterations of a tile.
     pub time: usize,
-    /// Indices along the dimension of a band.
+    /// What a tile covers of the states, outermost loop first: at least one band, each along another dimension.
+    pub bands: Vec<Band>,
+    /// Tiles are divided among threads: the outermost bands where they are independent, a wavefront's otherwise.
+    pub parallel: bool,
+}
+
+/// A band along one dimension of the states.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Band {
+    /// The dimension.
+    pub dim: usize,
+    /// How far the band moves from one iteration to the next.
+    pub skew: usize,
+    /// How far it has moved at each statement of the body.
+    pub shifts: Vec<usize>,
+    /// No dependence leads from one band to another.
+    #[serde(default)]
+    pub independent: bool,
+    /// Indices along the dimension.
     pub height: usize,
 }
 

@@ -111,10 +111,9 @@ impl ScheduleRules {
             orders: numbers("propose-order")?.iter().map(|row| (at(row, 0), at(row, 1), at(row, 2))).collect(),
             parallels: numbers("propose-parallel")?.iter().map(|row| (at(row, 0), at(row, 1))).collect(),
             streams: numbers("propose-stream")?.iter().map(|row| at(row, 0)).collect(),
-            time_tiles: numbers("propose-time-tile")?
-                .iter()
-                .map(|row| (at(row, 0), at(row, 1), at(row, 2), at(row, 3)))
-                .collect(),
+            time_blocks: numbers("propose-time-block")?.iter().map(|row| (at(row, 0), at(row, 1))).collect(),
+            bands: numbers("propose-band")?.iter().map(|row| (at(row, 0), at(row, 1), at(row, 2))).collect(),
+            wavefronts: numbers("propose-wavefront")?.iter().map(|row| at(row, 0)).collect(),
             packs: numbers("propose-pack")?.iter().map(|row| (at(row, 0), at(row, 1), at(row, 2))).collect(),
         })
     }
@@ -186,8 +185,12 @@ pub struct Proposals {
     pub orders: BTreeSet<(usize, usize, usize)>,
     /// `(stage, axis)`.
     pub parallels: BTreeSet<(usize, usize)>,
-    /// `(loop, dimension, iterations, height)`: skewed tiles of a time loop.
-    pub time_tiles: BTreeSet<(usize, usize, usize, usize)>,
+    /// `(loop, iterations)` of a skewed tile.
+    pub time_blocks: BTreeSet<(usize, usize)>,
+    /// `(loop, dimension, height)` of a skewed tile.
+    pub bands: BTreeSet<(usize, usize, usize)>,
+    /// Loops whose skewed tiles threads may share.
+    pub wavefronts: BTreeSet<usize>,
     /// Stages whose stores may go past the caches.
     pub streams: BTreeSet<usize>,
     /// `(stage, load, axis)`: packed inside a loop of that axis.

@@ -1,7 +1,10 @@
-//! What the tests share: sample programs and forms, random programs, and NumPy as a judge.
+//! What the tests share: sample programs and forms, random programs, brute force over dependences, and NumPy as a judge.
 
 pub mod forms;
+pub mod fuzz;
 pub mod nests;
 pub mod python;
 pub mod random_loops;
 pub mod random_program;
+pub mod scheduled_order;
+pub mod source_order;

@@ -1,5 +1,6 @@
 //! Random NumPy programs with loops: nested loops whose slices shrink, in-place updates, carried numbers and arrays,
-//! views, conditions on loop variables, scans, calls.
+//! views, slices with steps, conditions on loop variables, scans, calls, and sweeps: time loops over several arrays of
+//! one to three dimensions, each element from its neighbours, whole or row by row, forwards or backwards.
 //!
 //! No view is assigned as it is: NumPy copies a 1-d part of an array onto another part of the same array in an order that
 //! is wrong where their strides differ (`p[2] = p[1:6, 2]`).
@@ -26,8 +27,9 @@ pub fn random_source(seed: u64, size: usize) -> String {
     };
     let mut params = Vec::new();
     for _ in 0..2 + draft.below(2) {
-        let rank = draft.choose(&[1, 1, 2, 2, 2]);
-        let shape: Vec<i64> = (0..rank).map(|_| draft.choose(&[3, 4, 5, 6, 6])).collect();
+        let rank = draft.choose(&[1, 1, 2, 2, 2, 3]);
+        let sizes: &[i64] = if rank == 3 { &[2, 3, 4] } else { &[3, 4, 5, 6, 6] };
+        let shape: Vec<i64> = (0..rank).map(|_| draft.choose(sizes)).collect();
         let dtype = draft.choose(&["f64", "f64", "f64", "f32", "i64"]);
         let name = draft.name("p");
         params.push(format!("{name}: {dtype}{shape:?}"));
@@ -141,7 +143,8 @@ impl Draft {
     fn statement(&mut self, depth: usize) {
         self.budget = self.budget.saturating_sub(1);
         let in_loop = !self.domain.loops.is_empty();
-        match self.below(12) {
+        match self.below(14) {
+            12 if self.domain.loops.len() < 2 => self.sweep(depth),
             0..=3 if depth < 5 && self.domain.loops.len() < 3 => self.loop_over(depth),
             4 if in_loop && depth < 5 => self.condition(depth),
             5 if !self.numbers.is_empty() => {
@@ -206,6 +209,78 @@ impl Draft {
         self.loops.push(name);
         self.block(depth + 1);
         self.domain.loops.pop();
+    }
+
+    /// A time loop over arrays of one shape: every statement makes an array from neighbours in the others and itself.
+    fn sweep(&mut self, depth: usize) {
+        let first = self.any_array(|array| !array.rebound && array.shape.iter().all(|&extent| extent > 2));
+        if first.rebound || first.shape.iter().any(|&extent| extent < 3) {
+            return self.assignment(depth);
+        }
+        // The others are its contemporaries: new, or of the same shape and type.
+        let mut swept = vec![first.clone()];
+        for _ in 0..self.below(3) {
+            let other =
+                self.any_array(|array| array.shape == first.shape && array.is_int == first.is_int && !array.rebound);
+            if swept.iter().all(|known| known.name != other.name) && other.shape == first.shape {
+                swept.push(other);
+            }
+        }
+        let (time, trips) = (self.name("t"), self.choose(&[2, 3, 4, 5]));
+        self.line(depth, &format!("for {time} in range({trips}):"));
+        let rank = first.shape.len();
+        let statements = 1 + self.below(3);
+        // Row by row: all statements in one loop, or each in its own.
+        let rows = self.below(4);
+        let row = self.name("r");
+        let last = first.shape[0] - 1;
+        let header = if self.below(3) == 0 {
+            format!("for {row} in range({}, 0, -1):", last - 1)
+        } else {
+            format!("for {row} in range(1, {last}):")
+        };
+        if rows == 0 {
+            self.line(depth + 1, &header);
+        }
+        for number in 0..statements {
+            let own_rows = rows == 0 || rows == 1 && self.below(2) == 0;
+            let inside = match (rows, own_rows) {
+                (0, _) => depth + 2,
+                (_, true) => {
+                    self.line(depth + 1, &header);
+                    depth + 2
+                }
+                (_, false) => depth + 1,
+            };
+            let target = swept[number % swept.len()].clone();
+            // Margins that neighbours may reach into.
+            let margins: Vec<(i64, i64)> = (0..rank).map(|_| (self.below(2) as i64, self.below(2) as i64)).collect();
+            let part = |draft: &mut Self, array: &Array, reach: bool| {
+                let mut subscripts = Vec::new();
+                for (axis, (&(low, high), &extent)) in margins.iter().zip(&array.shape).enumerate() {
+                    let by_row = axis == 0 && own_rows;
+                    let (low, high) = if by_row { (1, 1) } else { (low, high) };
+                    let shift = if reach { draft.below((low + high + 1) as usize) as i64 - low } else { 0 };
+                    subscripts.push(match shift {
+                        0 if by_row => row.clone(),
+                        shift if by_row => format!("{row} {} {}", if shift < 0 { "-" } else { "+" }, shift.abs()),
+                        shift => format!("{}:{}", low + shift, extent - high + shift),
+                    });
+                }
+                format!("{}[{}]", array.name, subscripts.join(", "))
+            };
+            let mut terms = Vec::new();
+            for _ in 0..1 + self.below(3) {
+                let from = swept[self.below(swept.len())].clone();
+                let same = from.name == target.name && self.below(3) > 0;
+                terms.push(part(self, &from, !same));
+            }
+            let sum = terms.join(" + ");
+            let value = if first.is_int { format!("np.minimum({sum}, 1000) - 1") } else { format!("({sum}) * 0.25") };
+            let text = part(self, &target, false);
+            let op = self.choose(&["=", "=", "+=", "-="]);
+            self.line(inside, &format!("{text} {op} {value}"));
+        }
     }
 
     fn block(&mut self, depth: usize) {
@@ -311,6 +386,14 @@ impl Draft {
             if self.below(2) == 0 {
                 let at = self.index(extent);
                 subscripts.push(self.form(&at));
+            } else if self.below(6) == 0 {
+                let (start, step) = (self.below(2) as i64, self.choose(&[2_i64, 3, -2]));
+                lengths.push(Affine::constant((extent - start + step.abs() - 1) / step.abs()));
+                subscripts.push(if step > 0 {
+                    format!("{start}::{step}")
+                } else {
+                    format!("{}::{step}", extent - 1 - start)
+                });
             } else {
                 let (start, stop) = self.slice(extent);
                 lengths.push(stop.minus(&start));
@@ -392,6 +475,14 @@ impl Draft {
                 continue;
             }
             let length = rest.next()?;
+            if length.is_constant()
+                && length.constant > 0
+                && self.below(4) == 0
+                && let Some(strided) = self.strided(length.constant, extent)
+            {
+                subscripts.push(strided);
+                continue;
+            }
             let mut found = None;
             for _ in 0..6 {
                 let start = if self.below(3) == 0 { Affine::constant(0) } else { self.near(extent) };
@@ -406,6 +497,21 @@ impl Draft {
         }
         let reversed = if !lengths.is_empty() && self.below(6) == 0 { "[::-1]" } else { "" };
         Some(format!("{}[{}]{reversed}", array.name, subscripts.join(", ")))
+    }
+
+    /// A slice of `length` elements with a step, forwards or backwards; `None` if it does not fit.
+    fn strided(&mut self, length: i64, extent: i64) -> Option<String> {
+        let step = self.choose(&[2, 2, 3, 1]);
+        let reach = (length - 1) * step;
+        let free = extent - reach;
+        let start = if free > 0 { self.below(free as usize) as i64 } else { return None };
+        Some(if self.below(2) == 0 {
+            format!("{start}:{}:{step}", start + reach + 1)
+        } else if start == 0 {
+            format!("{reach}::-{step}")
+        } else {
+            format!("{}:{}:-{step}", start + reach, start - 1)
+        })
     }
 
     /// An expression that broadcasts to the lengths.

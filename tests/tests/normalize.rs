@@ -4,15 +4,19 @@
 
 mod programs;
 
+use moat_optimizer::affine::Affine;
 use moat_optimizer::evaluate_form::evaluate;
 use moat_optimizer::expr::Program;
+use moat_optimizer::index_map::IndexMap;
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::normal_form::ScalarOp;
 use moat_optimizer::normal_form_verify::verify_form;
+use moat_optimizer::normalize::contraction::Spec;
 use moat_optimizer::normalize::{Form, Limit, NormalizeConfig, Normalized, normalize, replay};
 use moat_optimizer::notation::print;
 use moat_optimizer::numerics::Numerics;
+use moat_optimizer::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::tensor::Tensor;
 use moat_rules::RuleBase;
 
@@ -144,4 +148,17 @@ fn the_same_program_gives_the_same_forms() {
     for program in [programs::long_chain(), programs::softmax(), programs::blur()] {
         assert_eq!(forms(&program), forms(&program), "{}", program.name);
     }
+}
+
+/// The number of a sum's terms that no operand tells apart was multiplied without a check: valid programs panicked.
+#[test]
+fn a_count_of_unused_terms_that_no_integer_holds_is_no_match() {
+    let spec = |unused: usize| {
+        let domain = [vec![3], vec![1 << 22; unused]].concat();
+        let axes = domain.iter().map(|&extent| vec![extent]).collect();
+        let map = IndexMap::new(axes, vec![3], vec![Affine::variable(0)]).unwrap();
+        Spec::new(FoldOp::Sum, BinaryOp::Mul, 1, domain, vec![map]).unwrap()
+    };
+    assert_eq!(spec(2).unused().map(|(times, _)| times), Some(1 << 44));
+    assert_eq!(spec(3).unused().map(|(times, _)| times), None);
 }

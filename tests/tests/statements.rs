@@ -16,7 +16,7 @@ use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
 use moat_optimizer::notation;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
-use moat_optimizer::schedule::{Schedule, TimeTile};
+use moat_optimizer::schedule::{Band, Schedule, TimeTile};
 use moat_optimizer::skew::{is_legal, skewed, tilable};
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::{Data, Tensor};
@@ -372,12 +372,20 @@ fn time_loops_run_in_skewed_tiles() {
     let rules = RuleBase::standard().unwrap();
     let form = normalize(&program, &rules, &NormalizeConfig::default()).unwrap().forms.remove(0).normal_form;
     let form = buffer_updates(&form);
-    // A[i] reads B[i + 2] of the same iteration: one statement later.
-    assert_eq!(tilable(&form), vec![(0, 0, 2)]);
-    let tile = |skew, time, height| TimeTile { var: 0, dim: 0, skew, time, height };
-    assert!(is_legal(&form, &tile(2, 4, 8)) && !is_legal(&form, &tile(1, 4, 8)));
-    for (skew, time, height) in [(2, 1, 1), (2, 4, 8), (3, 5, 7), (2, 13, 100), (2, 32, 16)] {
-        let tiled = skewed(&form, &tile(skew, time, height)).unwrap();
+    let [known] = tilable(&form).try_into().unwrap();
+    // A[i] reads B[i + 2] of the same iteration: the second statement is two behind the first.
+    assert_eq!((known.var, known.dim, known.skew, known.shifts.as_slice()), (0, 0, 3, [0, 2].as_slice()));
+    let tile = |skew, time, height| TimeTile {
+        var: 0,
+        time,
+        bands: vec![Band { dim: 0, skew, shifts: known.shifts.clone(), independent: false, height }],
+        parallel: false,
+    };
+    let least = known.skew;
+    assert!(is_legal(&form, &tile(least, 4, 8)) && !is_legal(&form, &tile(least - 1, 4, 8)));
+    for (skew, time, height) in [(0, 1, 1), (0, 4, 8), (1, 5, 7), (0, 13, 100), (0, 32, 16)] {
+        let skew = least + skew;
+        let tiled = skewed(&form, &tile(skew, time, height)).unwrap().form;
         verify_form(&tiled).unwrap();
         close("tiled", &evaluate_form::evaluate(&tiled, &inputs).unwrap()[0], &expected);
         let schedule = Schedule { time_tiles: vec![tile(skew, time, height)], ..plain_schedule(&form) };
@@ -388,7 +396,7 @@ fn time_loops_run_in_skewed_tiles() {
         );
     }
     // A planted illegal tile computes something else.
-    let wrong = skewed(&form, &tile(1, 8, 4)).unwrap();
+    let wrong = skewed(&form, &tile(least - 1, 8, 4)).unwrap().form;
     let found = evaluate_form::evaluate(&wrong, &inputs).unwrap();
     assert!((0..n).any(|at| (found[0].get_f64(at) - expected[at]).abs() > 1e-9));
 }

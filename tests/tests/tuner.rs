@@ -6,6 +6,7 @@ use moat_tuner::outcome::Outcome;
 use moat_tuner::row::Row;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -157,6 +158,21 @@ fn ctrl_c_keeps_everything_and_still_writes_the_best_kernel() {
     assert!((5..4000).contains(&trials), "{trials}");
     assert!(directory.path().join(result["kernel_dir"].as_str().unwrap()).join("kernel.json").is_file());
     assert_eq!(rows(directory.path()).iter().filter(|row| row.stage == "trial").count() as u64, trials);
+}
+
+#[test]
+fn ctrl_c_does_not_wait_for_a_reference() {
+    // Some 10¹² steps, one after the other.
+    let source = "def f(x: f64[1000]):\n    x = x.copy()\n    for t in range(1000000000):\n        for i in range(1, 1000):\n            \
+                  x[i] = 0.5 * x[i - 1] + 0.5 * x[i]\n    return x\n";
+    let directory = workload(source);
+    let mut command = tune(directory.path(), &["--trials", "4"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("computing references")));
+    kill(pid(&child), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(lines.any(|line| line.unwrap().contains("interrupted before the first trial")));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use moat_optimizer::tensor::{Data, Tensor};
 use moat_tuner::machine;
 use moat_tuner::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use moat_tuner::outcome::Outcome;
-use moat_tuner::worker::protocol::{Argument, Sampling, Source};
+use moat_tuner::worker::protocol::{Argument, LONG_CALL_NS, Sampling, Source};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -149,6 +149,18 @@ fn a_batch_of_a_slow_kernel_is_not_a_hang() {
     let sampling = Sampling { batch_ns: 2e8, budget_ns: 1e6, min_samples: 2, ..Sampling::default() };
     let end = bench.trial(correct(), Some(1e3), &sampling, &AtomicBool::new(false)).unwrap();
     assert_eq!(end.outcome, Outcome::Measured, "{}", end.detail);
+}
+
+#[test]
+fn one_that_lost_to_a_long_incumbent_is_called_once() {
+    let mut bench = bench(worker_command());
+    let interrupt = AtomicBool::new(false);
+    // Any call is slower than nothing: what counts is that the incumbent is long.
+    for (incumbent_ns, samples) in [(1e3, 3), (LONG_CALL_NS, 1)] {
+        let sampling = Sampling { batch_ns: 1e5, hopeless_ns: Some(0.0), ..Sampling::default() };
+        let end = bench.trial(correct(), Some(incumbent_ns), &sampling, &interrupt).unwrap();
+        assert_eq!((end.outcome, end.samples_ns.len()), (Outcome::Measured, samples), "{}", end.detail);
+    }
 }
 
 #[test]

@@ -9,9 +9,11 @@ use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
 use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, normalize};
 use moat_optimizer::numerics::Numerics;
+use moat_optimizer::right_looking;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::{ScheduleSpace, SpaceError};
 use moat_optimizer::target::Target;
+use moat_optimizer::wavefront;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 
@@ -44,12 +46,38 @@ pub fn forms(
     max_forms: usize,
 ) -> Result<Vec<Form>, FormsError> {
     let mut forms = normalize(program, rules, &NormalizeConfig { numerics, max_forms, ..Default::default() })?.forms;
+    let orders: Vec<Form> =
+        forms.iter().flat_map(in_another_order).take(max_forms.saturating_sub(forms.len())).collect();
+    forms.extend(orders);
     for form in &mut forms {
-        // Merged axes no longer refine the shape's: the form is checked before.
-        verify_form(&form.normal_form)?;
-        form.normal_form = merge_axes(&order_states(&buffer_updates(&form.normal_form)));
+        form.normal_form = schedulable(&form.normal_form)?;
     }
     Ok(forms)
+}
+
+/// The same values in other orders of the program's loops.
+fn in_another_order(form: &Form) -> Vec<Form> {
+    let orders = [
+        (right_looking::RULE, right_looking::right_looking(&form.normal_form)),
+        (wavefront::RULE, wavefront::wavefront(&form.normal_form)),
+    ];
+    let with = |(rule, normal_form): (&str, Option<NormalForm>)| {
+        let mut derivation = form.derivation.clone();
+        derivation.rules.push(rule.to_owned());
+        Some(Form { normal_form: normal_form?, derivation, ..*form })
+    };
+    orders.into_iter().filter_map(with).collect()
+}
+
+/// What the schedules of a form refer to: the form with its updates in place or buffered, its states in the order of
+/// their use, and axes merged.
+///
+/// # Errors
+/// If the form breaks its invariants.
+pub fn schedulable(form: &NormalForm) -> Result<NormalForm, FormError> {
+    // Merged axes no longer refine the shape's: the form is checked before.
+    verify_form(form)?;
+    Ok(merge_axes(&order_states(&buffer_updates(form))))
 }
 
 /// The search over all forms; its first candidate is the default: the source form under the heuristic schedule.

@@ -5,7 +5,9 @@
 //! module that runs the clock against a candidate; it never reads the text of an error.
 
 use crate::outcome::Outcome;
-use crate::worker::protocol::{Argument, Place, Reply, Request, Sampling, Setup, Source, Wrong, frame_length, send};
+use crate::worker::protocol::{
+    Argument, LONG_CALL_NS, Place, Reply, Request, Sampling, Setup, Source, Wrong, frame_length, send,
+};
 use moat_optimizer::interpret::Reference;
 use moat_optimizer::target::Target;
 use moat_optimizer::tensor::Tensor;
@@ -26,8 +28,11 @@ pub struct Limits {
     pub compile: Duration,
     /// A call may always take this long.
     pub call: Duration,
-    /// A call may take this many times the incumbent's time.
+    /// A call may take this many times the incumbent's time,
     pub incumbent_factor: f64,
+    /// and only this many times where the incumbent's is [`LONG_CALL_NS`] or more: noise is small beside it, and every
+    /// further second spent on a loser is one less for the next candidate.
+    pub long_factor: f64,
     /// A call may take this long as long as there is no incumbent.
     pub first_call: Duration,
     /// For the worker's own work between messages: reading data, comparing outputs.
@@ -40,6 +45,7 @@ impl Default for Limits {
             compile: Duration::from_secs(20),
             call: Duration::from_millis(50),
             incumbent_factor: 5.0,
+            long_factor: 1.5,
             first_call: Duration::from_secs(120),
             bookkeeping: Duration::from_secs(120),
         }
@@ -171,15 +177,25 @@ impl Bench {
         interrupt: &AtomicBool,
         trial: &mut Trial,
     ) -> Result<(), Ending> {
-        let call = self.call_limit(incumbent_ns);
+        let limits = &self.config.limits;
+        let long = incumbent_ns.is_some_and(|ns| ns >= LONG_CALL_NS);
+        let call = self.call_limit(incumbent_ns, if long { limits.long_factor } else { limits.incumbent_factor });
         let id = self.compile(source, interrupt, trial)?;
-        match self.ask(&Request::Check { id }, call, interrupt)? {
-            Reply::Correct { error_fraction, .. } => trial.error_fraction = Some(error_fraction),
+        let checked_ns = match self.ask(&Request::Check { id }, call, interrupt)? {
+            Reply::Correct { error_fraction, call_ns } => {
+                trial.error_fraction = Some(error_fraction);
+                call_ns
+            }
             other => return Err(unexpected(other)),
-        }
-        match self.ask(&Request::Time { id, sampling: *sampling }, call, interrupt)? {
-            Reply::Samples(samples) if !samples.is_empty() => trial.samples_ns = samples,
-            other => return Err(unexpected(other)),
+        };
+        // The first touch of fresh memory is in the noise of so long a call: one that lost needs no other.
+        if long && sampling.hopeless_ns.is_some_and(|limit| checked_ns > limit) {
+            trial.samples_ns = vec![checked_ns];
+        } else {
+            match self.ask(&Request::Time { id, sampling: *sampling }, call, interrupt)? {
+                Reply::Samples(samples) if !samples.is_empty() => trial.samples_ns = samples,
+                other => return Err(unexpected(other)),
+            }
         }
         trial.outcome = Outcome::Measured;
         // The measurement stands, whatever becomes of the worker now.
@@ -202,7 +218,7 @@ impl Bench {
         slowest_ns: f64,
         interrupt: &AtomicBool,
     ) -> Result<Option<Vec<Vec<f64>>>, Trial> {
-        let call = self.call_limit(Some(slowest_ns));
+        let call = self.call_limit(Some(slowest_ns), self.config.limits.incumbent_factor);
         let mut attempt = || -> Result<Vec<Vec<f64>>, Ending> {
             let mut ids = Vec::with_capacity(sources.len());
             for source in sources {
@@ -237,10 +253,10 @@ impl Bench {
         self.worker = None;
     }
 
-    fn call_limit(&self, incumbent_ns: Option<f64>) -> Duration {
+    fn call_limit(&self, incumbent_ns: Option<f64>, factor: f64) -> Duration {
         let limits = &self.config.limits;
         match incumbent_ns {
-            Some(ns) => limits.call.max(Duration::from_secs_f64(ns * limits.incumbent_factor / 1e9)),
+            Some(ns) => limits.call.max(Duration::from_secs_f64(ns * factor / 1e9)),
             None => limits.first_call,
         }
     }

@@ -15,7 +15,7 @@ use crate::reference::{ReferenceError, references};
 use crate::roof::Roof;
 use crate::row::Row;
 use crate::search::{Candidate, Searcher};
-use crate::worker::protocol::{Argument, Sampling, Source};
+use crate::worker::protocol::{Argument, LONG_CALL_NS, Sampling, Source};
 use moat_codegen::abi::Interface;
 use moat_codegen::artifact::{self, ArtifactError};
 use moat_codegen::emit::CompileOptions;
@@ -25,6 +25,7 @@ use moat_optimizer::expr::{Program, Span};
 use moat_optimizer::frontend::Workload;
 use moat_optimizer::inputs::{self, InputError};
 use moat_optimizer::nest::LoopNest;
+use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
@@ -39,6 +40,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Rounds of the final comparison.
@@ -117,6 +119,9 @@ pub enum TuneError {
         /// Why not.
         reason: std::io::Error,
     },
+    /// A person ended the run before there was anything to measure.
+    #[error("interrupted before the first trial")]
+    Interrupted,
     /// Workers do not live.
     #[error("no worker could measure: {detail}")]
     Worker {
@@ -243,7 +248,7 @@ pub fn tune(
     let rules = RuleBase::standard()?;
     let forms = candidates::forms(program, &rules, config.numerics, MAX_FORMS)?;
     observer.phase("computing references");
-    let data = input_data(program, &forms, config)?;
+    let data = input_data(program, &forms, config, observer, interrupts)?;
     let mut bench = Bench::new(bench_config(config, &data), arguments(program), data);
     observer.phase("preparing the search");
     let (numerics, threads) = (config.numerics, config.threads);
@@ -319,7 +324,13 @@ fn known(db: &CostDb, forms: &[Form], config: &TuneConfig) -> Result<Vec<Candida
 const LONG_REFERENCE: Duration = Duration::from_secs(20);
 
 /// Two sets of inputs with their references: real ones first, if there are any.
-fn input_data(program: &Program, forms: &[Form], config: &TuneConfig) -> Result<InputData, TuneError> {
+fn input_data(
+    program: &Program,
+    forms: &[Form],
+    config: &TuneConfig,
+    observer: &mut dyn Observer,
+    interrupts: &Interrupts,
+) -> Result<InputData, TuneError> {
     let mut data = InputData::new().map_err(|reason| TuneError::Data { reason })?;
     // Without parameters, every set is the same.
     let sets = if program.params.is_empty() { 1 } else { 2 };
@@ -336,10 +347,50 @@ fn input_data(program: &Program, forms: &[Form], config: &TuneConfig) -> Result<
             }
         };
         let Some(source) = forms.first() else { break };
-        let references = references(program, &source.normal_form, &inputs, config.numerics, &config.target)?;
-        data.push(&InputSet { inputs, references }).map_err(|reason| TuneError::Data { reason })?;
+        let set = in_background(program, &source.normal_form, inputs, config, observer, interrupts)?;
+        data.push(&set).map_err(|reason| TuneError::Data { reason })?;
     }
     Ok(data)
+}
+
+/// Inputs with their references, which a thread of its own computes: a person who interrupts does not wait for it.
+fn in_background(
+    program: &Program,
+    source: &NormalForm,
+    inputs: Vec<Tensor>,
+    config: &TuneConfig,
+    observer: &mut dyn Observer,
+    interrupts: &Interrupts,
+) -> Result<InputSet, TuneError> {
+    /// How long nothing is said.
+    const SILENCE: Duration = Duration::from_secs(10);
+    let (sender, receiver) = mpsc::channel();
+    let (program, source, target) = (program.clone(), source.clone(), config.target.clone());
+    let numerics = config.numerics;
+    std::thread::spawn(move || {
+        let found = references(&program, &source, &inputs, numerics, &target);
+        // Nobody listens any more after an interrupt.
+        let _ = sender.send(found.map(|references| InputSet { inputs, references }));
+    });
+    let started = Instant::now();
+    let mut said = 0;
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(50)) {
+            Ok(found) => return Ok(found?),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(TuneError::Data { reason: std::io::Error::other("the reference was not computed") });
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if interrupts.stop.load(Ordering::Relaxed) {
+            return Err(TuneError::Interrupted);
+        }
+        let silent = started.elapsed().as_secs() / SILENCE.as_secs();
+        if silent > said {
+            said = silent;
+            observer.phase(&format!("computing references ({} s)", started.elapsed().as_secs()));
+        }
+    }
 }
 
 fn arguments(program: &Program) -> Vec<Argument> {
@@ -515,7 +566,9 @@ impl Run<'_> {
             Ok(nest) => nest,
             Err(error) => return (None, Some(Trial::failed(Outcome::Illegal, error.to_string()))),
         };
-        let sampling = Sampling { hopeless_ns: incumbent.map(|ns| 1.5 * ns), ..Sampling::default() };
+        // Long calls vary little: what is a tenth slower once is slower.
+        let hopeless = |ns: f64| if ns >= LONG_CALL_NS { 1.1 * ns } else { 1.5 * ns };
+        let sampling = Sampling { hopeless_ns: incumbent.map(hopeless), ..Sampling::default() };
         let end = bench.trial(self.source(&nest), incumbent, &sampling, &interrupts.stop);
         (Some(nest), end)
     }
@@ -584,7 +637,15 @@ impl Run<'_> {
             let default = default.map(|_| figure.clone());
             return Ok(Some(Verdict { winner: reference, default, shipped: figure, interval: None }));
         }
-        entries.extend(order.into_iter().filter(|&at| at != reference).take(FINALISTS));
+        // One at least, and no more than there is time for.
+        let mut round = measured[reference].median_ns();
+        for at in order.into_iter().filter(|&at| at != reference).take(FINALISTS) {
+            round += measured[at].median_ns();
+            if entries.len() > 1 && round * FEWEST_ROUNDS as f64 > COMPARISON_NS {
+                break;
+            }
+            entries.push(at);
+        }
         let (entries, rounds) = self.rounds(bench, measured, entries, interrupts);
         let Some(rounds) = rounds else {
             // Interrupted twice, or the default fails beside others: it ships as its trial saw it.

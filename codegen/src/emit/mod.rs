@@ -9,6 +9,7 @@ mod cx;
 mod elementary;
 mod facts;
 mod frame;
+mod late;
 mod loops;
 mod memory;
 mod point;
@@ -76,6 +77,13 @@ pub fn emit<'c>(context: &'c Context, nest: &LoopNest, options: &CompileOptions)
     let relaxed = match options.numerics {
         Numerics::Exact => false,
         Numerics::Reassociate | Numerics::Algebraic => true,
+    };
+    let ordered;
+    let nest = if relaxed {
+        ordered = late::add_last(nest);
+        &ordered
+    } else {
+        nest
     };
     let cx = Cx {
         context,
@@ -214,6 +222,10 @@ impl<'c> Cx<'c, '_> {
         let params: Vec<BasicMetadataTypeEnum<'c>> = buffers.iter().map(|_| pointer.into()).collect();
         let ty = self.context.void_type().fn_type(&params, false);
         let stage = self.new_function(&format!("{}.stage{at}", self.options.function), ty, &buffers);
+        if late::carries_scalars(node) {
+            let plain = Attribute::get_named_enum_kind_id("noimplicitfloat");
+            stage.add_attribute(AttributeLoc::Function, self.context.create_enum_attribute(plain, 0));
+        }
         let entry = self.context.append_basic_block(stage, "entry");
         let start = self.context.append_basic_block(stage, "start");
         self.builder.position_at_end(entry);

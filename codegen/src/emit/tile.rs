@@ -66,6 +66,8 @@ pub(crate) struct Axis<'t> {
     pub(super) name: String,
     /// The accumulator of single points left over on a fold axis with lanes.
     pub(super) scalar_partial: usize,
+    /// What is shorter than a vector is a masked one.
+    pub(super) masked: bool,
 }
 
 impl Axis<'_> {
@@ -92,6 +94,8 @@ pub(crate) struct Plan<'t> {
     fused: Option<(usize, usize)>,
     /// Whole vectors are stored past the caches: the pieces of the vector axis begin at aligned addresses.
     stream: bool,
+    /// An element may be computed and stored twice: the tile does not read what it stores to.
+    again: bool,
 }
 
 impl Plan<'_> {
@@ -133,7 +137,9 @@ impl<'c, 'n> Cx<'c, 'n> {
             let name = self.nest.vars.get(axis.var).cloned().unwrap_or_else(|| format!("x{}", axis.var));
             let Ok(lanes) = u32::try_from(lanes) else { return malformed("too many lanes") };
             let scalar_partial = if lanes > 1 { unroll } else { 0 };
-            axes.push(Axis { axis, unroll, lanes, fold: at >= tile.points.len(), name, scalar_partial });
+            let fold = at >= tile.points.len();
+            let masked = self.options.target.masks || fold && self.masked_loads(tile, axis.var);
+            axes.push(Axis { axis, unroll, lanes, fold, name, scalar_partial, masked });
         }
         let vector = axes.iter().position(|axis| axis.lanes > 1);
         let (dtypes, depends) = self.value_facts(tile, &axes)?;
@@ -185,7 +191,28 @@ impl<'c, 'n> Cx<'c, 'n> {
             return Err(CodegenError::TooLarge { origin: tile.origin.clone(), operations, limit: OPERATION_LIMIT });
         }
         let stream = tile.stream && vector.is_some_and(|vector| streams(tile, &axes, vector));
-        Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused, stream })
+        let resumes = tile.fold.as_ref().is_some_and(|fold| !fold.first.is_empty());
+        let reads = tile.value.iter().any(|scalar| match scalar {
+            TileScalar::Load { buffer, .. } => *buffer == tile.target,
+            TileScalar::Compute(_) => false,
+        });
+        let again = !resumes && !reads;
+        Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused, stream, again })
+    }
+
+    /// Whether masked loads are cheap, though masked stores are not, and all loads along a variable are such: of whole
+    /// vectors of 4 or 8 bytes an element.
+    fn masked_loads(&self, tile: &Tile, var: usize) -> bool {
+        let avx2 = self.options.target.triple.starts_with("x86_64")
+            && self.options.target.features.split(',').any(|feature| feature == "+avx2");
+        avx2 && tile.value.iter().all(|scalar| match scalar {
+            TileScalar::Load { buffer, offset } => match offset.coefficient(var).abs() {
+                0 => true,
+                1 => self.nest.buffers.get(*buffer).is_some_and(|of| of.dtype.bytes() == 4 || of.dtype.bytes() == 8),
+                _ => false,
+            },
+            TileScalar::Compute(_) => true,
+        })
     }
 
     /// Dtype and axis dependence of every node; checks operands, buffers and types on the way.
@@ -302,17 +329,19 @@ impl<'c, 'n> Cx<'c, 'n> {
             }
         }
         if tile > 1 {
-            self.remainder(frame, axis, &bounds, (from, hi), facts, body)?;
+            self.remainder(frame, plan, axis, (&bounds, lo), (from, hi), facts, body)?;
         }
         frame.unbind(var);
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "an interval with what is known of it")]
     fn remainder(
         &self,
         frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
         axis: &Axis<'_>,
-        bounds: &Bounds,
+        (bounds, lo): (&Bounds, IntValue<'c>),
         (from, hi): (IntValue<'c>, IntValue<'c>),
         facts: Facts,
         body: Body<'_, 'c>,
@@ -346,7 +375,36 @@ impl<'c, 'n> Cx<'c, 'n> {
         } else {
             from
         };
+        let overlaps = plan.again && axis.lanes > 1 && !axis.fold && !axis.masked;
+        let from = if overlaps && bounds.extent.1 >= i64::from(axis.lanes) {
+            self.overlapping(frame, axis, lo, (from, hi), facts, body)?
+        } else {
+            from
+        };
         self.tail(frame, axis, (from, hi), facts, body)
+    }
+
+    /// An interval shorter than a vector as one that begins before it, if the axis has room for it; the first point that
+    /// is not done.
+    fn overlapping(
+        &self,
+        frame: &mut Frame<'c>,
+        axis: &Axis<'_>,
+        lo: IntValue<'c>,
+        (from, hi): (IntValue<'c>, IntValue<'c>),
+        facts: Facts,
+        body: Body<'_, 'c>,
+    ) -> Emit<IntValue<'c>> {
+        let begin = self.index_add(hi, self.i64(-i64::from(axis.lanes)), "begin")?;
+        let some = self.icmp(IntPredicate::SLT, from.into(), hi.into())?;
+        let room = self.icmp(IntPredicate::SGE, begin.into(), lo.into())?;
+        let both = self.binary(inkwell::values::InstructionOpcode::And, some, room, "overlaps")?;
+        let one = [self.whole(axis, 0)];
+        self.when(both, &format!("{}.overlapping", axis.name), &mut || {
+            frame.bind(axis.axis.var, begin, anywhere(axis, facts));
+            body(frame, &one)
+        })?;
+        self.choose(both, hi, from)
     }
 
     /// Vectors one by one; the first point after them.
@@ -426,7 +484,7 @@ impl<'c, 'n> Cx<'c, 'n> {
     ) -> Emit<()> {
         let var = axis.axis.var;
         let anywhere = anywhere(axis, facts);
-        if axis.lanes > 1 && self.options.target.masks {
+        if axis.lanes > 1 && axis.masked {
             let left = self.builder.build_int_nsw_sub(hi, from, "left")?;
             let some = self.icmp(IntPredicate::SGT, left.into(), self.i64(0).into())?;
             self.when(some, &format!("{}.masked", axis.name), &mut || {
@@ -462,12 +520,12 @@ impl<'c, 'n> Cx<'c, 'n> {
         if left == 0 {
             return regs;
         }
-        if axis.fold && !self.options.target.masks {
+        if axis.fold && !axis.masked {
             let partial = axis.scalar_partial;
             regs.extend((offset..rest).map(|offset| Reg { offset, width: 1, mask: None, partial, aligned: false }));
             return regs;
         }
-        if self.options.target.masks && (axis.fold || !left.is_power_of_two()) {
+        if axis.masked && (axis.fold || !left.is_power_of_two()) {
             let bits: Vec<IntValue<'c>> =
                 (0..axis.lanes).map(|lane| self.context.bool_type().const_int(u64::from(lane < left), false)).collect();
             let mask = Mask { lanes: VectorType::const_vector(&bits), count: Count::Static(left) };
@@ -522,7 +580,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         let combos = combinations(regs);
         let mut partials = vec![Vec::new()];
         for axis in &plan.axes[plan.points..] {
-            let tail = usize::from(axis.lanes > 1 && !self.options.target.masks);
+            let tail = usize::from(axis.lanes > 1 && !axis.masked);
             partials = partials
                 .iter()
                 .flat_map(|prefix| (0..axis.unroll + tail).map(move |partial| [prefix.as_slice(), &[partial]].concat()))

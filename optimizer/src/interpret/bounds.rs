@@ -33,6 +33,9 @@ pub(crate) const fn binary_roundings(op: BinaryOp) -> f64 {
     }
 }
 
+/// Those of a quotient where it may be the product with the divisor's reciprocal: both round.
+pub(crate) const RECIPROCAL_ROUNDINGS: f64 = 2.0;
+
 /// How a float type rounds, and what the numerics let a kernel do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model {
@@ -130,6 +133,7 @@ impl Model {
                 BinaryOp::Add | BinaryOp::Sub => self.roundoff * z.abs(),
                 BinaryOp::Mod => self.roundoff * y.abs(),
                 BinaryOp::Mul | BinaryOp::Div if z == 0.0 => self.roundoff * self.tiny,
+                BinaryOp::Div if !self.is_exact() => self.rounding(z, RECIPROCAL_ROUNDINGS),
                 BinaryOp::Mul
                 | BinaryOp::Div
                 | BinaryOp::FloorDiv

@@ -1,7 +1,7 @@
 //! Whole rows of `+ − · /` with their error bounds, for the case that nothing overflows and no divisor may be 0: the
 //! formulas of [`super::bounds`] without a branch, so that they are computed several elements at a time.
 
-use super::bounds::Model;
+use super::bounds::{Model, RECIPROCAL_ROUNDINGS};
 use crate::dtype::DType;
 use crate::scalar::BinaryOp;
 
@@ -122,7 +122,7 @@ fn product(model: &Model, x: f64, bx: f64, y: f64, by: f64) -> (f64, f64) {
 fn quotient(model: &Model, x: f64, bx: f64, y: f64, by: f64) -> (f64, f64) {
     let z = x / y;
     let exact = (is_power_of_two(y) & (z.abs() >= model.tiny)) | (x == 0.0);
-    let local = if exact { 0.0 } else { model.roundoff * z.abs().max(model.tiny) };
+    let local = if exact { 0.0 } else { RECIPROCAL_ROUNDINGS * model.roundoff * z.abs().max(model.tiny) };
     let carried = (bx + z.abs() * by) / (y.abs() - by);
     (z, if by < y.abs() { carried + local } else { f64::NAN })
 }

@@ -281,12 +281,12 @@ impl Spec {
     }
 
     /// The fold axes that no operand uses, as the number of their points, and the contraction
-    /// without them.
+    /// without them; `None` where the number is too large.
     pub fn unused(&self) -> Option<(usize, Spec)> {
         let unused: Vec<usize> =
             (self.points..self.domain.len()).filter(|&axis| !self.maps.iter().any(|map| map.uses_axis(axis))).collect();
         let keep: Vec<usize> = (0..self.domain.len()).filter(|axis| !unused.contains(axis)).collect();
-        let times: usize = unused.iter().map(|&axis| self.domain[axis]).product();
+        let times = unused.iter().try_fold(1, |times: usize, &axis| times.checked_mul(self.domain[axis]))?;
         if unused.is_empty() || times == 0 {
             return None;
         }

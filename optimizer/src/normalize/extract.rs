@@ -156,6 +156,10 @@ fn users(snapshot: &Snapshot) -> Vec<Vec<Class>> {
 
 /// The cheapest term of every class by the sum over its tree, those in `fixed` given; the part
 /// that the roots need. Costs are positive, so that no choice has a cycle.
+///
+/// A term costs more than each of its arguments, so classes are final in the order of their costs, each once (Knuth,
+/// *A generalization of Dijkstra's algorithm*, 1977). Repeating until nothing changes takes exponentially many steps
+/// where the order is unlucky.
 fn choose(
     snapshot: &Snapshot,
     users: &[Vec<Class>],
@@ -163,21 +167,33 @@ fn choose(
     fixed: &BTreeMap<Class, usize>,
 ) -> Option<Choice> {
     let count = snapshot.classes.len();
+    // Infinite until final, and with it every term that reads the class.
     let mut costs = vec![f64::INFINITY; count];
+    let mut offered = vec![f64::INFINITY; count];
     let mut best: Vec<Option<usize>> = vec![None; count];
-    let mut open: BTreeSet<Class> = (0..count).collect();
-    while let Some(class) = open.pop_first() {
-        let data = &snapshot.classes[class];
-        for (at, term) in data.terms.iter().enumerate() {
-            if fixed.get(&class).is_some_and(|&only| only != at) {
-                continue;
-            }
-            let cost = tree_cost(snapshot, &costs, class, term);
-            if cost < costs[class] * (1.0 - 1e-12) {
-                costs[class] = cost;
-                best[class] = Some(at);
-                open.extend(&users[class]);
-            }
+    // Bits of floats that are not negative are in their order.
+    let mut open: BTreeSet<(u64, Class)> = BTreeSet::new();
+    let cheapest = |costs: &[f64], class: Class| {
+        let terms = snapshot.classes[class].terms.iter().enumerate();
+        let allowed = terms.filter(|(at, _)| fixed.get(&class).is_none_or(|only| only == at));
+        let priced = allowed.map(|(at, term)| (tree_cost(snapshot, costs, class, term), at));
+        priced.filter(|(cost, _)| cost.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    let mut offer = |costs: &[f64], open: &mut BTreeSet<(u64, Class)>, class: Class| {
+        if let Some((cost, at)) = cheapest(costs, class)
+            && cost < offered[class]
+        {
+            open.remove(&(offered[class].to_bits(), class));
+            offered[class] = cost;
+            best[class] = Some(at);
+            open.insert((cost.to_bits(), class));
+        }
+    };
+    (0..count).for_each(|class| offer(&costs, &mut open, class));
+    while let Some((bits, class)) = open.pop_first() {
+        costs[class] = f64::from_bits(bits);
+        for &user in users[class].iter().filter(|&&user| costs[user].is_infinite()) {
+            offer(&costs, &mut open, user);
         }
     }
     let mut choice = Choice::new();

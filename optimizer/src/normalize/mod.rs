@@ -55,6 +55,9 @@ pub struct NormalizeConfig<'a> {
     pub cost: &'a dyn ExtractionCost,
     /// Whether masks become ranges and symmetric folds are computed in one half.
     pub restrict: bool,
+    /// Whether each form is replayed from the smallest set of rules found. Without, a derivation names every rule that
+    /// fired and was not replayed: for tests of later stages, which need many forms and compare what they compute.
+    pub replay: bool,
 }
 
 impl Default for NormalizeConfig<'_> {
@@ -67,8 +70,24 @@ impl Default for NormalizeConfig<'_> {
             deadline: None,
             cost: &Roofline { byte: 0.5 },
             restrict: true,
+            replay: true,
         }
     }
+}
+
+/// A rule base that is loaded once for many programs.
+#[derive(Clone)]
+pub struct Prepared {
+    session: Session,
+    numerics: Numerics,
+}
+
+/// Loads the rules that hold at `numerics`.
+///
+/// # Errors
+/// A rule file that egglog refuses.
+pub fn prepare(rules: &RuleBase, numerics: Numerics) -> Result<Prepared, NormalizeError> {
+    Ok(Prepared { session: Session::load(rules, rule_numerics(numerics))?, numerics })
 }
 
 /// The forms of a program.
@@ -188,11 +207,24 @@ pub fn normalize(
     rules: &RuleBase,
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
-    let base = Session::load(rules, rule_numerics(config.numerics))?;
+    normalize_prepared(program, rules, &prepare(rules, config.numerics)?, config)
+}
+
+/// [`normalize`] with `rules` loaded before; their numerics count, not those of `config`.
+///
+/// # Errors
+/// As [`normalize`].
+pub fn normalize_prepared(
+    program: &Program,
+    rules: &RuleBase,
+    prepared: &Prepared,
+    config: &NormalizeConfig<'_>,
+) -> Result<Normalized, NormalizeError> {
+    let (base, config) = (&prepared.session, &NormalizeConfig { numerics: prepared.numerics, ..*config });
     if !program.body.is_empty() {
-        return statements::normalize(program, rules, &base, config);
+        return statements::normalize(program, rules, base, config);
     }
-    match normalize_from(program, rules, &base, config) {
+    match normalize_from(program, rules, base, config) {
         Err(NormalizeError::Clash { ruleset, message, suspects }) => {
             let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
             let culprit = base.culprit(&encode::encode(program)?, &limits)?;

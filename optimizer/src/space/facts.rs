@@ -4,6 +4,7 @@ use crate::dependence::reads;
 use crate::footprint::StageModel;
 use crate::legality::stays;
 use crate::normal_form::{NormalForm, loop_variable};
+use crate::skew::Tilable;
 use crate::target::Target;
 use moat_rules::dependence::Derived;
 use moat_rules::schedule_rules::ScheduleFacts;
@@ -19,7 +20,7 @@ pub(super) fn question(
     derived: &Derived,
     target: &Target,
     threads: usize,
-    time_loops: &[(usize, usize, usize)],
+    tilable: &[Tilable],
 ) -> ScheduleFacts {
     let mut facts = ScheduleFacts::default();
     let stays = stays(form);
@@ -76,7 +77,7 @@ pub(super) fn question(
     for &(stage, a, b) in &derived.permutable {
         facts.add("permutable", &[number(stage), number(a), number(b)]);
     }
-    for &(var, dim, skew) in time_loops {
+    for &Tilable { var, dim, skew, .. } in tilable {
         let Some(trips) = crate::skew::trips(form, var) else { continue };
         let states: BTreeSet<usize> = form
             .defs

@@ -6,7 +6,7 @@
 use super::{ScheduleSpace, choices::StageChoices, plain_stage};
 use crate::draft::recompute;
 use crate::footprint::{LoadModel, StageModel};
-use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TileSpec, TimeTile};
+use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TileSpec};
 use moat_rules::schedule_rules::ProposedPlace;
 
 /// An inlined definition may repeat so many slots of work for each element of its reader.
@@ -52,11 +52,11 @@ impl ScheduleSpace {
     /// Runs each time loop in the skewed tiles that the draft likes best, if it likes any.
     fn tile_time(&self, schedule: &mut Schedule) {
         let mut best = self.draft(schedule);
-        for &(var, dim, time, height) in &self.proposals.time_tiles {
-            let Some(known) = self.time_loops.iter().find(|known| (known.0, known.1) == (var, dim)) else { continue };
+        for tile in self.typical_time_tiles() {
             let mut wish = schedule.clone();
-            wish.time_tiles.retain(|tile| tile.var != var);
-            wish.time_tiles.push(TimeTile { var, dim, skew: known.2, time, height });
+            wish.time_tiles.retain(|known| known.var != tile.var);
+            wish.time_tiles.push(tile);
+            self.repair(&mut wish);
             let cost = self.draft(&wish);
             if cost < best * 0.99 && self.is_legal(&wish) {
                 (best, *schedule) = (cost, wish);
@@ -223,7 +223,13 @@ impl ScheduleSpace {
         vector: Option<(usize, usize)>,
         wish: &mut StageSchedule,
     ) {
-        let Some((axis, lanes)) = vector else { return };
+        let Some((axis, lanes)) = vector else {
+            // Scalars side by side hide each other's latency.
+            if let Some(axis) = (0..model.points).rev().find(|&axis| model.extents[axis] > 1) {
+                wish.tile[axis].unroll = self.unroll(model, axis, 4, 1);
+            }
+            return;
+        };
         let crossing = (0..model.points).rev().find(|&other| {
             other != axis
                 && model.extents[other] > 1

@@ -9,6 +9,7 @@
 mod choices;
 mod facts;
 mod heuristic;
+mod time;
 mod vary;
 
 use crate::footprint::{StageModel, model};
@@ -17,10 +18,13 @@ use crate::lower::{plain_schedule, plain_stage};
 use crate::normal_form::NormalForm;
 use crate::numerics::Numerics;
 use crate::schedule::Schedule;
+use crate::skew::{Tilable, tilable};
 use crate::target::Target;
 use choices::StageChoices;
 use moat_rules::schedule_rules::{Proposals, ScheduleRules, ScheduleRulesError};
 use thiserror::Error;
+use time::TimeLoop;
+pub(crate) use time::touched_bytes;
 
 /// A source of choices; implemented by the tuner for its seeded generator.
 pub trait Choose {
@@ -48,8 +52,8 @@ pub struct ScheduleSpace {
     proposals: Proposals,
     models: Vec<StageModel>,
     choices: Vec<StageChoices>,
-    /// Loops that may run in skewed tiles: number, dimension, least skew.
-    time_loops: Vec<(usize, usize, usize)>,
+    /// Loops that may run in skewed tiles.
+    time_loops: Vec<TimeLoop>,
     default: Schedule,
 }
 
@@ -82,9 +86,10 @@ impl ScheduleSpace {
     ) -> Result<ScheduleSpace, SpaceError> {
         let facts = FormFacts::new(form, numerics);
         let models: Vec<StageModel> = (0..form.defs.len()).map(|def| model(form, def, &|_| false)).collect();
-        let time_loops = crate::skew::tilable(form);
-        let question = facts::question(form, &models, &facts.derive(), target, threads, &time_loops);
+        let tilable = tilable(form);
+        let question = facts::question(form, &models, &facts.derive(), target, threads, &tilable);
         let proposals = rules.propose(&question)?;
+        let time_loops = time::time_loops(form, &tilable, &proposals);
         let choices = (0..form.defs.len()).map(|stage| StageChoices::new(stage, form, &models, &proposals)).collect();
         let mut space = ScheduleSpace {
             form: form.clone(),
@@ -123,9 +128,9 @@ impl ScheduleSpace {
         &self.proposals
     }
 
-    /// Loops that may run in skewed tiles: number, dimension of the states, least legal skew.
-    pub fn time_loops(&self) -> Vec<(usize, usize, usize)> {
-        self.time_loops.clone()
+    /// Loops that may run in skewed tiles, and along which dimensions.
+    pub fn time_loops(&self) -> Vec<Tilable> {
+        self.time_loops.iter().flat_map(TimeLoop::tilable).collect()
     }
 
     /// The heuristic schedule; always legal.
@@ -138,20 +143,7 @@ impl ScheduleSpace {
     /// # Errors
     /// Every way in which it is illegal.
     pub fn check(&self, schedule: &Schedule) -> Result<(), Vec<Illegal>> {
-        let mut loops = std::collections::BTreeSet::new();
-        for tile in &schedule.time_tiles {
-            let known = self.time_loops.iter().find(|known| (known.0, known.1) == (tile.var, tile.dim));
-            let legal = known.is_some_and(|known| tile.skew >= known.2) && tile.time > 0 && tile.height > 0;
-            if !legal || !loops.insert(tile.var) {
-                let message = match known {
-                    Some(known) => {
-                        format!("loop {} in bands along dimension {} needs a skew of {}", tile.var, tile.dim, known.2)
-                    }
-                    None => format!("a dependence of loop {} leads back along dimension {}", tile.var, tile.dim),
-                };
-                return Err(vec![Illegal { stage: 0, rule: "time/backward", message }]);
-            }
-        }
+        self.check_time_tiles(schedule).map_err(|illegal| vec![illegal])?;
         self.facts.check(schedule, &self.legality)
     }
 

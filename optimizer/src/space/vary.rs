@@ -5,16 +5,16 @@
 
 use super::heuristic::tile_of;
 use super::{Choose, ScheduleSpace, plain_stage};
-use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TimeTile};
+use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
 use moat_rules::schedule_rules::ProposedPlace;
 
 const ATTEMPTS: usize = 24;
 
-fn pick<'a, T>(rng: &mut dyn Choose, all: &'a [T]) -> Option<&'a T> {
+pub(super) fn pick<'a, T>(rng: &mut dyn Choose, all: &'a [T]) -> Option<&'a T> {
     if all.is_empty() { None } else { all.get(rng.below(all.len())) }
 }
 
-fn percent(rng: &mut dyn Choose, chance: usize) -> bool {
+pub(super) fn percent(rng: &mut dyn Choose, chance: usize) -> bool {
     rng.below(100) < chance
 }
 
@@ -53,7 +53,7 @@ impl ScheduleSpace {
                 self.vary(&mut wish, rng);
             }
             if percent(rng, 30) {
-                wish.time_tiles = self.draw_time_tiles(rng);
+                self.vary_time_tiles(&mut wish, rng);
             }
             self.repair(&mut wish);
             if wish != *parent && self.is_legal(&wish) {
@@ -106,7 +106,17 @@ impl ScheduleSpace {
             });
             for (times, over) in [(2, 1), (1, 2)] {
                 offer(&|wish| wish.time_tiles[at].time = (wish.time_tiles[at].time * times / over).max(1));
-                offer(&|wish| wish.time_tiles[at].height = (wish.time_tiles[at].height * times / over).max(1));
+                for band in 0..centre.time_tiles[at].bands.len() {
+                    offer(&|wish| {
+                        let height = &mut wish.time_tiles[at].bands[band].height;
+                        *height = (*height * times / over).max(1);
+                    });
+                }
+            }
+            for band in 0..centre.time_tiles[at].bands.len() {
+                offer(&|wish| {
+                    wish.time_tiles[at].bands.remove(band);
+                });
             }
         }
         for (number, stage) in centre.stages.iter().enumerate() {
@@ -161,7 +171,7 @@ impl ScheduleSpace {
     }
 
     /// Repairs every stage; places that lost their loop move out.
-    fn repair(&self, wish: &mut Schedule) {
+    pub(super) fn repair(&self, wish: &mut Schedule) {
         for (stage, choices) in wish.stages.iter_mut().zip(&self.choices) {
             choices.repair(stage);
         }
@@ -174,23 +184,7 @@ impl ScheduleSpace {
                 };
             }
         }
-    }
-
-    /// Skewed tiles for some loops, drawn from the proposals.
-    fn draw_time_tiles(&self, rng: &mut dyn Choose) -> Vec<TimeTile> {
-        let mut loops: Vec<usize> = self.time_loops.iter().map(|known| known.0).collect();
-        loops.dedup();
-        let mut tiles = Vec::new();
-        for var in loops {
-            let proposed: Vec<_> = self.proposals.time_tiles.iter().filter(|tile| tile.0 == var).collect();
-            if percent(rng, 70)
-                && let Some(&&(var, dim, time, height)) = pick(rng, &proposed)
-                && let Some(known) = self.time_loops.iter().find(|known| (known.0, known.1) == (var, dim))
-            {
-                tiles.push(TimeTile { var, dim, skew: known.2, time, height });
-            }
-        }
-        tiles
+        self.repair_time_tiles(wish);
     }
 
     /// One stage, drawn from the proposals.

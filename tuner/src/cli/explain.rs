@@ -14,7 +14,7 @@ use moat_optimizer::lower::lower;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::notation;
-use moat_optimizer::skew::tilable;
+use moat_optimizer::skew::{Tilable, tilable};
 use moat_optimizer::work;
 use moat_rules::RuleBase;
 use std::io::Write;
@@ -85,8 +85,15 @@ fn explain_loops(form: &NormalForm, out: &mut impl Write) -> Result<(), CliError
         let state = &form.states[found.state].name;
         writeln!(out, "{}: {source} -> {sink} through {state} ({})", found.kind, vector.join(", "))?;
     }
-    for (var, dim, skew) in tilable(form) {
-        writeln!(out, "loop {var} may run in bands along dimension {dim} of its states, skewed by {skew} or more")?;
+    for Tilable { var, dim, skew, shifts, independent } in tilable(form) {
+        let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "loop {var} may run in {}bands along dimension {dim} of its states, skewed by {skew} or more, \
+             statements shifted by {}",
+            if independent { "independent " } else { "" },
+            shifts.join(" ")
+        )?;
     }
     Ok(())
 }

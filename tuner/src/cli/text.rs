@@ -1,7 +1,7 @@
 //! Numbers and schedules in words.
 
 use moat_optimizer::normal_form::NormalForm;
-use moat_optimizer::schedule::{Place, Schedule, StageSchedule, TimeTile};
+use moat_optimizer::schedule::{Band, Place, Schedule, StageSchedule};
 
 /// Three significant digits: `0.0123`, `9.21`, `118`, `1230`.
 pub(super) fn significant(value: f64) -> String {
@@ -35,8 +35,18 @@ pub(super) fn percent(fraction: f64) -> String {
 /// One line for each definition that is computed by itself.
 pub(super) fn schedule_in_words(form: &NormalForm, schedule: &Schedule) -> Vec<String> {
     let tiles = schedule.time_tiles.iter().map(|tile| {
-        let TimeTile { var, dim, skew, time, height } = tile;
-        format!("loop {var}: tiles of {time} iterations on bands of {height} along dimension {dim}, skewed by {skew}")
+        let band = |band: &Band| {
+            let shifts: Vec<String> = band.shifts.iter().map(ToString::to_string).collect();
+            let Band { dim, skew, height, .. } = band;
+            format!("{height} along dimension {dim}, skewed by {skew}, statements shifted by {}", shifts.join(" "))
+        };
+        let bands: Vec<String> = tile.bands.iter().map(band).collect();
+        let shared = match tile.bands.first() {
+            Some(first) if tile.parallel && first.independent => ", shared by threads",
+            Some(_) if tile.parallel => ", shared by threads on wavefronts",
+            Some(_) | None => "",
+        };
+        format!("loop {}: tiles of {} iterations on bands of {}{shared}", tile.var, tile.time, bands.join("; of "))
     });
     let stages = form.defs.iter().zip(&schedule.stages).map(|(def, stage)| {
         let axes = def.pieces.iter().map(|piece| piece.domain.len()).max().unwrap_or(def.axes.len());

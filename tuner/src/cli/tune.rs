@@ -51,7 +51,7 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
             }
             Ok(Goal::Met)
         }
-        Err(error @ TuneError::NoKernel { .. }) => {
+        Err(error @ (TuneError::NoKernel { .. } | TuneError::Interrupted)) => {
             let _ = writeln!(std::io::stderr(), "{error}");
             Ok(Goal::NotMet)
         }

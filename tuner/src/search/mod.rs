@@ -127,6 +127,15 @@ impl Searcher {
         searcher
     }
 
+    /// The default of a form, and the same without tiles of its loops over states: whether they pay is what the draft
+    /// knows least about.
+    fn defaults(&self, at: usize) -> Vec<Candidate> {
+        let FormSpace { form, space } = &self.spaces[at];
+        let default = space.default();
+        let untiled = Schedule { time_tiles: Vec::new(), ..default.clone() };
+        [default, untiled].into_iter().map(|schedule| Candidate { form: *form, schedule }).collect()
+    }
+
     /// Candidates that did well on neighbouring workloads, nearest first, tried right after the default.
     /// What is illegal here, unknown or known already is passed over.
     pub fn warm_start(&mut self, neighbours: impl IntoIterator<Item = Candidate>) {
@@ -208,6 +217,14 @@ impl Searcher {
     /// Defaults of the other forms and the best samples by the draft, made diverse.
     fn first_round(&mut self, count: usize) {
         let open = self.open_forms();
+        // The draft compares schedules of one form better than forms: every form's default has its trial first.
+        let defaults: Vec<Candidate> = open.iter().flat_map(|&at| self.defaults(at)).collect();
+        for candidate in defaults {
+            if self.queue.len() < count.div_ceil(2) {
+                self.enqueue(candidate);
+            }
+        }
+        let count = count.saturating_sub(self.queue.len());
         let mut pool: Vec<(f64, Candidate)> = Vec::new();
         let share = (self.config.samples / open.len().max(1)).max(1);
         for at in open {

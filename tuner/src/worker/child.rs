@@ -6,7 +6,7 @@
 
 use super::code::{Code, CodeOptions};
 use super::guard::{Align, Guarded};
-use super::protocol::{Argument, Place, Reply, Request, Sampling, Setup, Source, Wrong, receive, send};
+use super::protocol::{Argument, LONG_CALL_NS, Place, Reply, Request, Sampling, Setup, Source, Wrong, receive, send};
 use crate::npz;
 use moat_codegen::jit::RawEntry;
 use moat_codegen::{CompileOptions, CompiledNest};
@@ -202,26 +202,27 @@ impl Worker {
         let call = self.call(id, self.kernel(id)?, buffers, Align::Start)?;
         let estimate = self.warm_up(&call, buffers, sampling.batch_ns, replies)?;
         let calls = batch(estimate, sampling.batch_ns);
-        let mut samples = Vec::new();
-        let mut spent = 0.0;
-        while samples.len() < sampling.max_samples
-            && (samples.len() < sampling.min_samples || spent < sampling.budget_ns)
-        {
+        let long = estimate >= LONG_CALL_NS;
+        // What warmed up is a sample itself where one call is so long.
+        let mut samples = if long { vec![estimate] } else { Vec::new() };
+        let mut spent = if long { estimate } else { 0.0 };
+        let (least, doubtful) = if long { (sampling.long_samples, 1) } else { (sampling.min_samples, 3) };
+        while samples.len() < sampling.max_samples && (samples.len() < least || spent < sampling.budget_ns) {
+            let hopeless = sampling.hopeless_ns.is_some_and(|limit| samples.iter().all(|&sample| sample > limit));
+            if hopeless && samples.len() >= doubtful {
+                break;
+            }
             send(replies, &Reply::Calling { expected_ns: estimate * f64::from(calls) })?;
             let sample = run(&call, calls)?;
             samples.push(sample);
             spent += sample * f64::from(calls);
-            let hopeless = sampling.hopeless_ns.is_some_and(|limit| samples.iter().all(|&sample| sample > limit));
-            if hopeless && samples.len() >= 3 {
-                break;
-            }
         }
         send(replies, &Reply::Called)?;
         Ok(Reply::Samples(samples))
     }
 
-    /// Calls until caches and predictors have settled, checks what was computed into poisoned outputs, and estimates
-    /// one call's time.
+    /// Calls until caches and predictors have settled, or once where that is long, checks what was computed into
+    /// poisoned outputs, and estimates one call's time.
     fn warm_up(
         &self,
         call: &Call<'_>,
@@ -237,7 +238,7 @@ impl Worker {
         let mut estimate = f64::INFINITY;
         let mut spent = 0.0;
         let mut calls = 0;
-        while calls < 2 || (spent < batch_ns && calls < 1000) {
+        while calls < 1 || (calls < 2 && estimate < LONG_CALL_NS) || (spent < batch_ns && calls < 1000) {
             let expected_ns = if estimate.is_finite() { estimate } else { 0.0 };
             send(replies, &Reply::Calling { expected_ns })?;
             let sample = run(call, 1)?;

@@ -101,6 +101,9 @@ pub enum Source {
     },
 }
 
+/// A call that takes so long needs no warming up, and few samples.
+pub const LONG_CALL_NS: f64 = 2e8;
+
 /// How long and how often to time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
@@ -108,17 +111,26 @@ pub struct Sampling {
     pub batch_ns: f64,
     /// Stop when the samples took this long, and
     pub budget_ns: f64,
-    /// there are so many of them.
+    /// there are so many of them,
     pub min_samples: usize,
+    /// or, where a call takes [`LONG_CALL_NS`] or more, so many.
+    pub long_samples: usize,
     /// Stop when there are so many in any case.
     pub max_samples: usize,
-    /// Stop after three samples if all of them are slower than this for one call.
+    /// Stop after three samples, or one of a long call, if all of them are slower than this for one call.
     pub hopeless_ns: Option<f64>,
 }
 
 impl Default for Sampling {
     fn default() -> Sampling {
-        Sampling { batch_ns: 1e6, budget_ns: 200e6, min_samples: 5, max_samples: 60, hopeless_ns: None }
+        Sampling {
+            batch_ns: 1e6,
+            budget_ns: 200e6,
+            min_samples: 5,
+            long_samples: 3,
+            max_samples: 60,
+            hopeless_ns: None,
+        }
     }
 }
 

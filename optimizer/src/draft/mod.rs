@@ -9,12 +9,15 @@
 //! Sources: Williams, Waterman, Patterson, *Roofline* (CACM 2009); Low et al., *Analytical modeling is
 //! enough for high-performance BLIS* (TOMS 2016).
 
+mod sweep;
+
 use crate::footprint::{LoadModel, StageModel, model, models};
-use crate::normal_form::{Def, DefId, NormalForm, Source, loop_variable};
+use crate::normal_form::{NormalForm, Source, contexts};
 use crate::numerics::Numerics;
 use crate::schedule::{Pack, Place, Schedule, StageSchedule};
 use crate::target::Target;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use sweep::{Sharing, Sweep};
 
 /// Rates of a machine in nanoseconds, from what was measured where it was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,8 @@ struct Rates {
 const ISSUE: f64 = 2.0;
 /// Cycles of a multiply-add's latency.
 const LATENCY: f64 = 4.0;
+/// Nanoseconds to start the threads of a parallel loop and wait for them.
+const FORK: f64 = 4000.0;
 
 impl Rates {
     fn new(target: &Target, threads: usize) -> Rates {
@@ -77,50 +82,26 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
         let (Some(model), Some(stage), Some(placement)) = (model, schedule.stages.get(id), &placements[id]) else {
             continue;
         };
-        let cost = stage_cost(&rates, model, stage, &placement.extents, numerics, &placements)
-            * time_tiling(form, schedule, &rates, id);
-        own[id] = cost * placement.executions * model.scale;
+        let sweep = Sweep::new(form, schedule, &rates, id);
+        let extents = sweep.extents(&placement.extents);
+        let cost = stage_cost(&rates, model, stage, (&extents, sweep.resident), numerics, &placements) + sweep.cold;
+        own[id] = cost * sweep.tiles * placement.executions * model.scale / sweep.threads;
         total[placement.root] += own[id];
     }
-    let mut sum = 0.0;
+    let contexts = contexts(form);
+    let mut sum: f64 = schedule.time_tiles.iter().map(|tile| Sharing::new(form, tile).starts * FORK).sum();
     for (id, time) in total.into_iter().enumerate() {
         let stage = &schedule.stages[id];
         sum += match (stage.parallel, stage.loops.first(), &models[id]) {
             (true, Some(first), Some(model)) if rates.threads > 1.0 => {
                 let trips = ceil(model.extents.get(first.axis).copied().unwrap_or(1), first.step) as f64;
                 let rounds = (trips / rates.threads).ceil();
-                time * rounds / trips + 4000.0
+                time * rounds / trips + FORK * contexts[id].executions().max(1.0)
             }
             _ => time,
         };
     }
     sum
-}
-
-/// The share of a stage's time that is left where its time loop runs in bands that stay in the second cache: the
-/// states come from further away once for a block of iterations.
-fn time_tiling(form: &NormalForm, schedule: &Schedule, rates: &Rates, id: DefId) -> f64 {
-    let def = &form.defs[id];
-    let around = |var: usize| def.scope.iter().any(|scope| scope.variable == loop_variable(var));
-    let Some(tile) = schedule.time_tiles.iter().find(|tile| around(tile.var)) else { return 1.0 };
-    let members: Vec<&Def> = form
-        .defs
-        .iter()
-        .filter(|def| def.scope.iter().any(|scope| scope.variable == loop_variable(tile.var)))
-        .collect();
-    let states: BTreeSet<usize> = members.iter().filter_map(|def| Some(def.update.as_ref()?.state)).collect();
-    let bytes = |state: &usize| {
-        let state = &form.states[*state];
-        state.shape.iter().product::<usize>() * state.dtype.bytes()
-    };
-    let row = |state: &usize| bytes(state) / form.states[*state].shape.get(tile.dim).copied().unwrap_or(1).max(1);
-    let band = (tile.height + tile.skew * members.len() * tile.time) * states.iter().map(row).sum::<usize>();
-    let all: usize = states.iter().map(bytes).sum();
-    let second = rates.caches.get(1).copied().unwrap_or(1e6);
-    if all as f64 <= second || band as f64 > second {
-        return 1.05;
-    }
-    0.5 + 0.4 / tile.time as f64 + 1.0 / tile.height as f64
 }
 
 /// Where a definition runs, how often, and on how much.
@@ -229,12 +210,12 @@ fn packed_stride(pack: &Pack, axis: usize, extents: &[usize]) -> i64 {
     stride
 }
 
-/// Time of one execution over `extents`.
+/// Time of one execution over `extents` on data that stay in the cache of the level `resident`.
 fn stage_cost(
     rates: &Rates,
     model: &StageModel,
     stage: &StageSchedule,
-    extents: &[usize],
+    (extents, resident): (&[usize], usize),
     numerics: Numerics,
     placements: &[Option<Placement>],
 ) -> f64 {
@@ -374,7 +355,7 @@ fn stage_cost(
     }
 
     // ---- moving data
-    let moving = traffic(rates, model, stage, extents, &inner, &unroll, &lanes, &shapes, placements);
+    let moving = traffic(rates, model, stage, (extents, resident), &inner, &unroll, &lanes, &shapes, placements);
     let compute = compute * rates.slot;
     let longest = moving.iter().fold(compute, |longest, &time| longest.max(time));
     let sum = moving.iter().sum::<f64>() + compute;
@@ -387,7 +368,7 @@ fn traffic(
     rates: &Rates,
     model: &StageModel,
     stage: &StageSchedule,
-    extents: &[usize],
+    (extents, resident): (&[usize], usize),
     inner: &[usize],
     unroll: &[usize],
     lanes: &[usize],
@@ -459,7 +440,20 @@ fn traffic(
         let past = stage.stream && level + 1 == rates.caches.len();
         if whole == Some(true) {
             let all = levels.last().map_or(0.0, |last| of_store(&last.0));
-            times.push(if past { all * per_byte } else { 0.0 });
+            // What several loads read of one array comes once.
+            let mut loads: BTreeMap<Source, f64> = BTreeMap::new();
+            for (shape, last) in shapes.iter().zip(levels.last().into_iter().cycle()) {
+                let bytes = loads.entry(shape.load.source).or_default();
+                *bytes = bytes.max(of_load(shape, &last.0, last.3, cache).0);
+            }
+            let brought = loads.values().sum::<f64>() + 2.0 * all;
+            times.push(if past {
+                all * per_byte
+            } else if level < resident {
+                brought * per_byte
+            } else {
+                0.0
+            });
             continue;
         }
         // The largest block that stays.

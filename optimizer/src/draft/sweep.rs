@@ -1,0 +1,105 @@
+//! What time tiles do to the cost of a stage: how much an execution covers, from where its data come, how many threads
+//! share the tiles.
+
+use super::Rates;
+use crate::normal_form::{Context, Def, DefId, NormalForm, contexts, loop_variable};
+use crate::schedule::{Schedule, TimeTile};
+use crate::skew::trips;
+use crate::space::touched_bytes;
+use std::collections::BTreeSet;
+
+/// How a stage inside of a time loop sweeps its states: in tiles, or whole.
+pub(super) struct Sweep {
+    /// What an execution covers along each axis in a band, by axis.
+    heights: Vec<Option<usize>>,
+    /// Tiles that an iteration is cut into.
+    pub(super) tiles: f64,
+    /// Threads that share the tiles.
+    pub(super) threads: f64,
+    /// The cache in which the states stay from one iteration to the next: into those inside of it they come anew.
+    pub(super) resident: usize,
+    /// Nanoseconds of an execution's share in bringing the states there, once for a block of iterations.
+    pub(super) cold: f64,
+}
+
+impl Sweep {
+    pub(super) fn new(form: &NormalForm, schedule: &Schedule, rates: &Rates, id: DefId) -> Sweep {
+        let def = &form.defs[id];
+        let heights = vec![None; def.axes.len()];
+        let mut sweep = Sweep { heights, tiles: 1.0, threads: 1.0, resident: 0, cold: 0.0 };
+        let around = |var: usize| def.scope.iter().any(|scope| scope.variable == loop_variable(var));
+        let Some(tile) = schedule.time_tiles.iter().find(|tile| around(tile.var)) else { return sweep };
+        let states = updated_states(form, tile);
+        let touched = touched_bytes(tile, states.iter().map(|&at| shape_of(form, at)));
+        sweep.resident = rates.caches.iter().position(|&cache| touched <= cache).unwrap_or(rates.caches.len());
+        let from_there: f64 = rates.per_byte.iter().skip(sweep.resident).sum();
+        let statements = form.defs.iter().filter(|def| def.scope.iter().any(|s| s.variable == loop_variable(tile.var)));
+        // Each line comes in and goes out again.
+        sweep.cold = 2.0 * touched * from_there / (tile.time.max(1) * statements.count().max(1)) as f64;
+        for band in &tile.bands {
+            let extent = states.iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
+            let moved = band.skew * tile.time.saturating_sub(1) + band.shifts.iter().max().copied().unwrap_or(0);
+            // Of one iteration, the tiles that the whole extent is cut into; where bands move, some are cut short.
+            let count = (extent as f64 / band.height as f64).max(1.0) + if moved > 0 { 1.0 } else { 0.0 };
+            let axis = def.update.as_ref().and_then(|update| {
+                let index = update.index.get(band.dim)?;
+                (0..def.axes.len()).find(|&axis| index.coefficient(axis) != 0)
+            });
+            if let Some(axis) = axis {
+                sweep.heights[axis] = Some(band.height);
+                sweep.tiles *= count;
+            }
+        }
+        sweep.threads = rates.threads.min(Sharing::new(form, tile).at_once).max(1.0);
+        sweep
+    }
+
+    pub(super) fn extents(&self, extents: &[usize]) -> Vec<usize> {
+        let limit = |(axis, &extent): (usize, &usize)| match self.heights.get(axis) {
+            Some(&Some(height)) => extent.min(height),
+            Some(None) | None => extent,
+        };
+        extents.iter().enumerate().map(limit).collect()
+    }
+}
+
+fn updated_states(form: &NormalForm, tile: &TimeTile) -> BTreeSet<usize> {
+    let inside = |def: &&Def| def.scope.iter().any(|scope| scope.variable == loop_variable(tile.var));
+    form.defs.iter().filter(inside).filter_map(|def| Some(def.update.as_ref()?.state)).collect()
+}
+
+fn shape_of(form: &NormalForm, state: usize) -> (&[usize], usize) {
+    let state = &form.states[state];
+    (&state.shape, state.dtype.bytes())
+}
+
+/// How threads share the tiles of a loop.
+pub(super) struct Sharing {
+    /// Tiles that run at the same time, on average.
+    at_once: f64,
+    /// How often threads start together, over all executions of the loop.
+    pub(super) starts: f64,
+}
+
+impl Sharing {
+    pub(super) fn new(form: &NormalForm, tile: &TimeTile) -> Sharing {
+        let Some(band) = tile.bands.first().filter(|_| tile.parallel) else {
+            return Sharing { at_once: 1.0, starts: 0.0 };
+        };
+        let extent = updated_states(form, tile).iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
+        let moved = band.skew * tile.time;
+        let trips = trips(form, tile.var).unwrap_or(1);
+        let blocks = trips.div_ceil(tile.time.max(1)) as f64;
+        let bands = (extent + moved).div_ceil(band.height.max(1)) as f64;
+        let contexts = contexts(form);
+        let inside = |context: &&Context| context.loops.iter().any(|known| known.0 == loop_variable(tile.var));
+        let executions = contexts.iter().find(inside).map_or(1.0, |context| context.executions() / trips.max(1) as f64);
+        if band.independent {
+            return Sharing { at_once: bands, starts: blocks * executions };
+        }
+        // A block is so many waves behind the one before it.
+        let behind = 1.0 + moved.div_ceil(band.height.max(1)) as f64;
+        let waves = behind * (blocks - 1.0) + bands;
+        Sharing { at_once: blocks * bands / waves, starts: waves * executions }
+    }
+}

@@ -1,0 +1,368 @@
+//! Which loops can run in skewed tiles, and with which skew and shifts.
+//!
+//! Input: a form. Output: for each loop over updates and each dimension of its states the least skew with the least
+//! shifts of its statements under which no dependence leads to an earlier band; and a verdict on given ones. A
+//! dependence from statement p to statement q is a difference constraint on their shifts:
+//! `shift(q) − shift(p) ≥ −(least c′ − c) − (skew, if it is carried by the loop)`; the least solution is a longest path
+//! (Bellman, Ford). Each least distance is found by integer elimination; one that it cannot bound is a refusal.
+
+use super::{coordinate, loops, signed, statements, trips};
+use crate::affine::Affine;
+use crate::dependence::{Answer, IntegerSet};
+use crate::normal_form::{
+    Access, Context, Def, DefId, NormalForm, Piece, ScalarOp, Source, contexts, loop_of, loop_variable,
+};
+use crate::schedule::TimeTile;
+
+/// The greatest skew that is tried.
+const MAX_SKEW: usize = 8;
+/// Distances beyond this are not told apart.
+const FAR: i64 = 16;
+
+/// A loop that can run in bands along a dimension of its states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tilable {
+    /// The loop's number.
+    pub var: usize,
+    /// The dimension.
+    pub dim: usize,
+    /// The least legal skew.
+    pub skew: usize,
+    /// The least legal shift of each statement of its body under it.
+    pub shifts: Vec<usize>,
+    /// No dependence leads from one band to another.
+    pub independent: bool,
+}
+
+/// Each loop and dimension that can be tiled so.
+pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
+    let mut found = Vec::new();
+    let contexts = contexts(form);
+    for (var, _) in loops(&form.steps) {
+        let Some(defs) = statements(form, var).filter(|defs| !defs.is_empty()) else { continue };
+        if trips(form, var).is_none() {
+            continue;
+        }
+        let rank = |id: &DefId| form.defs[*id].update.as_ref().map_or(0, |update| update.index.len());
+        for dim in 0..defs.iter().map(rank).min().unwrap_or(0) {
+            // Bands that hold one element each are no bands.
+            let wide = |id: &DefId| coordinate(&form.defs[*id], dim).is_some_and(|(_, axis)| axis.is_some());
+            if !defs.iter().any(wide) {
+                continue;
+            }
+            let Some(body) = Body::new(form, &contexts, var, dim, &defs) else { continue };
+            let Some(constraints) = body.constraints() else { continue };
+            let least = (0..=MAX_SKEW).find_map(|skew| Some((skew, least_shifts(&constraints, defs.len(), skew)?)));
+            if let Some((skew, shifts)) = least
+                && body.keeps(skew, &shifts, Side::Forward)
+            {
+                let independent = body.keeps(skew, &shifts, Side::Here);
+                found.push(Tilable { var, dim, skew, shifts, independent });
+            }
+        }
+    }
+    found
+}
+
+/// Whether no dependence leads from a tile to an earlier one.
+pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
+    let Some(defs) = statements(form, tile.var) else { return false };
+    let contexts = contexts(form);
+    let mut dims: Vec<usize> = tile.bands.iter().map(|band| band.dim).collect();
+    dims.sort_unstable();
+    dims.dedup();
+    trips(form, tile.var).is_some()
+        && !defs.is_empty()
+        && tile.time > 0
+        && dims.len() == tile.bands.len()
+        && !dims.is_empty()
+        && tile.bands.iter().all(|band| {
+            band.height > 0
+                && band.shifts.len() == defs.len()
+                && Body::new(form, &contexts, tile.var, band.dim, &defs).is_some_and(|body| {
+                    body.keeps(band.skew, &band.shifts, Side::Forward)
+                        && (!band.independent || body.keeps(band.skew, &band.shifts, Side::Here))
+                })
+        })
+}
+
+/// Where a dependence may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// To its band or a later one.
+    Forward,
+    /// To no other band, however high they are.
+    Here,
+}
+
+/// The statements of a loop with what they touch, along one dimension.
+pub(super) struct Body<'f> {
+    time: usize,
+    statements: Vec<Statement<'f>>,
+}
+
+struct Statement<'f> {
+    context: &'f Context,
+    coordinate: Affine,
+    touches: Vec<Touch<'f>>,
+}
+
+/// An access to an element of a state.
+struct Touch<'f> {
+    piece: &'f Piece,
+    state: usize,
+    index: Vec<Affine>,
+    writes: bool,
+}
+
+/// `shift(sink) − shift(source) ≥ −distance`, less the skew if another iteration is the sink.
+struct Constraint {
+    source: usize,
+    sink: usize,
+    carried: bool,
+    /// The least coordinate of a sink less that of its source.
+    distance: i64,
+}
+
+impl<'f> Body<'f> {
+    pub(super) fn new(
+        form: &'f NormalForm,
+        contexts: &'f [Context],
+        var: usize,
+        dim: usize,
+        defs: &[DefId],
+    ) -> Option<Body<'f>> {
+        let statements = defs
+            .iter()
+            .map(|&id| {
+                let def = &form.defs[id];
+                Some(Statement { context: &contexts[id], coordinate: coordinate(def, dim)?.0, touches: touches(def)? })
+            })
+            .collect::<Option<Vec<_>>>()?;
+        Some(Body { time: loop_variable(var), statements })
+    }
+
+    /// One for each two statements with a dependence; `None` where a distance has no bound that is known.
+    fn constraints(&self) -> Option<Vec<Constraint>> {
+        let mut all = Vec::new();
+        for (source, sink, carried) in self.pairs() {
+            let mut least: Option<i64> = None;
+            for (set, difference) in self.dependences(source, sink, carried) {
+                if set.answer() == Answer::Empty {
+                    continue;
+                }
+                let distance = least_value(&set, &difference)?;
+                least = Some(least.map_or(distance, |known| known.min(distance)));
+            }
+            all.extend(least.map(|distance| Constraint { source, sink, carried, distance }));
+        }
+        Some(all)
+    }
+
+    /// Statements, and whether the sink is in a later iteration, in which there may be a dependence.
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize, bool)> {
+        let count = self.statements.len();
+        let ordered = (0..count).flat_map(move |p| (0..count).map(move |q| (p, q)));
+        ordered.flat_map(|(p, q)| (p < q).then_some((p, q, false)).into_iter().chain([(p, q, true)]))
+    }
+
+    /// The dependences from one statement to another: the set of the pairs of instances, and the coordinate of the sink
+    /// less that of the source over the set's variables, plus the iterations between them where asked for.
+    fn dependences(&self, source: usize, sink: usize, carried: bool) -> Vec<(IntegerSet, Affine)> {
+        let (one, other) = (&self.statements[source], &self.statements[sink]);
+        let mut found = Vec::new();
+        for first in &one.touches {
+            for second in &other.touches {
+                if first.state == second.state && (first.writes || second.writes) {
+                    let (set, places) = self.meeting(one, first, other, second, carried);
+                    let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
+                    found.push((set, difference));
+                }
+            }
+        }
+        found
+    }
+
+    /// The pairs of instances that touch one element. Variables: the loops around (the time loop once for each end),
+    /// then the axes of both.
+    fn meeting(
+        &self,
+        one: &Statement<'_>,
+        first: &Touch<'_>,
+        other: &Statement<'_>,
+        second: &Touch<'_>,
+        carried: bool,
+    ) -> (IntegerSet, Places) {
+        let loops: Vec<usize> = one.context.loops.iter().map(|known| known.0).collect();
+        let source_axes = loops.len() + 1;
+        let places = Places {
+            again: loops.len(),
+            source_axes,
+            sink_axes: source_axes + first.piece.domain.len(),
+            time: self.time,
+            loops,
+        };
+        let mut set = IntegerSet::all(places.sink_axes + second.piece.domain.len());
+        one.context.require(&mut set, |v| places.source(v));
+        other.context.require(&mut set, |v| places.sink(v));
+        set.require_domain(&first.piece.domain, |v| places.source(v));
+        set.require_domain(&second.piece.domain, |v| places.sink(v));
+        for (a, b) in first.index.iter().zip(&second.index) {
+            set.require_zero(&places.early(a).minus(&places.late(b)), |v| v);
+        }
+        let between = places.between();
+        if carried {
+            set.require_non_negative(&between.offset(-1), |v| v);
+        } else {
+            set.require_zero(&between, |v| v);
+        }
+        (set, places)
+    }
+
+    /// Whether every dependence keeps to its side.
+    fn keeps(&self, skew: usize, shifts: &[usize], side: Side) -> bool {
+        self.leaving(skew, shifts, side).is_none()
+    }
+
+    /// A dependence that leads elsewhere.
+    pub(super) fn leaving(&self, skew: usize, shifts: &[usize], side: Side) -> Option<Leaving> {
+        self.pairs().find_map(|(source, sink, carried)| {
+            let shift = signed(shifts[sink]) - signed(shifts[source]);
+            let (one, other) = (&self.statements[source], &self.statements[sink]);
+            let pairs = one.touches.iter().flat_map(|first| other.touches.iter().map(move |second| (first, second)));
+            pairs.filter(|(first, second)| first.state == second.state && (first.writes || second.writes)).find_map(
+                |(first, second)| {
+                    let (set, places) = self.meeting(one, first, other, second, carried);
+                    let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
+                    let forward = difference.plus(&places.between().times(signed(skew))).offset(shift);
+                    let never = |form: Affine| {
+                        let mut set = set.clone();
+                        set.require_non_negative(&form.offset(-1), |v| v);
+                        set.answer() == Answer::Empty
+                    };
+                    let keeps = never(forward.times(-1)) && (side == Side::Forward || never(forward));
+                    (!keeps).then(|| Leaving {
+                        source,
+                        sink,
+                        carried,
+                        state: first.state,
+                        ends: (first.writes, second.writes),
+                        distance: least_value(&set, &difference),
+                    })
+                },
+            )
+        })
+    }
+}
+
+/// A dependence between two statements of a body, by their numbers in it.
+pub(super) struct Leaving {
+    pub(super) source: usize,
+    pub(super) sink: usize,
+    /// The sink is in a later iteration.
+    pub(super) carried: bool,
+    pub(super) state: usize,
+    /// Whether source and sink write.
+    pub(super) ends: (bool, bool),
+    /// The least coordinate of a sink less that of its source, if it is known.
+    pub(super) distance: Option<i64>,
+}
+
+/// Where variables stand in the set of pairs.
+struct Places {
+    loops: Vec<usize>,
+    time: usize,
+    /// The time loop of the sink.
+    again: usize,
+    source_axes: usize,
+    sink_axes: usize,
+}
+
+impl Places {
+    fn symbol(&self, v: usize) -> usize {
+        self.loops.iter().position(|known| *known == v).unwrap_or(usize::MAX)
+    }
+
+    fn source(&self, v: usize) -> usize {
+        if loop_of(v).is_some() { self.symbol(v) } else { v + self.source_axes }
+    }
+
+    fn sink(&self, v: usize) -> usize {
+        match loop_of(v) {
+            Some(_) if v == self.time => self.again,
+            Some(_) => self.symbol(v),
+            None => v + self.sink_axes,
+        }
+    }
+
+    fn early(&self, form: &Affine) -> Affine {
+        form.substitute(|v| Affine::variable(self.source(v)))
+    }
+
+    fn late(&self, form: &Affine) -> Affine {
+        form.substitute(|v| Affine::variable(self.sink(v)))
+    }
+
+    /// Iterations from the source to the sink.
+    fn between(&self) -> Affine {
+        Affine::variable(self.again).minus(&Affine::variable(self.symbol(self.time)))
+    }
+}
+
+/// What an iteration of a statement touches; `None` where that is not known by axes.
+fn touches(def: &Def) -> Option<Vec<Touch<'_>>> {
+    let update = def.update.as_ref()?;
+    let mut all = Vec::new();
+    for piece in &def.pieces {
+        all.push(Touch { piece, state: update.state, index: update.index.clone(), writes: true });
+        for node in &piece.value.nodes {
+            if let ScalarOp::Load(Source::State(state), access) = &node.op {
+                let Access::Axes(index) = access else { return None };
+                all.push(Touch { piece, state: *state, index: index.clone(), writes: false });
+            }
+        }
+    }
+    Some(all)
+}
+
+/// The least value of a form in a set, at most [`FAR`]; `None` if it may be below −[`FAR`].
+fn least_value(set: &IntegerSet, form: &Affine) -> Option<i64> {
+    let never_below = |value: i64| {
+        let mut below = set.clone();
+        below.require_non_negative(&form.times(-1).offset(value - 1), |v| v);
+        below.answer() == Answer::Empty
+    };
+    if !never_below(-FAR) {
+        return None;
+    }
+    let (mut low, mut high) = (-FAR, FAR);
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        if never_below(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    Some(low)
+}
+
+/// The least shifts that are not negative under a skew; `None` if there are none.
+fn least_shifts(constraints: &[Constraint], count: usize, skew: usize) -> Option<Vec<usize>> {
+    let mut shifts = vec![0_i64; count];
+    for _ in 0..=count {
+        let mut changed = false;
+        for constraint in constraints {
+            let slack = constraint.distance + if constraint.carried { signed(skew) } else { 0 };
+            let least = shifts[constraint.source] - slack;
+            if shifts[constraint.sink] < least {
+                shifts[constraint.sink] = least;
+                changed = true;
+            }
+        }
+        if !changed {
+            return shifts.into_iter().map(|shift| usize::try_from(shift).ok()).collect();
+        }
+    }
+    None
+}

@@ -1,0 +1,209 @@
+//! Loops in other orders, as forms of their own: where each is found, where it must not be, and that every nest and
+//! kernel of it equals the interpreter.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use moat_codegen::{CompileOptions, CompiledNest, Workspace};
+use moat_optimizer::apply::apply;
+use moat_optimizer::evaluate_nest;
+use moat_optimizer::expr::Program;
+use moat_optimizer::frontend::{ParseOptions, parse};
+use moat_optimizer::inputs;
+use moat_optimizer::interpret::interpret;
+use moat_optimizer::lower::plain_schedule;
+use moat_optimizer::nest::LoopNest;
+use moat_optimizer::normalize::Form;
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::space::{Choose, ScheduleSpace};
+use moat_optimizer::tensor::Tensor;
+use moat_optimizer::{right_looking, wavefront};
+use moat_rules::RuleBase;
+use moat_rules::schedule_rules::ScheduleRules;
+use moat_tuner::candidates::{MAX_FORMS, forms};
+use moat_tuner::machine;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+struct Seeded(StdRng);
+
+impl Choose for Seeded {
+    fn below(&mut self, n: usize) -> usize {
+        if n == 0 { 0 } else { self.0.random_range(0..n) }
+    }
+}
+
+fn program(source: &str) -> Program {
+    let options = ParseOptions { function: Some("f".to_owned()), ..ParseOptions::default() };
+    parse("order.py", &format!("import numpy as np\n{source}"), &options).unwrap().program
+}
+
+fn all_forms(program: &Program) -> Vec<Form> {
+    forms(program, &RuleBase::standard().unwrap(), Numerics::Reassociate, MAX_FORMS).unwrap()
+}
+
+/// The forms in the order that a rule makes.
+fn found(source: &str, rule: &str) -> usize {
+    all_forms(&program(source)).iter().filter(|form| form.derivation.rules.iter().any(|name| name == rule)).count()
+}
+
+fn compiled(program: &Program, nest: &LoopNest, arguments: &[Tensor], numerics: Numerics) -> Vec<Tensor> {
+    let options = CompileOptions { target: machine::detect(), numerics, threads: 1, function: "order".to_owned() };
+    let roots = program.roots.iter().map(|&root| &program.nodes[root]);
+    let mut results: Vec<Tensor> = roots.map(|node| Tensor::poison(node.dtype, &node.shape)).collect();
+    let kernel = CompiledNest::load(nest, &options).unwrap();
+    kernel.call(&arguments.iter().collect::<Vec<_>>(), &mut results, &mut Workspace::new()).unwrap();
+    results
+}
+
+/// Every form under some schedules, as a nest and as a kernel.
+fn agrees(source: &str) {
+    let program = program(source);
+    let numerics = Numerics::Reassociate;
+    let arguments: Vec<Tensor> =
+        program.params.iter().zip(0..).map(|(param, seed)| inputs::random(param, seed).unwrap()).collect();
+    let references = interpret(&program, &arguments, numerics).unwrap();
+    let mut choose = Seeded(StdRng::seed_from_u64(7));
+    for form in all_forms(&program) {
+        let space =
+            ScheduleSpace::new(&form.normal_form, &machine::detect(), &ScheduleRules::standard(), numerics, 1).unwrap();
+        let sampled: Vec<_> = (0..4).map(|_| space.sample(&mut choose)).collect();
+        for schedule in [plain_schedule(&form.normal_form), space.default()].into_iter().chain(sampled) {
+            let nest = apply(&form.normal_form, &schedule).unwrap();
+            let by_steps = evaluate_nest::evaluate(&nest, &arguments).unwrap();
+            for results in [by_steps, compiled(&program, &nest, &arguments, numerics)] {
+                for (at, (reference, result)) in references.iter().zip(&results).enumerate() {
+                    let shape = &program.nodes[program.roots[at]].shape;
+                    let result = Tensor { shape: shape.clone(), ..result.clone() };
+                    if let Err(mismatch) = reference.check(&result) {
+                        panic!("result {at}: {mismatch}: {:?} {schedule:?}\n{source}", form.derivation.rules);
+                    }
+                }
+            }
+        }
+    }
+}
+
+const SPLITS: &str = "
+def f(bases: i32[13]):
+    T = np.zeros((13, 13), dtype=np.int32)
+    for i in range(11, -1, -1):
+        for j in range(i + 1, 13):
+            T[i, j] = np.max(T[i, i:j] + T[i + 1 : j + 1, j])
+            if i + 1 < j:
+                T[i, j] = np.maximum(T[i, j], T[i + 1, j - 1] + (bases[i] + bases[j] == 3))
+    return T
+";
+
+const SUBSTITUTION: &str = "
+def f(L: f64[11, 11], b: f64[11]):
+    x = b.copy()
+    for i in range(1, 11):
+        x[i] = L[i, :i] @ x[:i]
+    return x
+";
+
+const ROWS: &str = "
+def f(L: f64[9, 9], B: f64[9, 7]):
+    X = B.copy()
+    for i in range(2, 9):
+        X[i, :] = np.sum(L[i, :i, None] * X[:i, :], axis=0)
+    return X
+";
+
+#[test]
+fn folds_over_earlier_iterations_have_a_right_looking_form() {
+    for source in [SPLITS, SUBSTITUTION, ROWS] {
+        assert!(found(source, right_looking::RULE) > 0, "{source}");
+        agrees(source);
+    }
+}
+
+#[test]
+fn a_fold_whose_terms_change_meanwhile_stays() {
+    // x[0] is another one at every iteration: a term may not be taken before the last of them.
+    let changed = "
+def f(b: f64[9]):
+    x = b.copy()
+    for i in range(1, 9):
+        x[i] = np.sum(x[:i])
+        x[0] = 0.5 * x[i]
+    return x
+";
+    // The next element is read while it still has its old value.
+    let read = "
+def f(b: f64[9]):
+    x = b.copy()
+    y = np.zeros(9)
+    for i in range(1, 8):
+        x[i] = np.sum(x[:i])
+        y[i] = x[i + 1]
+    return x, y
+";
+    // Terms that later iterations store are there already.
+    let ahead = "
+def f(b: f64[9]):
+    x = b.copy()
+    for i in range(1, 8):
+        x[i] = np.sum(x[i + 1 :])
+    return x
+";
+    for source in [changed, read, ahead] {
+        assert_eq!(found(source, right_looking::RULE), 0, "{source}");
+        agrees(source);
+    }
+}
+
+/// 19 iterations are two blocks and a rest; 3 rows are fewer than a block's wavefronts need.
+const SWEEPS: &str = "
+def f(A: f64[12, 9]):
+    A = A.copy()
+    for t in range(19):
+        for i in range(1, 11):
+            for j in range(1, 8):
+                A[i, j] = (A[i - 1, j - 1] + A[i - 1, j] + A[i, j - 1] + A[i, j] + A[i, j + 1] + A[i + 1, j + 1]) / 6.0
+    return A
+";
+
+const FEW_ROWS: &str = "
+def f(A: f64[5, 9]):
+    A = A.copy()
+    for t in range(8):
+        for i in range(1, 4):
+            for j in range(1, 8):
+                A[i, j] = 0.25 * A[i - 1, j] + 0.25 * A[i, j - 1] + 0.5 * A[i + 1, j + 1]
+    return A
+";
+
+const LINE: &str = "
+def f(x: f64[40]):
+    x = x.copy()
+    for t in range(1, 12):
+        for i in range(1, 39):
+            x[i] = (x[i - 1] + x[i] + x[i + 1]) / 3.0 + t
+    return x
+";
+
+#[test]
+fn sweeps_that_read_their_own_neighbours_have_wavefronts() {
+    for source in [SWEEPS, FEW_ROWS, LINE] {
+        assert!(found(source, wavefront::RULE) > 0, "{source}");
+        agrees(source);
+    }
+}
+
+#[test]
+fn sweeps_that_read_far_ahead_have_none() {
+    // The last element of one sweep is the neighbour of the first of the next.
+    let periodic = "
+def f(x: f64[40]):
+    x = x.copy()
+    for t in range(12):
+        for i in range(1, 40):
+            x[i] = 0.5 * x[i - 1] + 0.25 * x[39 - i]
+    return x
+";
+    let few = SWEEPS.replace("range(19)", "range(7)");
+    for source in [periodic, few.as_str()] {
+        assert_eq!(found(source, wavefront::RULE), 0, "{source}");
+        agrees(source);
+    }
+}

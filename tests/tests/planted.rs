@@ -1,0 +1,198 @@
+//! Planted illegal schedules of programs with loops: each is refused, the refusal names the dependence, and brute force
+//! over the instances of a nest made of it finds that dependence reversed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use moat_optimizer::apply::apply;
+use moat_optimizer::frontend::{ParseOptions, parse};
+use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::schedule::{Band, LoopSpec, Place, Schedule, TimeTile};
+use moat_optimizer::space::ScheduleSpace;
+use moat_rules::RuleBase;
+use moat_rules::schedule_rules::ScheduleRules;
+use moat_tests::scheduled_order::{self, Order};
+use moat_tests::source_order::SourceOrder;
+use moat_tuner::candidates::forms;
+use moat_tuner::machine;
+use std::collections::BTreeSet;
+
+const JACOBI: &str = "
+def f(A: f64[12], B: f64[12]):
+    for t in range(6):
+        B[1:-1] = A[:-2] + A[1:-1] + A[2:]
+        A[1:-1] = B[:-2] + B[1:-1] + B[2:]
+    return A, B
+";
+
+const PLANE: &str = "
+def f(A: f64[7, 8], B: f64[7, 8]):
+    for t in range(4):
+        B[1:-1, 1:-1] = A[:-2, 1:-1] + A[2:, 1:-1] + A[1:-1, :-2] + A[1:-1, 2:]
+        A[1:-1, 1:-1] = B[1:-1, 1:-1] * 0.25
+    return A
+";
+
+const REVERSED: &str = "
+def f(A: f64[12], B: f64[12]):
+    for t in range(6):
+        B[:] = A[::-1] * 0.5
+        A[:] = B + 1.0
+    return A
+";
+
+const SUMS: &str = "
+def f(A: f64[8, 8], x: f64[8]):
+    s = np.zeros_like(x)
+    for t in range(3):
+        s[:] = A @ x
+        x[:] = s * 0.125
+    return x
+";
+
+fn form(source: &str, numerics: Numerics) -> NormalForm {
+    let text = format!("from __future__ import annotations\nimport numpy as np\n{source}");
+    let workload = parse("planted.py", &text, &ParseOptions::default()).unwrap();
+    forms(&workload.program, &RuleBase::standard().unwrap(), numerics, 1).unwrap().remove(0).normal_form
+}
+
+fn space(form: &NormalForm, numerics: Numerics) -> ScheduleSpace {
+    ScheduleSpace::new(form, &machine::detect(), &ScheduleRules::standard(), numerics, 2).unwrap()
+}
+
+/// The messages of a refusal.
+fn refusal(space: &ScheduleSpace, schedule: &Schedule) -> String {
+    let illegal = space.check(schedule).expect_err("a planted schedule is legal");
+    illegal.iter().map(|illegal| format!("{} {illegal}", illegal.rule)).collect::<Vec<_>>().join("\n")
+}
+
+/// What brute force finds, in either order.
+fn reversed(form: &NormalForm, schedule: &Schedule) -> Option<String> {
+    let source = SourceOrder::of(form, 100_000).unwrap();
+    let nest = apply(&source.marked, schedule).unwrap();
+    let inlined: BTreeSet<usize> =
+        (0..form.defs.len()).filter(|&id| schedule.stages[id].place == Place::Inline).collect();
+    [Order::Written, Order::Together]
+        .into_iter()
+        .find_map(|order| scheduled_order::check(&source, &nest, &inlined, order).err())
+}
+
+/// The legal tile of the only loop, with bands of `height` along `dims`.
+fn tile(space: &ScheduleSpace, dims: &[usize], time: usize, height: usize) -> TimeTile {
+    let known = space.time_loops();
+    let bands = dims.iter().map(|&dim| {
+        let known = known.iter().find(|known| known.dim == dim).unwrap();
+        Band { dim, skew: known.skew, shifts: known.shifts.clone(), independent: known.independent, height }
+    });
+    TimeTile { var: known[0].var, time, bands: bands.collect(), parallel: false }
+}
+
+#[test]
+fn tiles_that_move_too_little_are_refused_with_the_dependence() {
+    let mut text = String::new();
+    for (name, source, dims) in [("jacobi", JACOBI, 1), ("plane", PLANE, 2)] {
+        let form = form(source, Numerics::Reassociate);
+        let space = space(&form, Numerics::Reassociate);
+        for dim in 0..dims {
+            let mut schedule = space.plain();
+            let legal = tile(&space, &[dim], 3, 2);
+            schedule.time_tiles = vec![legal.clone()];
+            space.check(&schedule).unwrap();
+            assert_eq!(reversed(&form, &schedule), None, "{name}: a legal tile");
+            let mut planted: Vec<(&str, TimeTile)> = Vec::new();
+            let mut plant = |what, change: &dyn Fn(&mut Band)| {
+                let mut tile = legal.clone();
+                change(&mut tile.bands[0]);
+                planted.push((what, tile));
+            };
+            plant("less skew", &|band| band.skew -= 1);
+            plant("no skew", &|band| band.skew = 0);
+            if legal.bands[0].shifts.iter().any(|&shift| shift > 0) {
+                plant("no shift", &|band| band.shifts.iter_mut().for_each(|shift| *shift = 0));
+            }
+            for (what, tile) in planted {
+                schedule.time_tiles = vec![tile];
+                let found = reversed(&form, &schedule);
+                let refused = refusal(&space, &schedule);
+                assert!(refused.contains("dependence through `"), "{name}, {what}: {refused}");
+                text += &format!("{name}, dimension {dim}, {what}\n  {refused}\n");
+                assert!(found.is_some(), "{name}, {what}: brute force finds no dependence reversed");
+            }
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_loop_without_a_legal_band_is_not_tiled() {
+    let form = form(REVERSED, Numerics::Reassociate);
+    let space = space(&form, Numerics::Reassociate);
+    assert!(space.time_loops().is_empty(), "{:?}", space.time_loops());
+    let mut schedule = space.plain();
+    for skew in [0, 1, 4] {
+        let bands = vec![Band { dim: 0, skew, shifts: vec![0, 0], independent: false, height: 3 }];
+        schedule.time_tiles = vec![TimeTile { var: 0, time: 3, bands, parallel: false }];
+        let refused = refusal(&space, &schedule);
+        assert!(refused.contains("dependence through `"), "{refused}");
+        assert!(reversed(&form, &schedule).is_some(), "skew {skew}: brute force finds no dependence reversed");
+    }
+    insta::assert_snapshot!(refusal(&space, &schedule));
+}
+
+#[test]
+fn tiles_that_are_no_tiles_are_refused() {
+    let form = form(PLANE, Numerics::Reassociate);
+    let space = space(&form, Numerics::Reassociate);
+    let legal = tile(&space, &[0, 1], 2, 3);
+    let refused = |tiles: Vec<TimeTile>| {
+        let schedule = Schedule { time_tiles: tiles, ..space.plain() };
+        refusal(&space, &schedule)
+    };
+    let changed = |change: &dyn Fn(&mut TimeTile)| {
+        let mut tile = legal.clone();
+        change(&mut tile);
+        refused(vec![tile])
+    };
+    let all = [
+        changed(&|tile| tile.time = 0),
+        changed(&|tile| tile.bands[1].height = 0),
+        changed(&|tile| tile.bands.clear()),
+        changed(&|tile| tile.bands[1] = tile.bands[0].clone()),
+        changed(&|tile| tile.bands[0].dim = 7),
+        changed(&|tile| tile.var = 9),
+        refused(vec![legal.clone(), legal.clone()]),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn stages_that_break_a_dependence_are_refused_with_it() {
+    let numerics = Numerics::Exact;
+    let form = form(SUMS, numerics);
+    let space = space(&form, numerics);
+    let plain = space.plain();
+    let folding =
+        (0..form.defs.len()).find(|&id| form.defs[id].pieces.iter().any(|piece| piece.fold.is_some())).unwrap();
+    let reader = (folding + 1..form.defs.len()).find(|&id| form.defs[id].update.is_some()).unwrap();
+    let name = form.defs[folding].name.clone();
+    let mut text = String::new();
+    let mut plant = |what: &str, named: &str, change: &dyn Fn(&mut Schedule)| {
+        let mut schedule = plain.clone();
+        change(&mut schedule);
+        let refused = refusal(&space, &schedule);
+        assert!(refused.contains(named), "{what}: {refused}");
+        text += &format!("{what}\n  {}\n", refused.replace('\n', "\n  "));
+    };
+    let own = format!("`{name}` → `{name}`");
+    plant("lanes along the fold", &own, &|schedule| schedule.stages[folding].tile[1].lanes = 4);
+    plant("registers along the fold", &own, &|schedule| schedule.stages[folding].tile[1].unroll = 2);
+    plant("threads along the fold", &own, &|schedule| {
+        schedule.stages[folding].loops = vec![LoopSpec { axis: 1, step: 2 }];
+        schedule.stages[folding].parallel = true;
+    });
+    plant("the place of a fold that reads a state, in its reader", "dependence", &|schedule| {
+        schedule.stages[reader].loops = vec![LoopSpec { axis: 0, step: 2 }];
+        schedule.stages[folding].place = Place::At { consumer: reader, depth: 1 };
+    });
+    plant("an update that is inlined", "dependence", &|schedule| schedule.stages[reader].place = Place::Inline);
+    insta::assert_snapshot!(text);
+}
