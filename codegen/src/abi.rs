@@ -192,8 +192,9 @@ impl Interface {
             dtype: param.dtype,
             shape: param.shape.clone(),
         });
-        let returned = form.outputs.len() - program.mutated.len().min(form.outputs.len());
-        let outputs = form.outputs.iter().enumerate().filter_map(|(at, &def)| {
+        let results = form.outputs.len() - form.checks.min(form.outputs.len());
+        let returned = results - program.mutated.len().min(results);
+        let outputs = form.outputs.iter().take(results).enumerate().filter_map(|(at, &def)| {
             let def = form.defs.get(def)?;
             let mutated = at.checked_sub(returned).and_then(|at| form.params.get(*program.mutated.get(at)?));
             let name = mutated.map_or_else(|| format!("result{at}"), |param| param.name.clone());

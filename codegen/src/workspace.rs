@@ -56,7 +56,7 @@ fn collect(node: &Node, found: &mut Vec<usize>) {
             found.push(tile.target);
             for scalar in &tile.value {
                 match scalar {
-                    TileScalar::Load { buffer, .. } => found.push(*buffer),
+                    TileScalar::Load { buffer, .. } | TileScalar::Gather { buffer, .. } => found.push(*buffer),
                     TileScalar::Compute(_) => {}
                 }
             }
@@ -74,6 +74,8 @@ pub fn plan(nest: &LoopNest, threads: usize) -> WorkspacePlan {
         let bytes = (description.len * description.dtype.bytes()).max(1).next_multiple_of(ALIGN);
         match description.role {
             BufferRole::Param(_) | BufferRole::Output(_) => {}
+            // Read when everything else is done.
+            BufferRole::Check(_) => shared.push(Item { buffer, bytes, life: (life.0, nest.body.len()) }),
             BufferRole::Shared => shared.push(Item { buffer, bytes, life }),
             BufferRole::Private => private.push(Item { buffer, bytes, life }),
         }

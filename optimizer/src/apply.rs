@@ -228,7 +228,9 @@ impl<'a> Apply<'a> {
         }
         let mut states: Vec<Option<BufferId>> = vec![None; self.form.states.len()];
         for (at, &id) in self.form.outputs.iter().enumerate() {
-            self.allocate_def(id, BufferRole::Output(at));
+            let results = self.form.outputs.len() - self.form.checks.min(self.form.outputs.len());
+            let role = at.checked_sub(results).map_or(BufferRole::Output(at), BufferRole::Check);
+            self.allocate_def(id, role);
             // A state that is returned lives where the result does.
             if let (Some(state), Some(storage)) = (returned_state(self.form, id), &self.storage[id])
                 && let Some(slot @ None) = states.get_mut(state)
@@ -620,6 +622,9 @@ impl<'a> Apply<'a> {
             };
             let scalar = inlined.piece.value.nodes[node].clone();
             let ScalarOp::Load(source, access) = &scalar.op else { continue };
+            if let Access::Gather(_) = access {
+                return self.malformed(stage.id, format!("load {} is a gather; it cannot be packed", pack.load));
+            }
             let (buffer, offset) = self.address(stage.id, *source, access)?;
             let lanes = stage.spec.tile.iter().map(|tile| tile.lanes).max().unwrap_or(1);
             if let Some(entry) = pack.layout.iter().find(|entry| entry.step > 1 && !stage.loops.contains(entry)) {
@@ -656,7 +661,11 @@ impl<'a> Apply<'a> {
                         let (axes, variables) = self.parted(form);
                         Ok((storage.buffer, Address { axes, variables }))
                     }
-                    Access::Flat(_) => self.malformed(
+                    Access::Gather(gather) if storage.whole => {
+                        let (axes, variables) = self.parted(&gather.offset);
+                        Ok((storage.buffer, Address { axes, variables }))
+                    }
+                    Access::Flat(_) | Access::Gather(_) => self.malformed(
                         id,
                         format!(
                             "`{}` reads it through a reshape, so it must be stored whole",
@@ -677,6 +686,7 @@ impl<'a> Apply<'a> {
     fn flat(&self, shape: &[usize], access: &Access) -> Address {
         let offset = match access {
             Access::Flat(form) => form.clone(),
+            Access::Gather(gather) => gather.offset.clone(),
             Access::Axes(indices) => {
                 let extents: Vec<i64> = shape.iter().map(|&n| Interval::whole(n).extent).collect();
                 dot(indices, &row_major(&extents))
@@ -721,7 +731,13 @@ impl<'a> Apply<'a> {
                         TileScalar::Load { buffer: packed.buffer, offset: packed.address(&stage.axes) }
                     } else {
                         let (buffer, address) = self.address(stage.id, *source, access)?;
-                        TileScalar::Load { buffer, offset: address.over(of_axis) }
+                        let offset = address.over(of_axis);
+                        match access {
+                            Access::Gather(gather) => {
+                                TileScalar::Gather { buffer, offset, stride: gather.stride, at: gather.at }
+                            }
+                            Access::Axes(_) | Access::Flat(_) => TileScalar::Load { buffer, offset },
+                        }
                     }
                 }
                 ScalarOp::Index(form) => {

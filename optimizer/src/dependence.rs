@@ -438,7 +438,7 @@ pub struct Read {
     pub consumer: usize,
     /// The definition read.
     pub producer: usize,
-    /// It is read by its flat offset.
+    /// It is read by its flat offset, known or not.
     pub flat: bool,
 }
 
@@ -448,7 +448,7 @@ pub fn reads(form: &NormalForm) -> Vec<Read> {
     for (consumer, def) in form.defs.iter().enumerate() {
         for node in def.pieces.iter().flat_map(|piece| &piece.value.nodes) {
             if let ScalarOp::Load(Source::Def(producer), access) = &node.op {
-                found.push(Read { consumer, producer: *producer, flat: matches!(access, Access::Flat(_)) });
+                found.push(Read { consumer, producer: *producer, flat: !matches!(access, Access::Axes(_)) });
             }
         }
     }

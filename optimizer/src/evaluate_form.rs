@@ -65,6 +65,12 @@ pub enum EvaluateError {
         /// The definition.
         def: String,
     },
+    /// A check fails.
+    #[error("check {check} fails: an index is out of range")]
+    IndexOutOfRange {
+        /// Its number.
+        check: usize,
+    },
     /// An operator at a type it is not defined on.
     #[error(transparent)]
     Scalar(#[from] ScalarError),
@@ -96,7 +102,13 @@ pub fn evaluate(form: &NormalForm, inputs: &[Tensor]) -> Result<Vec<Tensor>, Eva
     memory.steps(&form.steps)?;
     let malformed = || EvaluateError::Malformed { def: "outputs".into() };
     let result = |&id: &DefId| memory.done.get(id).and_then(Option::as_ref).map(|value| value.tensor.clone());
-    form.outputs.iter().map(|id| result(id).ok_or_else(malformed)).collect()
+    let mut results: Vec<Tensor> =
+        form.outputs.iter().map(|id| result(id).ok_or_else(malformed)).collect::<Result<_, _>>()?;
+    let checks = results.split_off(results.len().saturating_sub(form.checks));
+    match checks.iter().position(|check| check.get(0).as_i64() != Some(1)) {
+        Some(check) => Err(EvaluateError::IndexOutOfRange { check }),
+        None => Ok(results),
+    }
 }
 
 /// What has been computed so far.
@@ -295,6 +307,11 @@ fn element(memory: &Memory<'_>, def: &Def, piece: &Piece, point: &[i64]) -> Resu
                     (position, flat)
                 }
                 Access::Flat(affine) => (vec![at(affine)], usize::try_from(at(affine)).ok()),
+                Access::Gather(gather) => {
+                    let index = values.get(gather.at).and_then(|value| value.0.as_i64()).ok_or_else(malformed)?;
+                    let offset = at(&gather.offset) + gather.stride * index;
+                    (vec![offset], usize::try_from(offset).ok())
+                }
             };
             let flat = flat.filter(|flat| *flat < tensor.len());
             let flat = flat.ok_or_else(|| EvaluateError::OutOfBounds {

@@ -77,6 +77,12 @@ pub enum NestRunError {
         /// The tile, or the loop's variable.
         origin: String,
     },
+    /// A check fails.
+    #[error("check {check} fails: an index is out of range")]
+    IndexOutOfRange {
+        /// Its number.
+        check: usize,
+    },
     /// An operator at a type it is not defined on.
     #[error(transparent)]
     Scalar(#[from] ScalarError),
@@ -96,13 +102,20 @@ pub fn evaluate(nest: &LoopNest, inputs: &[Tensor]) -> Result<Vec<Tensor>, NestR
                 let input = inputs.get(index).filter(fits).ok_or(NestRunError::Input { index })?;
                 Memory::new((0..buffer.len).map(|at| Some(input.get(at))).collect())
             }
-            BufferRole::Output(_) | BufferRole::Shared | BufferRole::Private => Memory::new(vec![None; buffer.len]),
+            BufferRole::Output(_) | BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => {
+                Memory::new(vec![None; buffer.len])
+            }
         };
         run.memory.push(memory);
     }
     run.nodes(&nest.body)?;
     let mut outputs: Vec<(usize, Tensor)> = Vec::new();
     for (buffer, memory) in nest.buffers.iter().zip(&run.memory) {
+        if let BufferRole::Check(check) = buffer.role
+            && memory.elements.first().copied().flatten().and_then(|value| value.as_i64()) != Some(1)
+        {
+            return Err(NestRunError::IndexOutOfRange { check });
+        }
         if let BufferRole::Output(index) = buffer.role {
             if let Some(offset) = memory.elements.iter().position(Option::is_none) {
                 return Err(NestRunError::Unwritten { buffer: buffer.name.clone(), offset });
@@ -238,6 +251,13 @@ impl Run<'_> {
         let mut values: Vec<(Literal, DType)> = Vec::with_capacity(tile.value.len());
         for scalar in &tile.value {
             values.push(match scalar {
+                TileScalar::Gather { buffer, offset, stride, at } => {
+                    let known = self.at(offset);
+                    let index = values.get(*at).and_then(|value| value.0.as_i64());
+                    let index = index.ok_or_else(|| malformed(tile))?;
+                    let value = self.read(tile, *buffer, known + stride * index)?;
+                    (value, self.nest.buffers[*buffer].dtype)
+                }
                 TileScalar::Load { buffer, offset } => {
                     let at = self.at(offset);
                     let value = self.read(tile, *buffer, at)?;
@@ -290,7 +310,7 @@ impl Run<'_> {
                 return Err(NestRunError::WrittenParam { origin: tile.origin.clone(), buffer: declared.name.clone() });
             }
             BufferRole::Private => {}
-            BufferRole::Output(_) | BufferRole::Shared => {
+            BufferRole::Output(_) | BufferRole::Check(_) | BufferRole::Shared => {
                 if let Some(iteration) = self.iteration {
                     let foreign = |touch: Option<(u64, i64)>| {
                         touch.is_some_and(|(region, by)| region == self.region && by != iteration)

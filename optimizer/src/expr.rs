@@ -199,6 +199,14 @@ pub enum Op {
         /// Labels of the result's axes, each once.
         output: Vec<usize>,
     },
+    /// MoA's gather, `np.take` along an axis: `a` indexed by the second argument, an i64 array of
+    /// shape ρx. The first `batch` axes of both are aligned: with `a` of shape b ⧺ ⟨n⟩ ⧺ c and x of
+    /// b ⧺ k, `r = b ⧺ k ⧺ c`. An index is taken to the nearest in `0 .. n`, n > 0; that it is there
+    /// is what a check says ([`Program::checks`]).
+    Gather {
+        /// The number of aligned axes.
+        batch: usize,
+    },
     /// Reduction over `axes` (sorted, distinct), which disappear. Accumulates at the node's dtype,
     /// which is the argument's.
     Reduce {
@@ -241,6 +249,13 @@ pub struct Node {
     pub dtype: DType,
     /// Where in the source it stands.
     pub span: Span,
+}
+
+impl Program {
+    /// The roots that are no checks.
+    pub fn results(&self) -> &[NodeId] {
+        &self.roots[..self.roots.len() - self.checks.len().min(self.roots.len())]
+    }
 }
 
 impl Node {
@@ -324,8 +339,13 @@ pub struct Program {
     /// it returns, what the argument holds at the end.
     #[serde(default)]
     pub mutated: Vec<usize>,
-    /// The results, in order; more than one for a tuple.
+    /// The results, in order; more than one for a tuple. Then what each changed parameter holds,
+    /// then the checks.
     pub roots: Vec<NodeId>,
+    /// The last roots are bool scalars, one for each of these: where one is false, an index was out
+    /// of range in the expression here, and the function has no results.
+    #[serde(default)]
+    pub checks: Vec<Span>,
     /// Whether the Python function returns a tuple (a 1-tuple has one root, too).
     pub returns_tuple: bool,
 }

@@ -100,7 +100,7 @@ fn check_arity(op: &Op, found: usize) -> Check {
         | Op::Array(_)
         | Op::Arange { .. }
         | Op::Eye { .. } => 0,
-        Op::Binary(_) | Op::MatMul | Op::Dot | Op::Inner | Op::Outer(_) => 2,
+        Op::Binary(_) | Op::MatMul | Op::Dot | Op::Inner | Op::Outer(_) | Op::Gather { .. } => 2,
         Op::Where => 3,
         Op::Concat { .. } => return ensure(found > 0, || "it has no arguments".to_owned()),
         Op::Einsum { inputs, .. } => inputs.len(),
@@ -181,6 +181,7 @@ fn nullary(op: &Op, declared: &LiveType) -> Result<Vec<Affine>, String> {
         | Op::Dot
         | Op::Inner
         | Op::Outer(_)
+        | Op::Gather { .. }
         | Op::Reduce { .. } => Err("it has no arguments".to_owned()),
     }
 }
@@ -380,7 +381,8 @@ fn unary(op: &Op, a: &LiveType, declared: &LiveType) -> Result<Type, String> {
         | Op::MatMul
         | Op::Dot
         | Op::Inner
-        | Op::Outer(_) => Err("it does not take one argument".to_owned()),
+        | Op::Outer(_)
+        | Op::Gather { .. } => Err("it does not take one argument".to_owned()),
     }
 }
 
@@ -406,6 +408,14 @@ fn binary(op: &Op, a: &LiveType, b: &LiveType) -> Result<Type, String> {
         Op::MatMul | Op::Dot | Op::Inner => {
             ensure(a.dtype == b.dtype, || format!("the arguments' dtypes {} and {} differ", a.dtype, b.dtype))?;
             product(op, s, t).map(|shape| (shape, a.dtype))
+        }
+        Op::Gather { batch } => {
+            ensure(b.dtype == DType::I64, || format!("the indices are {}", b.dtype))?;
+            let aligned = *batch < s.len() && t.len() >= *batch && s[..*batch] == t[..*batch];
+            ensure(aligned, || format!("{} is indexed by {} in {batch} batch axes", show(s), show(t)))?;
+            let some = s[*batch].is_constant() && s[*batch].constant > 0;
+            ensure(some, || format!("the axis of {} that is indexed may be empty", show(s)))?;
+            Ok(([t, &s[*batch + 1..]].concat(), a.dtype))
         }
         Op::Concat { .. } | Op::Einsum { .. } => variadic(op, &[a, b]),
         Op::Input(_)
@@ -543,6 +553,7 @@ fn variadic(op: &Op, args: &[&LiveType]) -> Result<Type, String> {
         | Op::Dot
         | Op::Inner
         | Op::Outer(_)
+        | Op::Gather { .. }
         | Op::Reduce { .. } => Err(format!("it does not take {} arguments", args.len())),
     }
 }

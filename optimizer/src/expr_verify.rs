@@ -60,9 +60,15 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
     let mut walk =
         Walk { program, domain: Domain::default(), loops: 0, visited: vec![0; program.nodes.len()], round: 0 };
     walk.block(&program.body, 0)?;
-    let returned = program.roots.len().checked_sub(program.mutated.len());
+    let returned = program.roots.len().checked_sub(program.mutated.len() + program.checks.len());
     let roots_exist = program.roots.iter().all(|&root| root < program.nodes.len());
     let as_returned = returned.is_some_and(|returned| returned == 1 || program.returns_tuple == (returned > 0));
+    let checks = &program.roots[program.roots.len().saturating_sub(program.checks.len())..];
+    let is_check =
+        |root: &NodeId| program.nodes.get(*root).is_some_and(|node| node.dtype == DType::Bool && node.shape.is_empty());
+    if !checks.iter().all(is_check) || program.roots.len() == checks.len() {
+        return Err(VerifyError::Roots { roots: program.roots.clone() });
+    }
     if program.roots.is_empty() || !roots_exist || !as_returned {
         return Err(VerifyError::Roots { roots: program.roots.clone() });
     }

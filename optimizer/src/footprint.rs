@@ -312,9 +312,10 @@ fn add_load(
     stage: &mut StageModel,
 ) {
     let (Some(dtype), Some(axes)) = (form.source_dtype(source), form.source_extents(source)) else { return };
+    let own = own.filter(|_| !matches!(access, Access::Gather(_)));
     let extents = match access {
         Access::Axes(_) => axes.to_vec(),
-        Access::Flat(_) => vec![axes.iter().product()],
+        Access::Flat(_) | Access::Gather(_) => vec![axes.iter().product()],
     };
     let mut strides = vec![0; stage.extents.len()];
     let mut weight = 1;

@@ -159,7 +159,7 @@ fn unsafe_loads(def: &Def, context: &Context) -> Vec<(usize, usize)> {
                     Access::Axes(index) => {
                         def.pieces.iter().all(|writer| apart(def, update, context, reader, index, writer))
                     }
-                    Access::Flat(_) => false,
+                    Access::Flat(_) | Access::Gather(_) => false,
                 };
             if !safe {
                 found.push((number, at));

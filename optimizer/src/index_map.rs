@@ -456,6 +456,52 @@ impl IndexMap {
         IndexMap { axes, source, rows }.canonical()
     }
 
+    /// A new first axis of extent `extra`, which is copied to a new first source axis.
+    pub fn lifted(&self, extra: usize) -> IndexMap {
+        let digits = usize::from(extra != 1);
+        let shifted = |row: &Affine| row.substitute(|digit| Affine::variable(digit + digits));
+        let mut axes = vec![if extra == 1 { Vec::new() } else { vec![extra] }];
+        axes.extend(self.axes.iter().cloned());
+        let mut source = vec![extra];
+        source.extend(&self.source);
+        let first = if extra == 1 { Affine::constant(0) } else { Affine::variable(0) };
+        let rows = std::iter::once(first).chain(self.rows.iter().map(shifted)).collect();
+        IndexMap { axes, source, rows }.canonical()
+    }
+
+    /// The coefficient of the first axis in the only row, and the map at 0 of it over the others; `None`
+    /// if there are several rows, or that axis has several digits.
+    pub fn without_first(&self) -> Option<(i64, IndexMap)> {
+        let ([row], [first, rest @ ..]) = (self.rows.as_slice(), self.axes.as_slice()) else { return None };
+        let digits = first.len();
+        if digits > 1 {
+            return None;
+        }
+        let stride = if digits == 1 { row.coefficient(0) } else { 0 };
+        let others = row.terms.iter().filter(|term| term.0 >= digits).map(|&(v, c)| (v - digits, c));
+        let row = Affine::new(row.constant, others);
+        Some((stride, IndexMap::new(rest.to_vec(), self.source.clone(), vec![row])?))
+    }
+
+    /// For an array of shape b ⧺ ⟨n⟩ ⧺ c that is indexed by one of b ⧺ k: the view of the first of
+    /// shape ⟨n⟩ ⧺ b ⧺ k ⧺ c, and that of the second of b ⧺ k ⧺ c.
+    pub fn gather(shape: &[usize], indices: &[usize], batch: usize) -> Option<(IndexMap, IndexMap)> {
+        if batch >= shape.len() || shape.get(..batch) != indices.get(..batch) {
+            return None;
+        }
+        let result: Vec<usize> = indices.iter().chain(&shape[batch + 1..]).copied().collect();
+        let whole: Vec<usize> = std::iter::once(shape[batch]).chain(result.iter().copied()).collect();
+        let rows = (0..shape.len())
+            .map(|axis| match axis.cmp(&batch) {
+                std::cmp::Ordering::Less => Affine::variable(axis + 1),
+                std::cmp::Ordering::Equal => Affine::variable(0),
+                std::cmp::Ordering::Greater => Affine::variable(indices.len() + axis - batch),
+            })
+            .collect();
+        let index = (0..indices.len()).map(Affine::variable).collect();
+        Some((IndexMap::over(&whole, shape, rows)?, IndexMap::over(&result, indices, index)?))
+    }
+
     /// The map over the axes listed, in that order; `None` if a row uses another axis.
     pub fn select_axes(&self, keep: &[usize]) -> Option<IndexMap> {
         let first: Vec<usize> = self

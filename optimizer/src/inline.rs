@@ -6,7 +6,7 @@
 //! program.
 
 use crate::affine::Affine;
-use crate::normal_form::{Access, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
+use crate::normal_form::{Access, DefId, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
 use std::collections::BTreeMap;
 
 /// A piece after inlining, with the places that its own loads ended up at.
@@ -81,7 +81,8 @@ pub fn inline(form: &NormalForm, inlined: impl Fn(DefId) -> bool) -> Result<Vec<
                         builder.splice(&result[*source][0].piece.value, indices)
                     }
                     ScalarOp::Load(..) => {
-                        let at = builder.add(node.clone());
+                        // A gather has an operand.
+                        let at = builder.add(ScalarNode { op: node.op.renumbered(|x| map[x]), dtype: node.dtype });
                         loads.push(Some(at));
                         at
                     }
@@ -132,6 +133,11 @@ impl Builder {
                     ScalarOp::Load(*source, Access::Axes(forms.iter().map(substitute).collect()))
                 }
                 ScalarOp::Load(source, Access::Flat(form)) => ScalarOp::Load(*source, Access::Flat(substitute(form))),
+                ScalarOp::Load(source, Access::Gather(gather)) => {
+                    let offset = substitute(&gather.offset);
+                    let gather = Gather { offset, at: map[gather.at], ..gather.clone() };
+                    ScalarOp::Load(*source, Access::Gather(gather))
+                }
                 ScalarOp::Index(form) => ScalarOp::Index(substitute(form)),
                 op @ (ScalarOp::Const(_)
                 | ScalarOp::Unary(..)

@@ -50,7 +50,7 @@ pub(crate) use contract::accumulate_product;
 pub use reference::{Mismatch, Reference};
 
 use crate::dtype::DType;
-use crate::expr::{Op, Program};
+use crate::expr::{Op, Program, Span};
 use crate::expr_verify::{VerifyError, verify};
 use crate::numerics::Numerics;
 use crate::scalar::FoldOp;
@@ -86,12 +86,20 @@ pub enum InterpretError {
         /// The input's shape.
         shape: Vec<usize>,
     },
+    /// A check of the program fails.
+    #[error("an index is out of range in `{program}`")]
+    IndexOutOfRange {
+        /// The program's name.
+        program: String,
+        /// The indexing in the source.
+        span: Span,
+    },
     /// The program is not well-formed.
     #[error(transparent)]
     Malformed(#[from] VerifyError),
 }
 
-/// Evaluates `program` on `inputs`, one for each parameter; one reference for each root.
+/// Evaluates `program` on `inputs`, one for each parameter; one reference for each root that is no check.
 ///
 /// # Errors
 /// If the inputs do not fit the parameters, or the program is malformed.
@@ -99,7 +107,13 @@ pub fn interpret(program: &Program, inputs: &[Tensor], numerics: Numerics) -> Re
     check_inputs(program, inputs)?;
     verify(program)?;
     let inputs = inputs.iter().map(load).collect();
-    let results = run::run(program, inputs, numerics).map_err(|node| bad_node(program, node))?;
+    let mut results = run::run(program, inputs, numerics).map_err(|node| bad_node(program, node))?;
+    let checks = results.split_off(results.len().saturating_sub(program.checks.len()));
+    let fails = |check: &Value| finish(check).value.get(0).as_i64() != Some(1);
+    if let Some(failed) = checks.iter().position(fails) {
+        let (program, span) = (program.name.clone(), program.checks[failed]);
+        return Err(InterpretError::IndexOutOfRange { program, span });
+    }
     Ok(results.iter().map(finish).collect())
 }
 
@@ -238,6 +252,7 @@ fn evaluate(
             let (inputs, output) = structural::product_labels(op, a.shape.len(), b.shape.len()).ok()?;
             contract::einsum(vec![a, b].into_iter().zip(inputs).collect(), &output, numerics)?
         }
+        Op::Gather { batch } => structural::gather(&args.next()?, &args.next()?, *batch)?,
         Op::Outer(op) => {
             let (a, b) = (args.next()?, args.next()?);
             let (a, b) = (elementwise::spread(&a, true, shape), elementwise::spread(&b, false, shape));

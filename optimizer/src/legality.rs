@@ -4,7 +4,7 @@
 //! Input: a [`NormalForm`], a [`Schedule`], the [`Numerics`] granted. Output: nothing, or every way in
 //! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
 
-use crate::dependence::{axes_of, bounding_box, extremes, reads, self_dependences};
+use crate::dependence::{Dependence, axes_of, bounding_box, extremes, reads, self_dependences};
 use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, State, loop_of};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
@@ -43,6 +43,7 @@ pub fn indices(access: &Access) -> &[crate::affine::Affine] {
     match access {
         Access::Axes(index) => index,
         Access::Flat(offset) => std::slice::from_ref(offset),
+        Access::Gather(gather) => std::slice::from_ref(&gather.offset),
     }
 }
 
@@ -62,7 +63,9 @@ impl FormFacts {
         for (stage, def) in form.defs.iter().enumerate() {
             let points = def.axes.len();
             facts.axes.extend((0..axes_of(def)).map(|axis| (stage, axis, axis >= points)));
-            for (number, dependence) in self_dependences(def).into_iter().enumerate() {
+            let carried = self_dependences(def);
+            let uncarried = uncarried_folds(def, &carried);
+            for (number, dependence) in carried.into_iter().chain(uncarried).enumerate() {
                 let relaxed =
                     dependence.fold.is_some_and(|fold| numerics != Numerics::Exact || fold.reorders_exactly(def.dtype));
                 facts.dependences.push((stage, number, relaxed));
@@ -237,10 +240,30 @@ fn subject(rule: &str) -> &'static str {
     }
 }
 
+/// Fold axes that no dependence links, since no element has two terms along them: partial accumulators would start from
+/// the neutral element all the same, and a sum of floats with it is another one (−0 + 0).
+fn uncarried_folds(def: &Def, carried: &[Dependence]) -> Vec<Dependence> {
+    let mut found: Vec<Dependence> = Vec::new();
+    for piece in &def.pieces {
+        for axis in def.axes.len()..piece.domain.len() {
+            let links = |dependence: &Dependence| dependence.directions.get(axis) != Some(&Direction::Equal);
+            if !carried.iter().chain(&found).any(links) {
+                let mut directions = vec![Direction::Equal; axes_of(def)];
+                directions[axis] = Direction::Less;
+                found.push(Dependence { directions, fold: piece.fold });
+            }
+        }
+    }
+    found
+}
+
 fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: &mut Facts) {
     let bounds = bounding_box(&piece.domain, &def.scope);
     for (load, (source, access)) in loads(piece).enumerate() {
-        facts.loads.push((stage, load));
+        // What a gather reads is known to nobody: it is no block that could be packed.
+        if !matches!(access, Access::Gather(_)) {
+            facts.loads.push((stage, load));
+        }
         if let Source::Def(read) = source {
             facts.load_sources.push((stage, load, read));
         }
@@ -252,7 +275,7 @@ fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: 
         let all = form.source_extents(source).unwrap_or_default();
         let extents: Vec<usize> = match access {
             Access::Axes(_) => all.to_vec(),
-            Access::Flat(_) => vec![all.iter().product()],
+            Access::Flat(_) | Access::Gather(_) => vec![all.iter().product()],
         };
         let inside = |bounds: &[(i64, i64)]| {
             indices(access).iter().zip(&extents).all(|(index, &extent)| {

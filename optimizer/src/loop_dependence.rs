@@ -103,7 +103,12 @@ fn touches(form: &NormalForm) -> Vec<Touch<'_>> {
                 all.push(Touch { def: id, state: update.state, domain, index: &update.index, writes: true });
             }
             for node in &piece.value.nodes {
-                if let ScalarOp::Load(Source::State(state), Access::Axes(index)) = &node.op {
+                if let ScalarOp::Load(Source::State(state), access) = &node.op {
+                    // An offset into the ravel is compared with no index: it may be any element.
+                    let index: &[Affine] = match access {
+                        Access::Axes(index) => index,
+                        Access::Flat(_) | Access::Gather(_) => &[],
+                    };
                     all.push(Touch { def: id, state: *state, domain: &piece.domain, index, writes: false });
                 }
             }

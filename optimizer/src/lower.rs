@@ -9,7 +9,7 @@ use crate::affine::Affine;
 use crate::apply::{ApplyError, apply, row_major};
 use crate::expr::Param;
 use crate::nest::LoopNest;
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source};
+use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source};
 use crate::schedule::{Place, Schedule, StageSchedule, TileSpec};
 
 /// The schedule that decides nothing.
@@ -110,6 +110,7 @@ fn forms<'a>(params: &'a [Param], piece: &'a Piece) -> impl Iterator<Item = Affi
 fn flat(param: &Param, access: &Access) -> Affine {
     match access {
         Access::Flat(form) => form.clone(),
+        Access::Gather(gather) => gather.offset.clone(),
         Access::Axes(indices) => {
             let extents: Vec<i64> = param.shape.iter().map(|&n| i64::try_from(n).unwrap_or(i64::MAX)).collect();
             indices
@@ -154,7 +155,11 @@ fn merge(params: &[Param], def: &Def, axis: usize) -> Def {
                         ScalarOp::Load(Source::Param(at), access) => {
                             let offset = rename(&flat(&params[*at], access));
                             let rank_one = params[*at].shape.len() == 1;
-                            let access = if rank_one { Access::Axes(vec![offset]) } else { Access::Flat(offset) };
+                            let access = match access {
+                                Access::Gather(gather) => Access::Gather(Gather { offset, ..gather.clone() }),
+                                Access::Axes(_) | Access::Flat(_) if rank_one => Access::Axes(vec![offset]),
+                                Access::Axes(_) | Access::Flat(_) => Access::Flat(offset),
+                            };
                             ScalarOp::Load(Source::Param(*at), access)
                         }
                         ScalarOp::Index(form) => ScalarOp::Index(rename(form)),

@@ -46,6 +46,9 @@ pub enum BufferRole {
     Param(usize),
     /// The i-th result: also read where a definition reads a result or accumulates into it.
     Output(usize),
+    /// The i-th check: one bool. Where it is false at the end, an index was out of range, and the
+    /// kernel says so.
+    Check(usize),
     /// Workspace shared by all threads.
     Shared,
     /// Workspace of which every thread has its own copy.
@@ -154,6 +157,18 @@ pub enum TileScalar {
         buffer: BufferId,
         /// The flat offset.
         offset: Affine,
+    },
+    /// `buffer[offset + stride · v]` where v is the value of node `at`, bounded as in
+    /// [`crate::normal_form::Gather`].
+    Gather {
+        /// Read from.
+        buffer: BufferId,
+        /// The part of the flat offset that is known.
+        offset: Affine,
+        /// The factor of v.
+        stride: i64,
+        /// The node.
+        at: usize,
     },
     /// Any operation of the normal form but a load; `Index` forms are over the nest's variables.
     Compute(ScalarNode),

@@ -10,7 +10,7 @@ use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::evaluate_form::interval;
 use crate::nest::{BufferRole, LoopKind, LoopNest, Node, Tile, TileAxis, TileScalar};
-use crate::normal_form::{Range, ScalarOp};
+use crate::normal_form::{Gather, Range, ScalarOp};
 use crate::normal_form_verify::{ENUMERATED, lower_bound, upper_bound, verify_node};
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -68,6 +68,10 @@ fn verify_buffers(nest: &LoopNest) -> Result<(), NestError> {
             BufferRole::Output(o) => {
                 outputs += 1;
                 o + 1 == outputs && !scratch
+            }
+            BufferRole::Check(_) => {
+                scratch = true;
+                buffer.len == 1 && buffer.dtype == DType::Bool
             }
             BufferRole::Shared | BufferRole::Private => {
                 scratch = true;
@@ -176,6 +180,24 @@ impl<'a> State<'a> {
         let mut dtypes: Vec<DType> = Vec::with_capacity(tile.value.len());
         for (at, scalar) in tile.value.iter().enumerate() {
             match scalar {
+                TileScalar::Gather { buffer, offset, stride, at: index } => {
+                    let Some(source) = self.nest.buffers.get(*buffer) else {
+                        return wrong(format!("node {at} reads buffer {buffer}, which does not exist"));
+                    };
+                    let gather = Gather { offset: offset.clone(), stride: *stride, at: *index };
+                    let known = |n: usize| match tile.value[..at].get(n)? {
+                        TileScalar::Compute(node) => Some(node),
+                        TileScalar::Load { .. } | TileScalar::Gather { .. } => None,
+                    };
+                    let Some((low, high)) = gather.bounds(known) else {
+                        return wrong(format!("node {at} reads `{}` at an index without bounds", source.name));
+                    };
+                    for index in [low, high] {
+                        self.inside(&offset.offset(stride * index), source.len, scope)
+                            .or_else(|reason| wrong(format!("node {at} reads `{}`: {reason}", source.name)))?;
+                    }
+                    dtypes.push(source.dtype);
+                }
                 TileScalar::Load { buffer, offset } => {
                     let Some(source) = self.nest.buffers.get(*buffer) else {
                         return wrong(format!("node {at} reads buffer {buffer}, which does not exist"));

@@ -35,6 +35,9 @@ pub struct NormalForm {
     pub defs: Vec<Def>,
     /// The definition of each result, in order. Two results may not share a definition.
     pub outputs: Vec<DefId>,
+    /// The last so many results are checks, as in the program.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checks: usize,
     /// Arrays that definitions update. Undefined at the start.
     #[serde(default)]
     pub states: Vec<State>,
@@ -42,6 +45,11 @@ pub struct NormalForm {
     /// in order.
     #[serde(default)]
     pub steps: Vec<Step>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// An array that definitions update.
@@ -182,6 +190,46 @@ pub enum Access {
     /// An offset into the row-major ravel: what a reshape between unrelated radices leaves. The
     /// source, if it is a definition, must be stored whole.
     Flat(Affine),
+    /// A gather: an offset into the ravel that depends on a value. Any element may be read, as far
+    /// as anybody knows; the source must be stored whole.
+    Gather(Gather),
+}
+
+/// The offset `offset + stride · v` into a ravel, where v is the value of a scalar node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Gather {
+    /// The part that is known.
+    pub offset: Affine,
+    /// The distance between elements of the axis that is indexed.
+    pub stride: i64,
+    /// The node of v, an i64. It is a constant, or `(x ⌈ 0) ⌊ (n − 1)`: this bounds v, whatever x is.
+    pub at: usize,
+}
+
+impl Gather {
+    /// The least and greatest value of v; `None` if the nodes do not bound it.
+    pub fn bounds<'n>(&self, node: impl Fn(usize) -> Option<&'n ScalarNode>) -> Option<(i64, i64)> {
+        let constant = |at: usize| match node(at)?.op {
+            ScalarOp::Const(Literal::Int(value)) => Some(value),
+            ScalarOp::Const(_)
+            | ScalarOp::Load(..)
+            | ScalarOp::Index(_)
+            | ScalarOp::Unary(..)
+            | ScalarOp::Binary(..)
+            | ScalarOp::Where(..)
+            | ScalarOp::Cast(_) => None,
+        };
+        if node(self.at)?.dtype != DType::I64 {
+            return None;
+        }
+        if let Some(value) = constant(self.at) {
+            return Some((value, value));
+        }
+        let ScalarOp::Binary(BinaryOp::Minimum, inner, high) = node(self.at)?.op else { return None };
+        let ScalarOp::Binary(BinaryOp::Maximum, _, low) = node(inner)?.op else { return None };
+        let (low, high) = constant(low).zip(constant(high))?;
+        (low <= high).then_some((low, high))
+    }
 }
 
 /// A scalar expression DAG. Node `0 ..` in topological order; the last is the value.
@@ -224,7 +272,12 @@ impl ScalarOp {
     #[must_use]
     pub fn renumbered(&self, at: impl Fn(usize) -> usize) -> ScalarOp {
         match self {
-            ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => self.clone(),
+            ScalarOp::Load(source, Access::Gather(gather)) => {
+                ScalarOp::Load(*source, Access::Gather(Gather { at: at(gather.at), ..gather.clone() }))
+            }
+            ScalarOp::Load(_, Access::Axes(_) | Access::Flat(_)) | ScalarOp::Const(_) | ScalarOp::Index(_) => {
+                self.clone()
+            }
             ScalarOp::Unary(op, x) => ScalarOp::Unary(*op, at(*x)),
             ScalarOp::Binary(op, x, y) => ScalarOp::Binary(*op, at(*x), at(*y)),
             ScalarOp::Where(c, x, y) => ScalarOp::Where(at(*c), at(*x), at(*y)),
@@ -235,7 +288,10 @@ impl ScalarOp {
     /// Indices of the operands.
     pub fn operands(&self) -> Vec<usize> {
         match self {
-            ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => Vec::new(),
+            ScalarOp::Load(_, Access::Gather(gather)) => vec![gather.at],
+            ScalarOp::Load(_, Access::Axes(_) | Access::Flat(_)) | ScalarOp::Const(_) | ScalarOp::Index(_) => {
+                Vec::new()
+            }
             ScalarOp::Unary(_, x) | ScalarOp::Cast(x) => vec![*x],
             ScalarOp::Binary(_, x, y) => vec![*x, *y],
             ScalarOp::Where(c, x, y) => vec![*c, *x, *y],

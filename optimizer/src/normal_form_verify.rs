@@ -341,6 +341,7 @@ fn verify_scalar(
         let forms: Vec<&Affine> = match &node.op {
             ScalarOp::Load(_, Access::Axes(indices)) => indices.iter().collect(),
             ScalarOp::Load(_, Access::Flat(form)) | ScalarOp::Index(form) => vec![form],
+            ScalarOp::Load(_, Access::Gather(gather)) => vec![&gather.offset],
             ScalarOp::Const(_)
             | ScalarOp::Unary(..)
             | ScalarOp::Binary(..)
@@ -352,7 +353,20 @@ fn verify_scalar(
             return Err(wrong(at, "an index refers to an axis that does not exist".into()));
         }
         if let ScalarOp::Load(source, access) = &node.op {
-            verify_load(form, context, id, piece, *source, access, node.dtype).map_err(|reason| wrong(at, reason))?;
+            let reached = match access {
+                Access::Axes(_) | Access::Flat(_) => vec![access.clone()],
+                Access::Gather(gather) => {
+                    let known = |n: usize| nodes[..at].get(n);
+                    let Some((low, high)) = gather.bounds(known) else {
+                        return Err(wrong(at, "a gather by an index without bounds".into()));
+                    };
+                    [low, high].map(|index| Access::Flat(gather.offset.offset(gather.stride * index))).to_vec()
+                }
+            };
+            for access in &reached {
+                verify_load(form, context, id, piece, *source, access, node.dtype)
+                    .map_err(|reason| wrong(at, reason))?;
+            }
             verify_computed(form, piece, *source, access, complete).map_err(|reason| wrong(at, reason))?;
         }
     }
@@ -377,7 +391,7 @@ fn verify_computed(
     }
     let missing = match access {
         Access::Axes(index) => uncovered(&piece.domain, index, &form.defs[read].pieces),
-        Access::Flat(_) => Answer::Inhabited,
+        Access::Flat(_) | Access::Gather(_) => Answer::Inhabited,
     };
     match missing {
         Answer::Empty => Ok(()),
@@ -435,6 +449,7 @@ fn verify_load(
                     && indices.iter().zip(extents).all(|(form, &extent)| inside(context, &piece.domain, form, extent))
             }
             Access::Flat(form) => inside(context, &piece.domain, form, size),
+            Access::Gather(_) => false,
         };
         return if fits { Ok(()) } else { Err(format!("{access:?} may leave {extents:?}")) };
     }
@@ -450,6 +465,7 @@ fn verify_load(
         }
         Access::Axes(indices) => indices.iter().zip(extents).all(|(form, &extent)| inside(form, extent)),
         Access::Flat(form) => inside(form, size),
+        Access::Gather(_) => false,
     };
     if proven {
         return Ok(());
@@ -462,6 +478,7 @@ fn verify_load(
         let fits = match access {
             Access::Axes(indices) => offset(&indices.iter().map(at).collect::<Vec<i64>>(), extents).is_some(),
             Access::Flat(form) => usize::try_from(at(form)).is_ok_and(|flat| flat < size),
+            Access::Gather(_) => false,
         };
         if fits { Ok(()) } else { Err(format!("{access:?} leaves {extents:?} at {point:?}")) }
     })

@@ -70,7 +70,7 @@ fn candidate(form: &NormalForm, id: DefId) -> Option<Fold<'_>> {
     // What an iteration computes for itself is not there at another one.
     let local = piece.value.nodes.iter().any(|node| match &node.op {
         ScalarOp::Load(Source::Def(read), _) => inside.iter().any(|(known, _)| known == read),
-        ScalarOp::Load(_, Access::Flat(_)) => true,
+        ScalarOp::Load(_, Access::Flat(_) | Access::Gather(_)) => true,
         ScalarOp::Load(_, Access::Axes(_)) | ScalarOp::Const(_) | ScalarOp::Index(_) => false,
         ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => false,
     });
@@ -288,7 +288,8 @@ fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
                     ScalarOp::Load(*source, Access::Axes(index.iter().map(|form| moved(form, term)).collect()))
                 }
                 ScalarOp::Index(form) => ScalarOp::Index(moved(form, term)),
-                ScalarOp::Load(_, Access::Flat(_)) | ScalarOp::Const(_) => node.op.clone(),
+                // Refused above: an offset into a ravel is no index that could be moved.
+                ScalarOp::Load(_, Access::Flat(_) | Access::Gather(_)) | ScalarOp::Const(_) => node.op.clone(),
                 ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => node.op.clone(),
             },
             dtype: node.dtype,

@@ -14,7 +14,8 @@
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
 use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Range, ScalarOp, Source, Step, contexts, loop_of, loop_variable, scopes,
+    Access, Context, Def, DefId, Gather, NormalForm, Range, ScalarOp, Source, Step, contexts, loop_of, loop_variable,
+    scopes,
 };
 use std::collections::BTreeMap;
 
@@ -332,7 +333,8 @@ fn copy(def: &Def, known: &BTreeMap<usize, Affine>, axis: bool) -> Def {
         for node in &mut piece.value.nodes {
             match &mut node.op {
                 ScalarOp::Load(_, Access::Axes(index)) => moved(index),
-                ScalarOp::Load(_, Access::Flat(form)) | ScalarOp::Index(form) => *form = substituted(form, known, axis),
+                ScalarOp::Load(_, Access::Flat(form) | Access::Gather(Gather { offset: form, .. }))
+                | ScalarOp::Index(form) => *form = substituted(form, known, axis),
                 ScalarOp::Const(_) => {}
                 ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => {}
             }

@@ -104,7 +104,7 @@ impl Count {
             .value
             .iter()
             .map(|node| match node {
-                TileScalar::Load { .. } => 0,
+                TileScalar::Load { .. } | TileScalar::Gather { .. } => 0,
                 TileScalar::Compute(node) => match &node.op {
                     ScalarOp::Unary(..) | ScalarOp::Binary(..) if node.dtype != crate::dtype::DType::Bool => 1,
                     ScalarOp::Unary(..)
@@ -120,7 +120,7 @@ impl Count {
         self.tiles += self.times;
         self.flops += terms * (operations + u64::from(tile.fold.is_some()));
         for node in &tile.value {
-            if let TileScalar::Load { buffer, .. } = node {
+            if let TileScalar::Load { buffer, .. } | TileScalar::Gather { buffer, .. } = node {
                 *self.reads.entry(*buffer).or_default() += terms;
             }
         }
@@ -163,6 +163,7 @@ pub fn display(nest: &LoopNest) -> String {
         let role = match buffer.role {
             BufferRole::Param(_) => "parameter",
             BufferRole::Output(_) => "result",
+            BufferRole::Check(_) => "check",
             BufferRole::Shared => "scratch",
             BufferRole::Private => "scratch, one per thread",
         };
@@ -223,6 +224,9 @@ fn display_value(nest: &LoopNest, tile: &Tile) -> String {
     let mut texts: Vec<String> = Vec::with_capacity(tile.value.len());
     for node in &tile.value {
         texts.push(match node {
+            TileScalar::Gather { buffer, offset, stride, at } => {
+                format!("{}[{} + {stride}*{}]", nest.buffers[*buffer].name, offset.display(name), texts[*at])
+            }
             TileScalar::Load { buffer, offset } => format!("{}[{}]", nest.buffers[*buffer].name, offset.display(name)),
             TileScalar::Compute(node) => match &node.op {
                 ScalarOp::Load(..) => "load".to_owned(),

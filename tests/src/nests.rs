@@ -359,6 +359,11 @@ fn scalar(nest: &LoopNest, tile: &Tile, vars: &[i64], buffers: &[Vec<V>]) -> V {
     let mut dtypes: Vec<DType> = Vec::new();
     for node in &tile.value {
         let (value, dtype) = match node {
+            TileScalar::Gather { buffer, offset, stride, at } => {
+                let V::I(index) = values[*at] else { panic!("an index that is no integer") };
+                let at = offset.evaluate(|v| vars[v]) + stride * index;
+                (buffers[*buffer][at as usize], nest.buffers[*buffer].dtype)
+            }
             TileScalar::Load { buffer, offset } => {
                 (buffers[*buffer][offset.evaluate(|v| vars[v]) as usize], nest.buffers[*buffer].dtype)
             }

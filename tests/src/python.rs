@@ -90,6 +90,7 @@ fn shape(node: &Node) -> String {
 fn expression(program: &Program, node: &Node) -> String {
     let args: Vec<String> = node.args.iter().map(|arg| format!("_v{arg}")).collect();
     let a = args.first().cloned().unwrap_or_default();
+    let b = args.get(1).cloned().unwrap_or_default();
     let all = args.join(", ");
     let dtype = dtype(node.dtype);
     let shape = shape(node);
@@ -130,6 +131,10 @@ fn expression(program: &Program, node: &Node) -> String {
         Op::Index { axis, at } => format!("np.take({a}, {at}, axis={axis})"),
         Op::Diagonal { offset, axis1, axis2 } => format!("np.diagonal({a}, {offset}, {axis1}, {axis2})"),
         Op::Flip(axes) => format!("np.flip({a}, {})", tuple(axes)),
+        Op::Gather { batch } => format!(
+            "np.array([np.take(p, q, axis=0, mode='clip') for p, q in zip({a}.reshape((-1,) + {a}.shape[{batch}:]), \
+             {b}.reshape((-1,) + {b}.shape[{batch}:]))]).reshape({b}.shape + {a}.shape[{batch} + 1:])"
+        ),
         Op::Roll { shift, axis } => format!("np.roll({a}, {shift}, {axis})"),
         Op::Pad { widths, value } => {
             let widths: Vec<String> = widths.iter().map(|(before, after)| format!("({before}, {after})")).collect();

@@ -16,7 +16,7 @@
 use crate::source_order::{SourceOrder, Writer};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::nest::{BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileScalar};
-use moat_optimizer::normal_form::{DefId, Range, ScalarOp};
+use moat_optimizer::normal_form::{DefId, Gather, Range, ScalarOp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How the freedom that a schedule leaves is used.
@@ -35,7 +35,9 @@ pub enum Order {
 pub fn check(source: &SourceOrder, nest: &LoopNest, inlined: &BTreeSet<DefId>, order: Order) -> Result<(), String> {
     let memory = nest.buffers.iter().map(|buffer| match buffer.role {
         BufferRole::Param(param) => (0..buffer.len).map(|at| Writer::Param(param, at)).collect(),
-        BufferRole::Output(_) | BufferRole::Shared | BufferRole::Private => vec![Writer::Nobody; buffer.len],
+        BufferRole::Output(_) | BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => {
+            vec![Writer::Nobody; buffer.len]
+        }
     });
     let mut run = Run {
         source,
@@ -87,7 +89,7 @@ struct Run<'a> {
 fn marks(tile: &Tile) -> Option<(&Affine, &Affine)> {
     let op = |at: usize| match tile.value.get(at) {
         Some(TileScalar::Compute(node)) => Some(&node.op),
-        Some(TileScalar::Load { .. }) | None => None,
+        Some(TileScalar::Load { .. } | TileScalar::Gather { .. }) | None => None,
     };
     let ScalarOp::Where(_, _, cast) = op(tile.value.len().checked_sub(1)?)? else { return None };
     let ScalarOp::Cast(sum) = op(*cast)? else { return None };
@@ -255,11 +257,26 @@ impl Run<'_> {
     fn loads(&self, tile: &Tile) -> Result<Vec<Writer>, String> {
         let mut all = Vec::new();
         for scalar in &tile.value {
-            if let TileScalar::Load { buffer, offset } = scalar {
-                let at = usize::try_from(self.at(offset)).ok();
-                let found = at.and_then(|at| self.memory.get(*buffer)?.get(at));
+            let (buffer, elements) = match scalar {
+                TileScalar::Load { buffer, offset } => (*buffer, vec![self.at(offset)]),
+                // Every element that the index can name.
+                TileScalar::Gather { buffer, offset, stride, at } => {
+                    let gather = Gather { offset: offset.clone(), stride: *stride, at: *at };
+                    let node = |at: usize| match tile.value.get(at) {
+                        Some(TileScalar::Compute(node)) => Some(node),
+                        Some(TileScalar::Load { .. } | TileScalar::Gather { .. }) | None => None,
+                    };
+                    let (low, high) =
+                        gather.bounds(node).ok_or_else(|| format!("`{}` gathers without bounds", tile.origin))?;
+                    let known = self.at(offset);
+                    (*buffer, (low..=high).map(|index| known + stride * index).collect())
+                }
+                TileScalar::Compute(_) => continue,
+            };
+            for at in elements {
+                let found = usize::try_from(at).ok().and_then(|at| self.memory.get(buffer)?.get(at));
                 all.push(*found.ok_or_else(|| {
-                    format!("`{}` reads `{}` out of bounds", tile.origin, self.nest.buffers[*buffer].name)
+                    format!("`{}` reads `{}` out of bounds", tile.origin, self.nest.buffers[buffer].name)
                 })?);
             }
         }

@@ -297,8 +297,10 @@ impl Walk<'_> {
                 let own = self.at(&instance, &point);
                 let terms = if copied { Vec::new() } else { self.points(&piece.domain, piece.domain.len(), &point) };
                 for indices in terms {
-                    let mut read: Vec<Writer> =
-                        loads.iter().map(|(source, access)| self.load(*source, access, &indices, Some(own))).collect();
+                    let mut read: Vec<Writer> = loads
+                        .iter()
+                        .flat_map(|(source, access)| self.load(*source, access, &piece.value, &indices, Some(own)))
+                        .collect();
                     read.sort_unstable();
                     read.dedup();
                     self.reads.insert(own + self.at(&term, &indices), read);
@@ -307,7 +309,10 @@ impl Walk<'_> {
                     }
                 }
                 let writer = if copied {
-                    loads.first().map_or(Writer::Nobody, |(source, access)| self.load(*source, access, &point, None))
+                    let first = loads.first();
+                    first
+                        .and_then(|(source, access)| self.load(*source, access, &piece.value, &point, None).pop())
+                        .unwrap_or(Writer::Nobody)
                 } else {
                     Writer::Instance(own)
                 };
@@ -331,17 +336,31 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// Who wrote what a load reads; `own` is the instance that reads it.
-    fn load(&mut self, source: Source, access: &Access, point: &[i64], own: Option<i64>) -> Writer {
+    /// Who wrote what a load reads: a gather reads every element that its index can name. `own` is the instance
+    /// that reads it.
+    fn load(
+        &mut self,
+        source: Source,
+        access: &Access,
+        value: &Scalar,
+        point: &[i64],
+        own: Option<i64>,
+    ) -> Vec<Writer> {
         let extents = self.form.source_extents(source).unwrap_or_default();
-        let at = match access {
+        let natural = |at: i64| usize::try_from(at).unwrap_or(0);
+        let elements: Vec<usize> = match access {
             Access::Axes(index) => {
                 let index: Vec<i64> = index.iter().map(|form| self.at(form, point)).collect();
-                offset(&index, extents)
+                vec![offset(&index, extents)]
             }
-            Access::Flat(form) => usize::try_from(self.at(form, point)).unwrap_or(0),
+            Access::Flat(form) => vec![natural(self.at(form, point))],
+            Access::Gather(gather) => {
+                let known = self.at(&gather.offset, point);
+                let (low, high) = gather.bounds(|at| value.nodes.get(at)).unwrap_or((0, -1));
+                (low..=high).map(|index| natural(known + gather.stride * index)).collect()
+            }
         };
-        match source {
+        let writer = |at: usize| match source {
             Source::Param(param) => Writer::Param(param, at),
             Source::Def(def) => self.defs[def][at],
             Source::State(state) => {
@@ -350,7 +369,8 @@ impl Walk<'_> {
                 }
                 self.states[state][at]
             }
-        }
+        };
+        elements.into_iter().map(writer).collect()
     }
 }
 

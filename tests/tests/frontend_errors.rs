@@ -97,7 +97,8 @@ fn promotion() {
 fn outside_the_language() {
     insta::assert_snapshot!(check(&[
         "np.linalg.norm(A)",
-        "np.take(A, 0)",
+        "np.take(A, i, mode='nearest')",
+        "np.take(A, v)",
         "np.add.at(A, 0, 1)",
         "np.subtract.reduce(A)",
         "np.exp.accumulate(A)",
@@ -105,7 +106,7 @@ fn outside_the_language() {
         "A.tolist()",
         "A[b]",
         "A[[0, 1]]",
-        "A[i]",
+        "np.put(A, i, s)",
         "np.pad(A, 1, mode='edge')",
         "np.reshape(A, (4, 3), order='F')",
         "np.clip(A, 0, 1, out=A)",

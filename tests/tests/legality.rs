@@ -6,7 +6,7 @@
 use moat_optimizer::dtype::DType;
 use moat_optimizer::legality::{LegalityRules, check};
 use moat_optimizer::lower::plain_schedule as plain;
-use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::normal_form::{NormalForm, Range};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::{LoopSpec, Pack, Place, Schedule};
 use moat_rules::legality::RULES;
@@ -39,6 +39,10 @@ fn planted() -> Vec<Planted> {
 
     plant("together/carried", forms::rowsum(8, 64, f), exact, &|s| s.stages[0].tile[1].lanes = 16);
     plant("together/carried", forms::rowsum(8, 64, f), exact, &|s| s.stages[0].tile[1].unroll = 4);
+    // One term an element carries nothing, but partial sums begin with 0, and 0 + −0 is another number.
+    let mut single = forms::rowsum(8, 64, f);
+    single.defs[0].pieces[0].domain[1] = Range::constant(63, 64);
+    plant("together/carried", single, exact, &|s| s.stages[0].tile[1].lanes = 16);
     plant("order/reversed", forms::frobenius(8, 8, f), exact, &|s| s.stages[0].tile.swap(0, 1));
     plant("order/reversed", forms::frobenius(8, 8, f), exact, &|s| s.stages[0].loops = vec![l(1, 4)]);
     plant("parallel/carried", matmul(), free, &|s| {

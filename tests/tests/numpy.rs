@@ -193,6 +193,13 @@ fn every_array_operator_agrees_with_numpy() {
             let param = Param { name: "c".into(), dtype: DType::Bool, shape: shape.to_vec(), hint: Default::default() };
             random(&param, 9).expect("a fitting hint")
         };
+        let gathered = |batch: usize, of: &[usize], by: &[usize]| {
+            // Some of them are outside of the axis, and taken to the nearest.
+            let hint = moat_optimizer::expr::InputHint::Range(-2.0, 8.0);
+            let indices = Param { name: "x".into(), dtype: DType::I64, shape: by.to_vec(), hint };
+            let indices = random(&indices, 4).expect("a fitting hint");
+            single(Op::Gather { batch }, vec![array(of, 1), indices], None)
+        };
         let one = |op: Op| single(op, vec![a.clone()], None);
         let slice = |start, step, len| SliceAxis { start, step, len };
         let number = Literal::Int(1).at(dtype);
@@ -218,6 +225,9 @@ fn every_array_operator_agrees_with_numpy() {
             one(Op::Pad { widths: vec![(1, 0), (0, 0), (2, 3)], value: number }),
             single(Op::Concat { axis: 1 }, vec![array(&[2, 3], 1), array(&[2, 1], 2), array(&[2, 0], 3)], None),
             one(Op::Window { windows: vec![(0, 2), (2, 3)] }),
+            gathered(0, &[5, 3], &[2, 4]),
+            gathered(1, &[2, 5, 3], &[2, 4]),
+            gathered(0, &[5], &[]),
             one(Op::Tril { k: -1 }),
             one(Op::Triu { k: 2 }),
             one(Op::Trace { offset: 1 }),

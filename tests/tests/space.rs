@@ -172,6 +172,32 @@ fn applied_equals(name: &str, form: &NormalForm, numerics: Numerics, threads: us
     }
 }
 
+/// What was found on one thread is a start for two, and what was found on two for one.
+#[test]
+fn a_schedule_for_other_threads_is_divided_anew() {
+    let rules = ScheduleRules::standard();
+    let spaces = |form: &NormalForm| [1, 2].map(|threads| space_with(form, &rules, Numerics::Reassociate, threads));
+    for (name, form) in forms::samples(DType::F64) {
+        let [one, two] = spaces(&form);
+        let mut rng = Seeded(StdRng::seed_from_u64(6));
+        let mut schedules = vec![one.default()];
+        schedules.extend((0..20).map(|_| one.sample(&mut rng)));
+        for schedule in schedules {
+            let divided = two.shared(&schedule);
+            two.check(&divided).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let nest = apply(&form, &divided).unwrap_or_else(|error| panic!("{name}: {error}"));
+            verify_nest(&nest).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let united = one.shared(&divided);
+            one.check(&united).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            assert!(united.stages.iter().all(|stage| !stage.parallel), "{name}");
+        }
+    }
+    let [one, two] = spaces(&forms::matmul(512, 512, 512, DType::F32));
+    let divided = two.shared(&one.default());
+    assert!(divided.stages[0].parallel);
+    assert_eq!(divided.stages[0].tile, one.default().stages[0].tile);
+}
+
 /// What a rule file proposes is gone from the proposals and from every sample when the file is.
 #[test]
 fn a_rule_file_removed_takes_its_candidates_with_it() {

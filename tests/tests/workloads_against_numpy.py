@@ -21,6 +21,8 @@ def load(path):
 
 def random(rng, param):
     dtype = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64, "bool": np.bool_}[param["dtype"]]
+    if isinstance(param["hint"], dict) and "Index" in param["hint"]:
+        return rng.integers(0, param["hint"]["Index"], param["shape"]).astype(dtype)
     low, high = param["hint"]["Range"] if isinstance(param["hint"], dict) and "Range" in param["hint"] else (0, 1)
     if np.issubdtype(dtype, np.floating):
         return (low + (high - low) * rng.random(param["shape"])).astype(dtype)

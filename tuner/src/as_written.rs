@@ -209,7 +209,8 @@ fn node_flops(program: &Program, node: &Node, shape: &impl Fn(&Node) -> Vec<u64>
         | Op::Concat { .. }
         | Op::Window { .. }
         | Op::Tril { .. }
-        | Op::Triu { .. } => 0,
+        | Op::Triu { .. }
+        | Op::Gather { .. } => 0,
     }
 }
 

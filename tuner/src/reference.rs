@@ -78,7 +78,7 @@ pub fn plain(
         CompileOptions { target: target.clone(), numerics: Numerics::Exact, threads: 1, function: "plain".to_owned() };
     let kernel = CompiledNest::load(&nest, &options)?;
     let mut results: Vec<Tensor> = program
-        .roots
+        .results()
         .iter()
         .map(|&root| Tensor::poison(program.nodes[root].dtype, &program.nodes[root].shape))
         .collect();

@@ -254,7 +254,8 @@ pub fn tune(
     let (numerics, threads) = (config.numerics, config.threads);
     let mut searcher = candidates::search(&forms, &config.target, numerics, threads, config.seed, config.trials)?;
     let source_flops = as_written::flops(program);
-    searcher.warm_start(known(db, &forms, config)?);
+    let known = known(db, &forms, config, &searcher)?;
+    searcher.warm_start(known);
 
     let mut recording = db.record()?;
     let template = template(workload, config, &rules, &recording, source_flops);
@@ -300,24 +301,28 @@ pub fn tune(
 }
 
 /// Schedules that were measured for one of these very forms on such a machine, fastest first: worth a trial here, and no
-/// more than that.
-fn known(db: &CostDb, forms: &[Form], config: &TuneConfig) -> Result<Vec<Candidate>, TuneError> {
+/// more than that. After those for as many threads come those for others, with their work divided anew.
+fn known(db: &CostDb, forms: &[Form], config: &TuneConfig, searcher: &Searcher) -> Result<Vec<Candidate>, TuneError> {
     let hashes: BTreeMap<String, usize> =
         forms.iter().enumerate().map(|(at, form)| (hash(&form.normal_form), at)).collect();
-    let mut found: Vec<(f64, Candidate)> = Vec::new();
+    // Whether it was made for other threads, its time, and the schedule.
+    let mut found: Vec<(bool, f64, Candidate)> = Vec::new();
     for row in db.read()?.rows {
-        let alike = row.cpu_model == config.target.model
-            && row.threads == config.threads as u64
-            && row.numerics == config.numerics.name();
+        let alike = row.cpu_model == config.target.model && row.numerics == config.numerics.name();
         if let (true, Some(ns), Some(&form)) = (alike, row.median_ns, hashes.get(&row.normal_form_hash))
             && let Ok(schedule) = serde_json::from_str(&row.schedule_json)
         {
-            found.push((ns, Candidate { form, schedule }));
+            found.push((row.threads != config.threads as u64, ns, Candidate { form, schedule }));
         }
     }
-    found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-    found.dedup_by(|a, b| a.1 == b.1);
-    Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
+    found.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.total_cmp(&b.1)).then_with(|| a.2.cmp(&b.2)));
+    found.dedup_by(|a, b| a.2 == b.2);
+    let divided = found.into_iter().filter_map(
+        |(other, _, candidate)| {
+            if other { searcher.shared(&candidate) } else { Some(candidate) }
+        },
+    );
+    Ok(divided.collect())
 }
 
 /// A reference that takes longer than this is computed for one set of inputs.
@@ -400,7 +405,7 @@ fn arguments(program: &Program) -> Vec<Argument> {
         shape: param.shape.clone(),
         output: false,
     });
-    let outputs = program.roots.iter().enumerate().map(|(at, &root)| {
+    let outputs = program.results().iter().enumerate().map(|(at, &root)| {
         let node = &program.nodes[root];
         Argument { name: format!("result{at}"), dtype: node.dtype, shape: node.shape.clone(), output: true }
     });

@@ -87,7 +87,7 @@ fn compare(nest: &LoopNest, interface: &Interface) -> Result<(), ArtifactError> 
                 outputs += 1;
                 interface.outputs.get(at)
             }
-            BufferRole::Shared | BufferRole::Private => continue,
+            BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => continue,
         };
         if argument.is_none_or(|argument| argument.dtype != buffer.dtype || argument.elements() != buffer.len) {
             return Err(ArtifactError::WrongInterface { buffer: buffer.name.clone() });

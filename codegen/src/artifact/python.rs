@@ -5,7 +5,7 @@
 //! begins with `_moat`, for a parameter or the function may have any other.
 
 use super::{Compiled, fill, signature_text};
-use crate::abi::{Argument, WORKSPACE_ALIGN, checked_features};
+use crate::abi::{Argument, Status, WORKSPACE_ALIGN, checked_features};
 use moat_optimizer::dtype::DType;
 use std::fmt::Write;
 
@@ -51,6 +51,7 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
             ("WORKSPACE_ALIGN", WORKSPACE_ALIGN.to_string()),
             ("INPUTS", descriptions(&interface.inputs)),
             ("OUTPUTS", descriptions(&interface.outputs)),
+            ("INDEX_OUT_OF_RANGE", Status::IndexOutOfRange.code().to_string()),
             ("TUPLE", if interface.returns_tuple { "True" } else { "False" }.to_owned()),
             ("PARAMETERS", parameters),
             ("INPUT_CHECKS", input_checks(&interface.inputs)),

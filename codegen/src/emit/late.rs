@@ -32,7 +32,7 @@ pub(super) fn carries_scalars(node: &Node) -> bool {
                 && several
                 && tile.value.iter().any(|scalar| match scalar {
                     TileScalar::Load { buffer, offset } => distance(&(*buffer, offset.clone()), &here).is_some(),
-                    TileScalar::Compute(_) => false,
+                    TileScalar::Gather { .. } | TileScalar::Compute(_) => false,
                 })
         }
     })
@@ -98,10 +98,13 @@ fn reorder(tile: &mut Tile, around: &Around) {
     for scalar in &tile.value {
         late.push(match scalar {
             TileScalar::Load { buffer, offset } => distance(&(*buffer, offset.clone()), around),
+            TileScalar::Gather { at, .. } => late.get(*at).copied().flatten(),
             TileScalar::Compute(node) => node.op.operands().into_iter().filter_map(|x| late.get(x).copied()?).min(),
         });
-        if let TileScalar::Compute(node) = scalar {
-            node.op.operands().into_iter().for_each(|x| uses[x] += 1);
+        match scalar {
+            TileScalar::Load { .. } => {}
+            TileScalar::Gather { at, .. } => uses[*at] += 1,
+            TileScalar::Compute(node) => node.op.operands().into_iter().for_each(|x| uses[x] += 1),
         }
     }
     let Some(root) = tile.value.len().checked_sub(1) else { return };
@@ -136,6 +139,10 @@ impl Rebuilt<'_> {
         }
         let moved = match &self.old[at] {
             load @ TileScalar::Load { .. } => self.push(load.clone()),
+            TileScalar::Gather { buffer, offset, stride, at } => {
+                let at = self.node(*at);
+                self.push(TileScalar::Gather { buffer: *buffer, offset: offset.clone(), stride: *stride, at })
+            }
             TileScalar::Compute(node) => match self.in_order(at) {
                 Some(terms) => self.sum(&terms, node),
                 None => {

@@ -100,6 +100,58 @@ impl<'c> Cx<'c, '_> {
         Ok(value.into())
     }
 
+    /// The element at `place`'s and `factor · index` further, lane by lane. Every index is in bounds, also
+    /// in lanes that do not count; where the place has lanes, those repeat one that does.
+    pub(crate) fn gather(
+        &self,
+        place: &Place<'c>,
+        index: Value<'c>,
+        factor: i64,
+        mask: Option<Mask<'c>>,
+    ) -> Emit<Value<'c>> {
+        let element = self.memory_type(place.dtype);
+        let lanes = lanes_of(index);
+        if lanes <= 1 {
+            let further = self.builder.build_int_nsw_mul(index.into_int_value(), self.i64(factor), "further")?;
+            let pointer = self.element(element, place.pointer, further, "picked")?;
+            let Place { dtype, stride, width, mask, .. } = place;
+            let place = Place { dtype: *dtype, pointer, stride: *stride, width: *width, mask: mask.clone() };
+            return self.load_at(&place);
+        }
+        let BasicTypeEnum::VectorType(vector) = self.memory_vector(place.dtype, lanes) else {
+            return Err(self.malformed("gather", "no vector type"));
+        };
+        let indices = self.vector(index)?;
+        let strided = place.width > 1;
+        let mut value = vector.const_zero();
+        for number in 0..lanes {
+            let own = self.i64(i64::from(number));
+            let lane = match mask.as_ref().map(|mask| (mask, mask.count)) {
+                Some((_, Count::Static(count))) if number >= count => continue,
+                Some((mask, Count::Scattered(some))) if strided => {
+                    let counts = self.builder.build_extract_element(mask.lanes, self.i32(number), "counts")?;
+                    self.choose(counts, own, some)?
+                }
+                Some((_, Count::Dynamic(count))) if strided => {
+                    let last = self.builder.build_int_nsw_sub(count, self.i64(1), "last")?;
+                    let inside = self.icmp(inkwell::IntPredicate::SLT, own.into(), count.into())?;
+                    self.choose(inside, own, last)?
+                }
+                Some((_, Count::Static(_) | Count::Scattered(_) | Count::Dynamic(_))) | None => own,
+            };
+            let picked = self.builder.build_extract_element(indices, lane, "index")?.into_int_value();
+            let mut further = self.builder.build_int_nsw_mul(picked, self.i64(factor), "further")?;
+            if strided {
+                let along = self.builder.build_int_nsw_mul(lane, self.i64(place.stride), "along")?;
+                further = self.builder.build_int_nsw_add(further, along, "further")?;
+            }
+            let pointer = self.element(element, place.pointer, further, "picked")?;
+            let one = self.load(element, pointer, place.dtype.bytes(), "element")?;
+            value = self.builder.build_insert_element(value, one, self.i32(number), "gathered")?;
+        }
+        Ok(value.into())
+    }
+
     /// Every `distance`-th element, from `distance` whole vectors. The last vector ends with the
     /// last element wanted, so nothing beyond it is read.
     fn load_shuffled(&self, place: &Place<'c>, distance: i64, backwards: bool) -> Emit<Value<'c>> {

@@ -19,18 +19,19 @@ mod tile;
 
 pub use tile::OPERATION_LIMIT;
 
+use crate::abi::Status;
 use crate::error::CodegenError;
 use crate::passes;
 use crate::workspace::{self, WorkspacePlan, buffers_of};
 use cx::{Cx, Emit};
 use frame::Frame;
-use inkwell::AddressSpace;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
 use inkwell::targets::TargetMachine;
 use inkwell::types::{BasicMetadataTypeEnum, BasicTypeEnum, FunctionType};
-use inkwell::values::{BasicMetadataValueEnum, FunctionValue, PointerValue};
+use inkwell::values::{BasicMetadataValueEnum, FunctionValue, IntValue, PointerValue};
+use inkwell::{AddressSpace, IntPredicate};
 use moat_optimizer::nest::{Buffer, BufferRole, LoopNest, Node};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::target::Target;
@@ -132,7 +133,7 @@ impl<'c> Cx<'c, '_> {
             }
             let align = match role {
                 BufferRole::Param(_) | BufferRole::Output(_) => dtype.bytes(),
-                BufferRole::Shared | BufferRole::Private => workspace::ALIGN,
+                BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => workspace::ALIGN,
             };
             let bytes = len * dtype.bytes();
             for (kind, value) in [("noalias", 0), ("align", align), ("dereferenceable", bytes)] {
@@ -173,8 +174,25 @@ impl<'c> Cx<'c, '_> {
             self.stage(&frame, at, node)?;
         }
         self.drain()?;
-        self.builder.build_return(Some(&self.context.i32_type().const_zero()))?;
+        let status = self.status(&frame)?;
+        self.builder.build_return(Some(&status))?;
         Ok(raw)
+    }
+
+    /// What the raw entry returns: 0, or that a check fails.
+    fn status(&self, frame: &Frame<'c>) -> Emit<IntValue<'c>> {
+        let status = |status: Status| self.i32(u32::from(status.code()));
+        let mut result = status(Status::Ok);
+        for (index, buffer) in self.nest.buffers.iter().enumerate() {
+            if let (BufferRole::Check(_), Some(&place)) = (buffer.role, frame.buffers.get(&index)) {
+                let byte = self.context.i8_type();
+                let holds = self.builder.build_load(byte, place, &buffer.name)?.into_int_value();
+                let fails = self.builder.build_int_compare(IntPredicate::EQ, holds, byte.const_zero(), "fails")?;
+                let failed = status(Status::IndexOutOfRange);
+                result = self.builder.build_select(fails, failed, result, "status")?.into_int_value();
+            }
+        }
+        Ok(result)
     }
 
     fn buffer_pointer(&self, index: usize, buffer: &Buffer, raw: &[PointerValue<'c>]) -> Emit<PointerValue<'c>> {
@@ -182,7 +200,7 @@ impl<'c> Cx<'c, '_> {
         let (table, at) = match buffer.role {
             BufferRole::Param(at) => (raw[0], at),
             BufferRole::Output(at) => (raw[1], at),
-            BufferRole::Shared | BufferRole::Private => {
+            BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => {
                 let offset = self.workspace.offsets.get(&index).copied().unwrap_or(0);
                 let byte: BasicTypeEnum<'c> = self.context.i8_type().into();
                 let offset = self.i64(i64::try_from(offset).unwrap_or(i64::MAX));

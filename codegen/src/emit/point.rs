@@ -67,6 +67,12 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
         let dtype = self.plan.dtypes[node];
         let plan = self.plan;
         let compute = match &plan.tile.value[node] {
+            TileScalar::Gather { buffer, offset, stride, at } => {
+                let place = self.place(*buffer, offset, combo)?;
+                let index = self.value(*at, combo)?;
+                let value = cx.gather(&place, index, *stride, self.lane_mask(combo))?;
+                return cx.register(dtype, value);
+            }
             TileScalar::Load { buffer, offset } => {
                 if let Some(axis) = self.transposable(offset, combo) {
                     return self.load_transposed(node, *buffer, offset, axis, combo);
@@ -169,6 +175,12 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
             }
         }
         (constant, stride, width, mask)
+    }
+
+    /// The mask of the register along the axis with lanes.
+    fn lane_mask(&self, combo: &[usize]) -> Option<Mask<'c>> {
+        let axis = self.plan.vector.filter(|&axis| axis < combo.len())?;
+        self.regs[axis][combo[axis]].mask.clone()
     }
 
     fn index(&mut self, form: &Affine, dtype: DType, combo: &[usize]) -> Emit<Value<'c>> {

@@ -193,7 +193,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         let stream = tile.stream && vector.is_some_and(|vector| streams(tile, &axes, vector));
         let resumes = tile.fold.as_ref().is_some_and(|fold| !fold.first.is_empty());
         let reads = tile.value.iter().any(|scalar| match scalar {
-            TileScalar::Load { buffer, .. } => *buffer == tile.target,
+            TileScalar::Load { buffer, .. } | TileScalar::Gather { buffer, .. } => *buffer == tile.target,
             TileScalar::Compute(_) => false,
         });
         let again = !resumes && !reads;
@@ -211,7 +211,8 @@ impl<'c, 'n> Cx<'c, 'n> {
                 1 => self.nest.buffers.get(*buffer).is_some_and(|of| of.dtype.bytes() == 4 || of.dtype.bytes() == 8),
                 _ => false,
             },
-            TileScalar::Compute(_) => true,
+            // Element by element, each in bounds.
+            TileScalar::Gather { .. } | TileScalar::Compute(_) => true,
         })
     }
 
@@ -229,6 +230,14 @@ impl<'c, 'n> Cx<'c, 'n> {
             let (dtype, depend) = match scalar {
                 TileScalar::Load { buffer, offset } => match self.nest.buffers.get(*buffer) {
                     Some(description) => (description.dtype, on(offset)),
+                    None => return Err(self.malformed(&tile.origin, format!("no buffer {buffer}"))),
+                },
+                TileScalar::Gather { buffer, offset, at: index, .. } => match self.nest.buffers.get(*buffer) {
+                    Some(description) => {
+                        let mut depend = on(offset);
+                        depend.iter_mut().zip(&depends[*index]).for_each(|(mine, theirs)| *mine |= theirs);
+                        (description.dtype, depend)
+                    }
                     None => return Err(self.malformed(&tile.origin, format!("no buffer {buffer}"))),
                 },
                 TileScalar::Compute(node) => match &node.op {
@@ -809,6 +818,7 @@ fn combinations(regs: &[Vec<Reg<'_>>]) -> Vec<Vec<usize>> {
 fn operands(scalar: &TileScalar) -> Vec<usize> {
     match scalar {
         TileScalar::Load { .. } => Vec::new(),
+        TileScalar::Gather { at, .. } => vec![*at],
         TileScalar::Compute(node) => node.op.operands(),
     }
 }

@@ -98,6 +98,8 @@ pub(super) struct Evaluator<'s> {
     pub(super) memory: BTreeMap<Storage, usize>,
     /// States of [`Frame::carried`], each with its memory.
     pub(super) slots: BTreeMap<usize, Storage>,
+    /// What must hold for there to be results: a bool scalar each, with the indexing it belongs to.
+    pub(super) checks: Vec<(NodeId, Span)>,
     /// The statements of the program, of the open loop, of the open condition in it, …
     pub(super) blocks: Vec<Vec<Statement>>,
     /// The open loops and conditions.
@@ -137,6 +139,7 @@ impl<'s> Evaluator<'s> {
             named: BTreeSet::new(),
             memory: BTreeMap::new(),
             slots: BTreeMap::new(),
+            checks: Vec::new(),
             blocks: vec![Vec::new()],
             domain: Domain::default(),
             loops: Vec::new(),

@@ -3,7 +3,7 @@
 
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::value::{Arg, Value};
-use super::{creation, elementwise, product, reduction, scan, structural};
+use super::{creation, elementwise, gather, product, reduction, scan, structural};
 use crate::dtype::DType;
 use crate::expr::Span;
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
@@ -219,6 +219,7 @@ pub(super) static NUMPY: &[Function] = &[
     other("reshape", "a shape order? copy!", structural::reshape),
     binary("right_shift", BinaryOp::Shr),
     other("roll", "a shift axis?", structural::roll),
+    other("take", "a indices axis? out! mode?", gather::take),
     other("shape", "a", structural::shape_of),
     unary("sign", Unary::Op(UnaryOp::Sign)),
     unary("sin", Unary::Op(UnaryOp::Sin)),
@@ -280,6 +281,7 @@ pub(super) static METHODS: &[Function] = &[
     other("std", MOMENT, reduction::std),
     fold("sum", "a axis? dtype? out! keepdims? initial! where!", FoldOp::Sum),
     other("swapaxes", "a axis1 axis2", structural::swapaxes),
+    other("take", "a indices axis? out! mode?", gather::take),
     other("trace", "a offset? axis1? axis2? dtype? out!", reduction::trace),
     other("transpose", "a *axes", structural::transpose),
     other("var", MOMENT, reduction::var),
@@ -296,12 +298,8 @@ fn method_of_ufunc(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     Err(evaluator.unsupported(call.span, call.function.name, "call it as np.add.reduce(a)"))
 }
 
-/// Functions that will come with gathers, and what to write instead.
-const LATER: &[(&str, &str)] = &[
-    ("at", "scatter is not supported yet"),
-    ("fill", "write x[...] = value"),
-    ("take", "gather is not supported yet; slices are"),
-];
+/// What is not there yet, and what to write instead.
+const LATER: &[(&str, &str)] = &[("at", "scatter is not supported yet"), ("fill", "write x[...] = value")];
 
 /// The table's entry for `name`.
 pub(super) fn find(table: &'static [Function], name: &str) -> Option<&'static Function> {

@@ -131,6 +131,8 @@ fn operator(op: &Op) -> String {
         Op::Dot => "dot".to_owned(),
         Op::Inner => "inner".to_owned(),
         Op::Outer(op) => format!("outer {}", op.name()),
+        Op::Gather { batch: 0 } => "gather".to_owned(),
+        Op::Gather { batch } => format!("gather batch={batch}"),
         Op::Einsum { inputs, output } => {
             let terms: Vec<String> = inputs.iter().map(|labels| letters(labels)).collect();
             format!("einsum {}->{}", terms.join(","), letters(output))

@@ -22,6 +22,7 @@ mod error;
 mod evaluate;
 mod expression;
 mod functions;
+mod gather;
 mod integer;
 mod listing;
 mod liveness;
@@ -45,6 +46,7 @@ pub use listing::listing;
 use crate::dtype::Literal;
 use crate::expr::{Program, Span};
 use carry::Facts;
+use error::line_column;
 use evaluate::{Evaluator, span_of_range};
 use rustpython_ruff_python_parser::{Mode, ParseOptions as Syntax, parse_unchecked};
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,15 @@ pub struct Workload {
     pub program: Program,
     /// The module's numeric constants, those of the options included.
     pub constants: BTreeMap<String, Literal>,
+}
+
+impl Workload {
+    /// What is wrong with the source at a node's span, in the form of what [`parse`] finds wrong.
+    pub fn error(&self, span: Span, message: String, help: Option<String>) -> FrontendErrors {
+        let (line, column) = line_column(&self.source, span.start);
+        let error = FrontendError { message, help, label: "here".to_owned(), span, line, column };
+        FrontendErrors { file: self.file.clone(), source_text: self.source.clone(), errors: vec![error] }
+    }
 }
 
 /// Reads the text of a workload's file.

@@ -166,6 +166,8 @@ impl<'s> Evaluator<'s> {
         for &(_, state) in &mutated {
             roots.push(self.state_node(state, place)?);
         }
+        let checks = std::mem::take(&mut self.checks);
+        roots.extend(checks.iter().map(|check| check.0));
         let program = Program {
             name: def.name.as_str().to_owned(),
             params,
@@ -174,6 +176,7 @@ impl<'s> Evaluator<'s> {
             body: self.blocks.pop().unwrap_or_default(),
             mutated: mutated.into_iter().map(|(param, _)| param).collect(),
             roots,
+            checks: checks.into_iter().map(|(_, span)| span).collect(),
             returns_tuple,
         };
         Ok(prune(program))

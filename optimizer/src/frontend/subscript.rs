@@ -103,8 +103,23 @@ impl<'s> Evaluator<'s> {
         let mut extents = Vec::new();
         let mut units = Vec::new();
         let mut failed = false;
-        for entry in &entries {
+        // Axes of the array without its units that arrays of integers index; where integers and arrays stand.
+        let mut picks: Vec<(usize, NodeId, Span)> = Vec::new();
+        let mut indexed: Vec<(usize, usize)> = Vec::new();
+        for (place, entry) in entries.iter().enumerate() {
             let axis = axes.len();
+            if let Entry::Value(arg) = entry {
+                let picked = self.index_array(arg);
+                if picked.is_some() || !matches!(arg.value, Value::None | Value::Ellipsis) {
+                    indexed.push((place, extents.len() + units.len()));
+                }
+                if let Some(node) = picked {
+                    picks.push((extents.len(), node, arg.span));
+                    axes.push(whole());
+                    extents.push(own[axis].clone());
+                    continue;
+                }
+            }
             match entry {
                 Entry::Slice(slice) => match self.slice_forms(slice, &own[axis]) {
                     Ok((start, step, length)) => {
@@ -139,9 +154,57 @@ impl<'s> Evaluator<'s> {
         }
         let picked = axes.iter().filter(|axis| matches!(axis, SectionAxis::At(_))).count();
         let node = self.selected(array.node, axes, extents, span)?;
+        if !picks.is_empty() {
+            return self.picked(node, &picks, &indexed, &units, span);
+        }
         let node = self.unit_axes(node, &units, span)?;
         let element = picked == own.len() && entries.len() == own.len() + usize::from(ellipses == 0);
         if element && ellipses == 0 { Ok(Value::Array(self.fresh(node))) } else { Ok(self.view(node, array)) }
+    }
+
+    /// An array of integers that is no number known here, as an index.
+    fn index_array(&self, arg: &Arg) -> Option<NodeId> {
+        match &arg.value {
+            Value::Array(array) if self.known_int(&arg.value).is_none() && self.form_of(&arg.value).is_none() => {
+                self.dtype(array.node).is_int().then_some(array.node)
+            }
+            _ => None,
+        }
+    }
+
+    /// `node` indexed by arrays: `picks` has the axis of each. Where integers and arrays stand next to each other in
+    /// the subscript, their axes come where the first of them is, else first. `units` are the places of new axes.
+    fn picked(
+        &mut self,
+        node: NodeId,
+        picks: &[(usize, NodeId, Span)],
+        indexed: &[(usize, usize)],
+        units: &[usize],
+        span: Span,
+    ) -> Eval {
+        // With the new axes in place, as slices of them stay.
+        let mut place = Vec::new();
+        let (mut unit, mut at) = (0, 0);
+        let rank = self.shape(node).len();
+        for axis in 0..rank {
+            // A unit's place counts the axes that come before it, those that are indexed among them.
+            while units.get(unit) == Some(&(at + unit)) {
+                unit += 1;
+            }
+            place.push(at + unit);
+            at += 1;
+            debug_assert_eq!(at, axis + 1, "one place for each axis");
+        }
+        let node = self.unit_axes(node, units, span)?;
+        let axes: Vec<usize> = picks.iter().map(|pick| place[pick.0]).collect();
+        let indices: Vec<(NodeId, Span)> = picks.iter().map(|&(_, node, span)| (node, span)).collect();
+        let together = indexed.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0);
+        let first = if together { indexed.first().map_or(0, |first| first.1) } else { 0 };
+        let before = self.shape(node).len();
+        let result = self.gather(node, &axes, &indices, super::gather::Mode::Raise, span)?;
+        let lead = self.shape(result).len() + axes.len() - before;
+        let result = self.placed(result, lead, first, span)?;
+        Ok(Value::Array(self.fresh(result)))
     }
 
     /// `node[axes]`: slices and indices where nothing depends on a loop or a state, a section otherwise.
@@ -184,12 +247,12 @@ impl<'s> Evaluator<'s> {
                 } else {
                     format!("indexing with an array of shape {shape}")
                 };
-                let help = "supported: integers, slices, None and '...'; select with np.where";
+                let help = "supported: integers, arrays of integers, slices, None and '...'; select with np.where";
                 return Err(self.unsupported(arg.span, &construct, help));
             }
             Value::List(_) | Value::Number(Number::Bool(_)) => {
                 let construct = format!("indexing with {}", arg.value.describe());
-                let help = "supported: integers, slices, None and '...'; select with np.where";
+                let help = "supported: integers, arrays of integers, slices, None and '...'; select with np.where";
                 return Err(self.unsupported(arg.span, &construct, help));
             }
             _ => {}

@@ -122,7 +122,8 @@ pub(super) fn feeds_a_sum(program: &Program) -> Vec<bool> {
             | Op::Pad { .. }
             | Op::Concat { .. }
             | Op::Tril { .. }
-            | Op::Triu { .. } => false,
+            | Op::Triu { .. }
+            | Op::Gather { .. } => false,
         };
         if asks {
             node.args.iter().for_each(|&arg| feeds[arg] = true);

@@ -123,6 +123,34 @@ pub(super) fn window(a: &Value, windows: &[(usize, usize)]) -> Value {
     a.view(shape, strides, a.offset)
 }
 
+/// `a` of shape b ⧺ ⟨n⟩ ⧺ c indexed by integers of shape b ⧺ k, each taken to the nearest in `0 .. n`. `None` if they
+/// are no integers.
+pub(super) fn gather(a: &Value, indices: &Value, batch: usize) -> Option<Value> {
+    let (a, indices) = (a.contiguous(), indices.contiguous());
+    let Numbers::Int(all) = &indices.store.numbers else { return None };
+    let extent = a.shape[batch];
+    let inner: usize = a.shape[batch + 1..].iter().product();
+    let outer: usize = a.shape[..batch].iter().product();
+    let each = indices.size() / outer.max(1);
+    let last = i64::try_from(extent).unwrap_or(i64::MAX) - 1;
+    let first = indices.offset.cast_unsigned();
+    let mut offsets = Vec::with_capacity(indices.size() * inner);
+    for (at, &index) in all[first..first + indices.size()].iter().enumerate() {
+        let row = usize::try_from(index.min(last).max(0)).ok()?;
+        let start = a.offset.cast_unsigned() + (at / each.max(1) * extent + row) * inner;
+        offsets.extend(start..start + inner);
+    }
+    let pick = |all: &[f64]| offsets.iter().map(|&at| all[at]).collect::<Vec<f64>>();
+    let numbers = match &a.store.numbers {
+        Numbers::Int(all) => Numbers::Int(offsets.iter().map(|&at| all[at]).collect()),
+        Numbers::Float(all) => Numbers::Float(pick(all)),
+    };
+    let (bound, magnitude) = (a.store.bound.as_deref().map(pick), a.store.magnitude.as_deref().map(pick));
+    let shape: Vec<usize> = indices.shape.iter().chain(&a.shape[batch + 1..]).copied().collect();
+    let picked = Value::new(a.dtype, &shape, Store { numbers, bound, magnitude });
+    Some(Value { terms: a.terms, contraction: a.contraction, ..picked })
+}
+
 /// Result index i reads `(i − shift) mod extent`.
 pub(super) fn roll(a: &Value, shift: usize, axis: usize) -> Option<Value> {
     let extent = a.shape[axis];

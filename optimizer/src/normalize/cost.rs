@@ -85,6 +85,8 @@ fn reads(piece: &Piece, access: &Access) -> f64 {
     let rows: &[crate::affine::Affine] = match access {
         Access::Axes(rows) => rows,
         Access::Flat(row) => std::slice::from_ref(row),
+        // As many as there are points, for all that is known.
+        Access::Gather(_) => return volume(piece),
     };
     let used: Vec<usize> =
         (0..piece.domain.len()).filter(|&axis| rows.iter().any(|row| row.coefficient(axis) != 0)).collect();
@@ -137,6 +139,8 @@ pub(super) fn weight_of(term: &Term, dtype: DType) -> f64 {
         Term::Map1(op, _) => unary_weight(*op),
         Term::Map2(op, ..) => binary_weight(*op, dtype),
         Term::Select(..) | Term::Cast(_) => 1.0,
+        // Bounding the index, and a load that nothing foresees.
+        Term::Pick(..) => 4.0,
         Term::Contract(spec, args) => (args.len().max(2) - 1) as f64 * binary_weight(spec.product, dtype),
         Term::Input(_)
         | Term::Const(_)

@@ -338,6 +338,7 @@ fn write_term(snapshot: &Snapshot, roots: &[Class], choice: &Choice) -> Result<(
             Term::Cat { axis, parts, args: all } => {
                 format!("(Cat {axis} {shape} {} (vec-of {}))", encode::dims(parts), args(all))
             }
+            Term::Pick(a, x) => format!("(Pick {} {})", arg(a), arg(x)),
             Term::Reshape(a) => format!("(Reshape {shape} {})", arg(a)),
             Term::Contract(spec, all) => {
                 format!("(Contract (spec \"{}\") (vec-of {}))", spec.to_text(), args(all))

@@ -80,7 +80,7 @@ fn term(program: &Program, id: NodeId, node: &Node) -> Result<String, NormalizeE
         | Op::Triu { .. }
         | Op::Trace { .. }
         | Op::Reduce { .. } => Some(1),
-        Op::Binary(_) | Op::MatMul | Op::Dot | Op::Inner | Op::Outer(_) => Some(2),
+        Op::Binary(_) | Op::MatMul | Op::Dot | Op::Inner | Op::Outer(_) | Op::Gather { .. } => Some(2),
         Op::Where => Some(3),
         Op::Concat { .. } | Op::Einsum { .. } => None,
     };
@@ -167,6 +167,7 @@ fn term(program: &Program, id: NodeId, node: &Node) -> Result<String, NormalizeE
         Op::MatMul => format!("(MatMul {all})"),
         Op::Dot => format!("(Dot {all})"),
         Op::Inner => format!("(Inner {all})"),
+        Op::Gather { batch } => format!("(Gather {batch} {all})"),
         Op::Outer(op) => format!("(Outer \"{}\" {all})", op.name()),
         Op::Einsum { inputs, output } => {
             let labelled: Vec<Vec<(usize, usize)>> = inputs

@@ -221,7 +221,9 @@ fn tree_cost(snapshot: &Snapshot, costs: &[f64], class: Class, term: &Term) -> f
     let own = match term {
         Term::Input(_) | Term::Const(_) | Term::Iota(_) => 1e-3,
         Term::Table(_) => size,
-        Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) => size * weight_of(term, dtype),
+        Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) | Term::Pick(..) => {
+            size * weight_of(term, dtype)
+        }
         Term::View(..) => 1e-2,
         Term::Cat { .. } | Term::Reshape(_) => 2.0 * size + 1e-3,
         Term::Contract(spec, args) => {

@@ -15,8 +15,8 @@ use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::expr::{Op, Program};
 use crate::index_map::{IndexMap, common_refinement};
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, Source};
-use crate::scalar::FoldOp;
+use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Range, Source};
+use crate::scalar::{BinaryOp, FoldOp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One core term for each class that the roots need.
@@ -64,8 +64,19 @@ type Context = (Class, usize, IndexMap);
 /// A leaf of a piece: what is loaded, and where over the piece's own domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Leaf {
-    Load { source: LeafSource, map: IndexMap, flat: bool, via: Option<Class> },
-    Index { map: IndexMap, via: Option<Class> },
+    /// Loaded at the map's index, or at the offset that it gives if `flat`; with `pick`, at a
+    /// further stride times the value of a node.
+    Load {
+        source: LeafSource,
+        map: IndexMap,
+        flat: bool,
+        pick: Option<(i64, usize)>,
+        via: Option<Class>,
+    },
+    Index {
+        map: IndexMap,
+        via: Option<Class>,
+    },
 }
 
 /// What a leaf loads.
@@ -161,6 +172,25 @@ impl<'a> Builder<'a> {
         Ok(order)
     }
 
+    /// Sees to it that an array whose elements are picked is in memory, but for views of it.
+    fn whole(&self, mut class: Class) -> Result<(), Stop> {
+        while !self.forced.contains(&class) {
+            match self.term(class)? {
+                Term::View(_, a) | Term::Reshape(a) => class = *a,
+                Term::Input(_) | Term::Const(_) | Term::Table(_) => break,
+                Term::Iota(_)
+                | Term::Map1(..)
+                | Term::Map2(..)
+                | Term::Select(..)
+                | Term::Cast(_)
+                | Term::Cat { .. }
+                | Term::Pick(..)
+                | Term::Contract(..) => return Err(Stop::Store(class)),
+            }
+        }
+        Ok(())
+    }
+
     /// Decides which classes are definitions, users first, from the points they are read at.
     fn decide(&mut self) -> Result<(), Stop> {
         let weights = self.inline_weights()?;
@@ -180,7 +210,7 @@ impl<'a> Builder<'a> {
                 Term::Contract(spec, _) => spec.points < spec.domain.len() || is_root,
                 Term::Cat { .. } => is_root || !readers.is_empty() || owners.len() != 1,
                 Term::View(..) | Term::Reshape(_) => is_root,
-                Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) => {
+                Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) | Term::Pick(..) => {
                     is_root || readers.len() > MAX_CONTEXTS || {
                         let volume = |(_, _, map): &Context| map.shape().iter().product::<usize>() as f64;
                         let evaluations: f64 = readers.iter().map(volume).sum();
@@ -208,6 +238,10 @@ impl<'a> Builder<'a> {
                 Term::Map2(_, a, b) => {
                     contexts.entry(*a).or_default().extend(own.iter().cloned());
                     contexts.entry(*b).or_default().extend(own);
+                }
+                Term::Pick(a, x) => {
+                    contexts.entry(*x).or_default().extend(own);
+                    self.whole(*a)?;
                 }
                 Term::Select(c, a, b) => {
                     contexts.entry(*c).or_default().extend(own.iter().cloned());
@@ -271,6 +305,7 @@ impl<'a> Builder<'a> {
                 | Term::Select(..)
                 | Term::Cat { .. }
                 | Term::Reshape(_)
+                | Term::Pick(..)
                 | Term::Contract(..) => false,
             };
             if is_index {
@@ -287,6 +322,7 @@ impl<'a> Builder<'a> {
                 | Term::Select(..)
                 | Term::Cat { .. }
                 | Term::Reshape(_)
+                | Term::Pick(..)
                 | Term::Contract(..) => false,
             };
             let is_constant = folds && term.args().iter().all(|arg| constants.contains(arg));
@@ -302,6 +338,7 @@ impl<'a> Builder<'a> {
                 Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) => {
                     weight_of(term, self.dtype(class)?) + below(&weights, &term.args())
                 }
+                Term::Pick(_, x) => weight_of(term, self.dtype(class)?) + below(&weights, &[*x]),
                 Term::View(_, a) => below(&weights, &[*a]),
                 Term::Contract(spec, args) if spec.points == spec.domain.len() => {
                     weight_of(term, self.dtype(class)?) + below(&weights, args)
@@ -345,11 +382,16 @@ impl<'a> Builder<'a> {
             };
             outputs.push(id);
         }
-        Ok(NormalForm { params: self.program.params.clone(), defs: self.defs, outputs, ..NormalForm::default() })
+        let (params, checks) = (self.program.params.clone(), self.program.checks.len());
+        Ok(NormalForm { params, defs: self.defs, outputs, checks, ..NormalForm::default() })
     }
 
     fn output_name(&self, at: usize) -> String {
-        if self.roots.len() == 1 { "out".to_owned() } else { format!("out{at}") }
+        let results = self.roots.len() - self.program.checks.len().min(self.roots.len());
+        if at >= results {
+            return "in_range".to_owned();
+        }
+        if results == 1 { "out".to_owned() } else { format!("out{at}") }
     }
 
     fn hint(&self, class: Class) -> Result<String, Stop> {
@@ -361,6 +403,7 @@ impl<'a> Builder<'a> {
             Term::View(..) | Term::Reshape(_) => "view".to_owned(),
             Term::Cat { .. } => "cat".to_owned(),
             Term::Contract(spec, _) => spec.fold.name().to_owned(),
+            Term::Pick(..) => "gather".to_owned(),
             Term::Table(_) => "table".to_owned(),
             Term::Input(_) | Term::Const(_) | Term::Iota(_) => "copy".to_owned(),
         })
@@ -401,6 +444,7 @@ impl<'a> Builder<'a> {
             | Term::View(..)
             | Term::Cat { .. }
             | Term::Reshape(_)
+            | Term::Pick(..)
             | Term::Contract(..) => drafts.push(self.plain(class, copy, vec![None; shape.len()])?),
         }
         let (axes, pieces) = self.settle(class, &shape, drafts)?;
@@ -651,15 +695,21 @@ impl<'a> Builder<'a> {
             let rows = leaf.map().refine(&own_axes).ok_or(Stop::Store(leaf.via().unwrap_or(0)))?;
             loads.push((leaf.clone(), rows.iter().map(globalize).collect::<Vec<Affine>>()));
         }
-        let value = draft.value.emit(&domain, |leaf| {
+        let value = draft.value.emit(&domain, |leaf, place| {
             let (leaf, rows) = &loads[leaf];
             match leaf {
-                Leaf::Load { source, flat, .. } => {
+                Leaf::Load { source, flat, pick, .. } => {
                     let source = match source {
                         LeafSource::Param(param) => Source::Param(*param),
                         LeafSource::Class(class) => Source::Def(self.def_of.get(class).copied().unwrap_or(usize::MAX)),
                     };
-                    let access = if *flat { Access::Flat(rows[0].clone()) } else { Access::Axes(rows.clone()) };
+                    let access = match pick {
+                        Some((stride, at)) => {
+                            Access::Gather(Gather { offset: rows[0].clone(), stride: *stride, at: place(*at) })
+                        }
+                        None if *flat => Access::Flat(rows[0].clone()),
+                        None => Access::Axes(rows.clone()),
+                    };
                     crate::normal_form::ScalarOp::Load(source, access)
                 }
                 Leaf::Index { .. } => crate::normal_form::ScalarOp::Index(rows[0].clone()),
@@ -733,7 +783,8 @@ impl Reader<'_, '_> {
             {
                 return Ok(self.value.constant(value, self.builder.dtype(class)?));
             }
-            let leaf = Leaf::Load { source: LeafSource::Class(class), map: map.clone(), flat: false, via };
+            let source = LeafSource::Class(class);
+            let leaf = Leaf::Load { source, map: map.clone(), flat: false, pick: None, via };
             return Ok(self.leaf(leaf, self.builder.dtype(class)?));
         }
         self.compute(class, map, via)
@@ -753,7 +804,8 @@ impl Reader<'_, '_> {
         let dtype = self.builder.dtype(class)?;
         match self.builder.term(class)? {
             Term::Input(param) => {
-                let leaf = Leaf::Load { source: LeafSource::Param(*param), map: map.clone(), flat: false, via };
+                let source = LeafSource::Param(*param);
+                let leaf = Leaf::Load { source, map: map.clone(), flat: false, pick: None, via };
                 Ok(self.leaf(leaf, dtype))
             }
             Term::Const((dtype, value)) => Ok(self.value.constant(*value, *dtype)),
@@ -796,15 +848,73 @@ impl Reader<'_, '_> {
                     | Term::View(..)
                     | Term::Cat { .. }
                     | Term::Reshape(_)
+                    | Term::Pick(..)
                     | Term::Contract(..) => LeafSource::Class(*a),
                 };
-                Ok(self.leaf(Leaf::Load { source, map: flat_map, flat: true, via: via.or(Some(class)) }, dtype))
+                let via = via.or(Some(class));
+                Ok(self.leaf(Leaf::Load { source, map: flat_map, flat: true, pick: None, via }, dtype))
             }
+            Term::Pick(a, x) => self.picked(*a, *x, map),
             Term::Contract(spec, args) if spec.points == spec.domain.len() => {
                 self.product(class, spec, args, Some((map, via)))
             }
             Term::Table(_) | Term::Cat { .. } | Term::Contract(..) => Err(Stop::Store(class)),
         }
+    }
+
+    /// The element of `array`, of shape ⟨n⟩ ⧺ ρ`index`, at the value of `index` at `map` and there.
+    fn picked(&mut self, array: Class, index: Class, point: &IndexMap) -> Result<usize, Stop> {
+        let extent = *self.builder.shape(array)?.first().ok_or(Stop::Missing(array))?;
+        let dtype = self.builder.dtype(array)?;
+        // Down to the memory, with the indexed axis as the first of the map.
+        let (mut class, mut map, mut flat) = (array, point.lifted(extent), false);
+        let source = loop {
+            if self.builder.stored.contains(&class) && !matches!(self.builder.term(class)?, Term::Input(_)) {
+                break LeafSource::Class(class);
+            }
+            match self.builder.term(class)? {
+                Term::Input(param) => break LeafSource::Param(*param),
+                Term::Const((dtype, value)) => return Ok(self.value.constant(*value, *dtype)),
+                Term::View(view, a) if !flat => {
+                    map = map.compose(view).ok_or(Stop::Store(array))?;
+                    class = *a;
+                }
+                Term::Reshape(a) if !flat => {
+                    let ravel = ravel(self.builder.shape(class)?).ok_or(Stop::Store(array))?;
+                    map = map.compose(&ravel).ok_or(Stop::Store(array))?;
+                    flat = true;
+                    class = *a;
+                }
+                Term::View(..)
+                | Term::Reshape(_)
+                | Term::Iota(_)
+                | Term::Table(_)
+                | Term::Map1(..)
+                | Term::Map2(..)
+                | Term::Select(..)
+                | Term::Cast(_)
+                | Term::Cat { .. }
+                | Term::Pick(..)
+                | Term::Contract(..) => return Err(Stop::Store(class)),
+            }
+        };
+        if !flat {
+            let ravel = ravel(map.source()).ok_or(Stop::Store(array))?;
+            map = map.compose(&ravel).ok_or(Stop::Store(array))?;
+        }
+        let (stride, map) = map.without_first().ok_or(Stop::Store(array))?;
+        let at = self.read(index, point, None)?;
+        let at = self.bounded(at, extent);
+        Ok(self.leaf(Leaf::Load { source, map, flat: true, pick: Some((stride, at)), via: Some(array) }, dtype))
+    }
+
+    /// `(at ⌈ 0) ⌊ (extent − 1)`.
+    fn bounded(&mut self, at: usize, extent: usize) -> usize {
+        let i64s = DType::I64;
+        let zero = self.value.constant(Literal::Int(0), i64s);
+        let last = self.value.constant(Literal::Int(to_i64(extent) - 1), i64s);
+        let low = self.value.binary(BinaryOp::Maximum, at, zero, i64s);
+        self.value.binary(BinaryOp::Minimum, low, last, i64s)
     }
 
     /// The product of a contraction's operands, at a point of its domain or of `at`'s.

@@ -380,6 +380,20 @@ const PRIMITIVES: &[(&str, &[&str], &str, Body)] = &[
     }),
     ("outer-left-map", &["Dims", "Dims"], "IndexMap", |s, a| outer_map(s, a, true)),
     ("outer-right-map", &["Dims", "Dims"], "IndexMap", |s, a| outer_map(s, a, false)),
+    ("gather-map", &["Dims", "Dims", "i64"], "IndexMap", |s, a| {
+        IndexMap::gather(&extents(s, a[0])?, &extents(s, a[1])?, natural(s, a[2])?).map(|(x, _)| s.base_to_value(x))
+    }),
+    ("gather-index-map", &["Dims", "Dims", "i64"], "IndexMap", |s, a| {
+        IndexMap::gather(&extents(s, a[0])?, &extents(s, a[1])?, natural(s, a[2])?).map(|(_, x)| s.base_to_value(x))
+    }),
+    ("lift-map", &["IndexMap", "Dims"], "IndexMap", |s, a| {
+        let extent = *extents(s, a[1])?.first()?;
+        Some(s.base_to_value(map(s, a[0]).lifted(extent)))
+    }),
+    ("is-picked", &["Dims", "Dims"], "Unit", |s, a| {
+        let (whole, index) = (extents(s, a[0])?, extents(s, a[1])?);
+        yes(s, whole.first().is_some_and(|&n| n > 0) && whole.get(1..) == Some(index.as_slice()))
+    }),
     ("within-map", &["IndexMap", "i64", "Dims", "i64"], "IndexMap", |s, a| {
         let (parts, at) = (extents(s, a[2])?, natural(s, a[3])?);
         let extent = *parts.get(at)?;

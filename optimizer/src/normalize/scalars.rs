@@ -64,12 +64,16 @@ impl ScalarBuilder {
 
     /// The expression with its leaves filled in, index arithmetic folded into index forms, and
     /// what is then unused left out.
-    pub(super) fn emit(&self, domain: &[Range], mut leaf: impl FnMut(usize) -> ScalarOp) -> Scalar {
+    pub(super) fn emit(
+        &self,
+        domain: &[Range],
+        mut leaf: impl FnMut(usize, &dyn Fn(usize) -> usize) -> ScalarOp,
+    ) -> Scalar {
         let mut nodes: Vec<ScalarNode> = Vec::new();
         let mut place = Vec::with_capacity(self.nodes.len());
         for (open, dtype) in &self.nodes {
             let op = match open {
-                Open::Leaf(n) => leaf(*n),
+                Open::Leaf(n) => leaf(*n, &|x: usize| place[x]),
                 Open::Closed(op) => op.renumbered(|x| place[x]),
             };
             let op = fold_constant(op, *dtype, &nodes);

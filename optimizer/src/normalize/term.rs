@@ -28,6 +28,7 @@ pub(super) enum Term {
     Cat { axis: usize, parts: Vec<usize>, args: Vec<Class> },
     Reshape(Class),
     Contract(Spec, Vec<Class>),
+    Pick(Class, Class),
 }
 
 /// A literal with its dtype, ordered.
@@ -39,7 +40,7 @@ impl Term {
         match self {
             Term::Input(_) | Term::Const(_) | Term::Iota(_) | Term::Table(_) => Vec::new(),
             Term::Map1(_, a) | Term::Cast(a) | Term::View(_, a) | Term::Reshape(a) => vec![*a],
-            Term::Map2(_, a, b) => vec![*a, *b],
+            Term::Map2(_, a, b) | Term::Pick(a, b) => vec![*a, *b],
             Term::Select(c, a, b) => vec![*c, *a, *b],
             Term::Cat { args, .. } | Term::Contract(_, args) => args.clone(),
         }
@@ -129,6 +130,7 @@ impl Term {
             Term::View(map, _) => Term::View(map, args[0]),
             Term::Reshape(_) => Term::Reshape(args[0]),
             Term::Map2(op, ..) => Term::Map2(op, args[0], args[1]),
+            Term::Pick(..) => Term::Pick(args[0], args[1]),
             Term::Select(..) => Term::Select(args[0], args[1], args[2]),
             Term::Cat { axis, parts, .. } => Term::Cat { axis, parts, args },
             Term::Contract(spec, _) => Term::Contract(spec, args),
@@ -168,6 +170,7 @@ const DECODERS: &[(&str, Decoder)] = &[
         let args = vector(e, c[3])?;
         (parts.len() == args.len()).then_some((Term::Cat { axis: natural(e, c[0])?, parts, args: Vec::new() }, args))
     }),
+    ("Pick", |_, c| Some((Term::Pick(0, 0), vec![c[0], c[1]]))),
     ("Reshape", |_, c| Some((Term::Reshape(0), vec![c[1]]))),
     ("Contract", |e, c| {
         let spec = e.value_to_base::<Spec>(c[0]);

@@ -6,8 +6,8 @@ use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::expr::{InputHint, Param};
 use crate::normal_form::{
-    Access, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update, loop_variable,
-    scopes,
+    Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update,
+    loop_variable, scopes,
 };
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use std::collections::BTreeMap;
@@ -51,10 +51,18 @@ pub fn parse(text: &str) -> Result<NormalForm, NotationError> {
         } else if cursor.word("def") {
             let def = cursor.def(&form)?;
             form.defs.push(def);
-        } else if cursor.word("result") {
+        } else if cursor.rest.starts_with("result ") || cursor.rest.starts_with("check ") {
+            let is_check = cursor.word("check");
+            if !is_check {
+                cursor.need("result")?;
+                cursor.space();
+            }
             while !cursor.rest.is_empty() {
                 match cursor.source(&form)? {
-                    Source::Def(id) => form.outputs.push(id),
+                    Source::Def(id) => {
+                        form.outputs.push(id);
+                        form.checks += usize::from(is_check);
+                    }
                     Source::Param(_) | Source::State(_) => return Err(cursor.expected("the name of a definition")),
                 }
                 cursor.space();
@@ -402,10 +410,25 @@ impl<'a> Cursor<'a> {
         }
         if self.take("(rav ") {
             let source = self.source(form)?;
+            self.space();
+            let mut picked = None;
+            if self.word("by") {
+                let stride = self.up_to(" at ")?;
+                let stride = stride.trim().parse().map_err(|_| self.expected("a stride"))?;
+                picked = Some((stride, self.expression(form, variables, lets, nodes)?));
+            }
             self.need(")")?;
             self.need("[")?;
             let row = self.up_to("]")?;
             let row = self.affine(row, variables)?;
+            let mut add = |op: ScalarOp, dtype: DType| {
+                nodes.push(ScalarNode { op, dtype });
+                nodes.len() - 1
+            };
+            if let Some((stride, at)) = picked {
+                let access = Access::Gather(Gather { offset: row, stride, at });
+                return Ok(add(ScalarOp::Load(source, access), dtype_of(source)));
+            }
             return Ok(add(ScalarOp::Load(source, Access::Flat(row)), dtype_of(source)));
         }
         if self.take("ι") {

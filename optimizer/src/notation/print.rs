@@ -4,7 +4,7 @@ use super::{binary_sign, canonical, fold_sign};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::expr::InputHint;
-use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, loop_of};
+use crate::normal_form::{Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, loop_of};
 
 /// The form in MoA notation.
 #[must_use]
@@ -39,7 +39,11 @@ pub fn print(form: &NormalForm) -> String {
         text.push('\n');
     }
     let outputs: Vec<String> = form.outputs.iter().map(|&id| reference(form, Source::Def(id))).collect();
-    text.push_str(&format!("result {}\n", outputs.join(" ")));
+    let (results, checks) = outputs.split_at(outputs.len() - form.checks.min(outputs.len()));
+    text.push_str(&format!("result {}\n", results.join(" ")));
+    if !checks.is_empty() {
+        text.push_str(&format!("check {}\n", checks.join(" ")));
+    }
     text
 }
 
@@ -184,6 +188,10 @@ fn operation(form: &NormalForm, op: &ScalarOp, dtype: DType, texts: &[String], p
         }
         ScalarOp::Load(source, Access::Flat(row)) => {
             format!("(rav {})[{}]", reference(form, *source), affine(row, points))
+        }
+        ScalarOp::Load(source, Access::Gather(Gather { offset, stride, at })) => {
+            let (array, offset) = (reference(form, *source), affine(offset, points));
+            format!("(rav {array} by {stride} at {})[{offset}]", texts[*at])
         }
         ScalarOp::Const(value) => format!("{}:{dtype}", literal(*value)),
         ScalarOp::Index(row) if dtype == DType::I64 => format!("ι({})", affine(row, points)),

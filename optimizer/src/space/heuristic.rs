@@ -91,7 +91,7 @@ impl ScheduleSpace {
             (false, _) => self.map(model, choices, vector, &mut wish),
         }
         if self.threads > 1 {
-            self.parallelise(choices, &mut wish);
+            divided(self.threads, choices, &mut wish);
         }
         wish.stream = choices.stream;
         wish
@@ -259,34 +259,6 @@ impl ScheduleSpace {
         wish.min(model.extents[axis].div_ceil(lanes.max(1))).max(1)
     }
 
-    /// A first loop for the threads: an existing outermost one, or a new block of an outer point axis.
-    fn parallelise(&self, choices: &StageChoices, wish: &mut StageSchedule) {
-        let threads = self.threads;
-        let mut axes = choices.parallels.clone();
-        axes.sort_by_key(|&axis| (choices.extents[axis] < 2 * threads, axis));
-        let Some(&axis) = axes.first() else { return };
-        let unit = wish.tile.iter().find(|spec| spec.axis == axis).map_or(1, |spec| spec.unroll * spec.lanes);
-        let first_of_axis = wish.loops.iter().position(|step| step.axis == axis);
-        let share = choices.extents[axis].div_ceil(threads);
-        let unit = first_of_axis.map_or(unit, |at| wish.loops[at].step.min(share).max(unit));
-        let step = share.div_ceil(unit).max(1) * unit;
-        for pack in &mut wish.packs {
-            pack.depth += 1;
-        }
-        wish.loops.insert(0, LoopSpec { axis, step });
-        if let Some(at) = first_of_axis
-            && wish.loops[at + 1].step >= step
-        {
-            wish.loops.remove(at + 1);
-            for pack in &mut wish.packs {
-                if pack.depth > at + 1 {
-                    pack.depth -= 1;
-                }
-            }
-        }
-        wish.parallel = true;
-    }
-
     /// Inlines what is cheap, and gathers what a few rows of a result need around those rows.
     fn place(&self, schedule: &mut Schedule) {
         for stage in 0..schedule.stages.len() {
@@ -381,6 +353,33 @@ impl ScheduleSpace {
             *schedule = attempt;
         }
     }
+}
+
+/// A first loop for the threads: an existing outermost one, or a new block of an outer point axis.
+pub(super) fn divided(threads: usize, choices: &StageChoices, wish: &mut StageSchedule) {
+    let mut axes = choices.parallels.clone();
+    axes.sort_by_key(|&axis| (choices.extents[axis] < 2 * threads, axis));
+    let Some(&axis) = axes.first() else { return };
+    let unit = wish.tile.iter().find(|spec| spec.axis == axis).map_or(1, |spec| spec.unroll * spec.lanes);
+    let first_of_axis = wish.loops.iter().position(|step| step.axis == axis);
+    let share = choices.extents[axis].div_ceil(threads);
+    let unit = first_of_axis.map_or(unit, |at| wish.loops[at].step.min(share).max(unit));
+    let step = share.div_ceil(unit).max(1) * unit;
+    for pack in &mut wish.packs {
+        pack.depth += 1;
+    }
+    wish.loops.insert(0, LoopSpec { axis, step });
+    if let Some(at) = first_of_axis
+        && wish.loops[at + 1].step >= step
+    {
+        wish.loops.remove(at + 1);
+        for pack in &mut wish.packs {
+            if pack.depth > at + 1 {
+                pack.depth -= 1;
+            }
+        }
+    }
+    wish.parallel = true;
 }
 
 /// Inside another's loops a stage has no threads, and its outermost blocks are its consumer's.

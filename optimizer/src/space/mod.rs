@@ -9,6 +9,7 @@
 mod choices;
 mod facts;
 mod heuristic;
+mod share;
 mod time;
 mod vary;
 

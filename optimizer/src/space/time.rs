@@ -20,13 +20,13 @@ const SHARE: f64 = 0.8;
 /// A loop that may run in skewed tiles.
 #[derive(Clone, Debug)]
 pub(super) struct TimeLoop {
-    var: usize,
+    pub(super) var: usize,
     trips: usize,
     /// The dimensions that bands may lie along, with the heights that are proposed.
     dims: Vec<(Tilable, Vec<usize>)>,
     /// Blocks of iterations that are proposed.
     blocks: Vec<usize>,
-    wavefront: bool,
+    pub(super) wavefront: bool,
     /// Shape and bytes of an element of each state that the loop updates.
     states: Vec<(Vec<usize>, usize)>,
 }

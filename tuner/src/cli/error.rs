@@ -4,11 +4,12 @@ use crate::candidates::FormsError;
 use crate::cost_db::CostDbError;
 use crate::machine::MachineError;
 use crate::npz::NpzError;
+use crate::reference::ReferenceError;
 use crate::tune::TuneError;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use moat_codegen::CodegenError;
 use moat_optimizer::apply::ApplyError;
-use moat_optimizer::frontend::{FrontendError, FrontendErrors};
+use moat_optimizer::frontend::{FrontendError, FrontendErrors, Workload};
 use moat_optimizer::inputs::InputError;
 use moat_optimizer::interpret::InterpretError;
 use moat_optimizer::space::SpaceError;
@@ -110,6 +111,25 @@ impl SourceError {
         let source = NamedSource::new(&errors.file, errors.source_text).with_language("Python");
         let places = errors.errors.into_iter().map(|error| Place { error, source: source.clone() }).collect();
         SourceError { file: errors.file, places }
+    }
+}
+
+impl CliError {
+    /// An index out of range is shown where it stands in the workload.
+    pub(super) fn located(self, workload: &Workload) -> CliError {
+        match self {
+            CliError::Interpret(InterpretError::IndexOutOfRange { span, .. })
+            | CliError::Tune(TuneError::Interpret(ReferenceError::Interpret(InterpretError::IndexOutOfRange {
+                span,
+                ..
+            }))) => {
+                let help = "say what random indices look like, as in Annotated[i32[N], Index(n)] for 0 .. n, or give \
+                            real ones with --inputs";
+                let message = "an index is out of range".to_owned();
+                CliError::Source(SourceError::new(workload.error(span, message, Some(help.to_owned()))))
+            }
+            other => other,
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use crate::machine;
 use crate::npz;
 use crate::tune::workload_hash;
 use crate::worker::guard::{Align, Guarded};
-use moat_codegen::{CompileOptions, CompiledNest, Workspace};
+use moat_codegen::abi::Status;
+use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::expr::{Node, Program};
 use moat_optimizer::inputs;
@@ -45,7 +46,16 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> Result<Goal, CliError
     let nest = apply(&form, &schedule)?;
     let options = CompileOptions { target, numerics, threads, function: program.name.clone() };
     let kernel = CompiledNest::load(&nest, &options)?;
-    let results = call(&kernel, program, &inputs)?;
+    let results = match call(&kernel, program, &inputs) {
+        Err(CliError::Codegen(CodegenError::Status { status, .. }))
+            if Status::of(status) == Some(Status::IndexOutOfRange) =>
+        {
+            // The kernel knows that an index is wrong, the interpreter which.
+            interpret(program, &inputs, numerics).map_err(|error| CliError::from(error).located(&workload))?;
+            return Err(CodegenError::Status { function: program.name.clone(), status }.into());
+        }
+        other => other?,
+    };
     if let Some(path) = &args.output {
         let named: Vec<(String, Tensor)> =
             results.iter().enumerate().map(|(at, result)| (result_name(program, at), result.clone())).collect();
@@ -67,7 +77,7 @@ fn call(kernel: &CompiledNest, program: &Program, inputs: &[Tensor]) -> Result<V
         buffer.bytes_mut().copy_from_slice(&bytes);
         given.push(buffer);
     }
-    let nodes: Vec<&Node> = program.roots.iter().map(|&root| &program.nodes[root]).collect();
+    let nodes: Vec<&Node> = program.results().iter().map(|&root| &program.nodes[root]).collect();
     let mut made = Vec::with_capacity(nodes.len());
     for node in &nodes {
         made.push(Guarded::new(node.size() * node.dtype.bytes(), Align::Start)?);

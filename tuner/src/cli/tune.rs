@@ -55,7 +55,7 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
             let _ = writeln!(std::io::stderr(), "{error}");
             Ok(Goal::NotMet)
         }
-        Err(error) => Err(CliError::Tune(error)),
+        Err(error) => Err(CliError::Tune(error).located(&workload)),
     }
 }
 

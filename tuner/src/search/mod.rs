@@ -163,6 +163,13 @@ impl Searcher {
         self.ranked().first().map(|&(candidate, time)| (candidate, time))
     }
 
+    /// `candidate` with its work divided among the threads of this search; `None` for an unknown form.
+    pub fn shared(&self, candidate: &Candidate) -> Option<Candidate> {
+        let space = self.space(candidate.form)?;
+        let fits = candidate.schedule.stages.len() == space.form().defs.len();
+        fits.then(|| Candidate { form: candidate.form, schedule: space.shared(&candidate.schedule) })
+    }
+
     fn space(&self, form: usize) -> Option<&ScheduleSpace> {
         self.spaces.iter().find(|space| space.form == form).map(|space| &space.space)
     }

@@ -160,7 +160,7 @@ fn needed(form: &NormalForm, id: DefId) -> Vec<Affine> {
     let everywhere = |form: &Affine| {
         reads.iter().all(|(piece, access)| match access {
             Access::Axes(index) => Region::new(&piece.domain, &[]).holds(&at(form, index)),
-            Access::Flat(_) => false,
+            Access::Flat(_) | Access::Gather(_) => false,
         })
     };
     let whole = Region::whole(&form.defs[id].axes);
@@ -189,7 +189,7 @@ fn inline_where(form: &mut NormalForm, used: &mut Used<'_>, chosen: impl Fn(&Pie
     }
     let flat: Vec<DefId> = reads(form)
         .filter_map(|(_, _, source, access)| match (source, access) {
-            (Source::Def(read), Access::Flat(_)) => Some(read),
+            (Source::Def(read), Access::Flat(_) | Access::Gather(_)) => Some(read),
             (Source::Def(_), Access::Axes(_)) | (Source::Param(_) | Source::State(_), _) => None,
         })
         .collect();

@@ -78,6 +78,7 @@ impl<'a> Producers<'a> {
             ScalarOp::Index(form) => in_loop(form),
             ScalarOp::Load(_, Access::Axes(index)) => index.iter().any(in_loop),
             ScalarOp::Load(_, Access::Flat(index)) => in_loop(index),
+            ScalarOp::Load(_, Access::Gather(gather)) => in_loop(&gather.offset),
             ScalarOp::Const(_)
             | ScalarOp::Unary(..)
             | ScalarOp::Binary(..)

@@ -10,7 +10,7 @@ use super::producer::{at, folds_nothing};
 use super::region::{Region, opposite};
 use crate::affine::Affine;
 use crate::dtype::DType;
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source};
+use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source};
 use crate::scalar::{BinaryOp, UnaryOp};
 
 /// Reads a fold that is another one mirrored from that one.
@@ -24,7 +24,7 @@ pub(super) fn join_transposed(form: &mut NormalForm, used: &mut Used<'_>) {
             .iter()
             .flat_map(|def| &def.pieces)
             .flat_map(|piece| &piece.value.nodes)
-            .any(|node| matches!(&node.op, ScalarOp::Load(Source::Def(read), Access::Flat(_)) if *read == later));
+            .any(|node| matches!(&node.op, ScalarOp::Load(Source::Def(read), Access::Flat(_) | Access::Gather(_)) if *read == later));
         if flat || form.outputs.contains(&later) {
             continue;
         }
@@ -128,6 +128,10 @@ impl Trees {
                     ScalarOp::Load(*source, Access::Axes(forms.iter().map(|form| at(form, index)).collect()))
                 }
                 ScalarOp::Load(source, Access::Flat(form)) => ScalarOp::Load(*source, Access::Flat(at(form, index))),
+                ScalarOp::Load(source, Access::Gather(gather)) => {
+                    let (offset, stride) = (at(&gather.offset, index), gather.stride);
+                    ScalarOp::Load(*source, Access::Gather(Gather { offset, stride, at: numbers[gather.at] }))
+                }
                 ScalarOp::Index(form) => ScalarOp::Index(at(form, index)),
                 ScalarOp::Const(value) => ScalarOp::Const(*value),
                 ScalarOp::Unary(UnaryOp::Abs, x) => ScalarOp::Unary(UnaryOp::Abs, self.unsigned(numbers[*x])),

@@ -367,6 +367,13 @@ impl Lift<'_> {
                     output: [lead.clone(), output].concat(),
                 }
             }
+            Op::Gather { batch } if args.first().is_some_and(|array| !array.over) => {
+                // One array for all iterations.
+                inputs[0] = args[0].node;
+                debug_assert_eq!(*batch, 0, "only lifting aligns axes");
+                Op::Gather { batch: 0 }
+            }
+            Op::Gather { batch } => Op::Gather { batch: batch + loops },
             Op::Outer(op) => {
                 let (left, right) = (&program.nodes[node.args[0]].shape, &program.nodes[node.args[1]].shape);
                 let stretched = [self.lead(), left.clone(), vec![1; right.len()]].concat();

@@ -160,6 +160,7 @@ fn assemble(parts: &Parts, values: &[&NormalForm]) -> Result<NormalForm, Normali
         parts,
         form: NormalForm {
             params: program.params.clone(),
+            checks: program.checks.len(),
             states: program
                 .states
                 .iter()

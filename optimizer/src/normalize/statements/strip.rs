@@ -8,7 +8,9 @@ use super::super::NormalizeError;
 use super::lift::{Around, Leaf};
 use crate::affine::Affine;
 use crate::dtype::Literal;
-use crate::normal_form::{Access, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_variable};
+use crate::normal_form::{
+    Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_variable,
+};
 use crate::scalar::BinaryOp;
 
 /// What the lifted form of one statement is inside its loops.
@@ -256,7 +258,7 @@ impl Strip<'_> {
                 if let ScalarOp::Load(Source::Def(read), access) = &node.op {
                     let index = match access {
                         Access::Axes(index) => Some(index.clone()),
-                        Access::Flat(_) => None,
+                        Access::Flat(_) | Access::Gather(_) => None,
                     };
                     self.uses[*read].push(Use { index, domain: piece.domain.clone() });
                 }
@@ -314,6 +316,11 @@ impl Strip<'_> {
         }
     }
 
+    /// Whether a parameter has no margins on either side.
+    fn is_whole(&self, at: usize, leaf: &Leaf) -> bool {
+        self.form.params.get(at).is_some_and(|param| param.shape == leaf.shape)
+    }
+
     fn load(
         &self,
         id: usize,
@@ -328,6 +335,7 @@ impl Strip<'_> {
                 // The offset into an array of one axis is the index.
                 Access::Flat(offset) if rank == 1 => Access::Axes(vec![rename(offset)]),
                 Access::Flat(offset) => Access::Flat(rename(offset)),
+                Access::Gather(gather) => Access::Gather(Gather { offset: rename(&gather.offset), ..gather.clone() }),
             };
             return Ok(ScalarOp::Load(source, access));
         };
@@ -336,8 +344,13 @@ impl Strip<'_> {
             Access::Axes(index) => Access::Axes(
                 index.iter().zip(&leaf.margins).map(|(form, margin)| rename(form).offset(-margin)).collect(),
             ),
-            Access::Flat(offset) if leaf.margins.iter().all(|&margin| margin == 0) => Access::Flat(rename(offset)),
-            Access::Flat(_) => return Err(unbuildable(id)),
+            Access::Flat(offset) if leaf.margins.iter().all(|&margin| margin == 0) && self.is_whole(at, leaf) => {
+                Access::Flat(rename(offset))
+            }
+            Access::Gather(gather) if leaf.margins.iter().all(|&margin| margin == 0) && self.is_whole(at, leaf) => {
+                Access::Gather(Gather { offset: rename(&gather.offset), ..gather.clone() })
+            }
+            Access::Flat(_) | Access::Gather(_) => return Err(unbuildable(id)),
         };
         Ok(ScalarOp::Load(leaf.source, access))
     }

@@ -1,0 +1,159 @@
+//! Indexing by arrays of integers: `np.take` and NumPy's advanced indexing.
+//!
+//! One or several axes of an array are indexed by arrays that are broadcast against each other. Several axes become
+//! one, by a reshape, and their indices one number. Every index is checked: a [`Program::checks`] says that it is in
+//! range, and where it is not, the function has no results. A check is evaluated where the results are, so indices
+//! must not change before that: neither in loops nor by being written to.
+//!
+//! [`Program::checks`]: crate::expr::Program::checks
+
+use super::emit::{fixed, show};
+use super::evaluate::{Eval, Evaluator, Poisoned};
+use super::functions::Call;
+use super::value::{Arg, Value};
+use crate::dtype::{DType, Literal};
+use crate::expr::{NodeId, Op, Span};
+use crate::expr_type::constants;
+use crate::scalar::{BinaryOp, FoldOp};
+
+/// What is done with an index outside of its axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// A negative one counts from the end; any other outside is an error.
+    Raise,
+    /// The nearest inside.
+    Clip,
+    /// Modulo the extent.
+    Wrap,
+}
+
+impl Evaluator<'_> {
+    /// `node` with the axes `axes`, in ascending order, indexed by `indices`. The axes of the indices come before the
+    /// axes of `node` that stay.
+    pub(super) fn gather(
+        &mut self,
+        node: NodeId,
+        axes: &[usize],
+        indices: &[(NodeId, Span)],
+        mode: Mode,
+        span: Span,
+    ) -> Eval<NodeId> {
+        let changes = |node: NodeId| self.reads_state[node] || self.in_loop[node];
+        if self.blocks.len() > 1 || changes(node) || indices.iter().any(|index| changes(index.0)) {
+            let what = "indexing by an array in a loop, or of or by an array that is written to";
+            let help = "index before the loop and before the array is written to, as in B = A[i]";
+            return Err(self.unsupported(span, what, help));
+        }
+        let own = self.fixed_shape(node, "indexing by an array", span)?;
+        let nodes: Vec<NodeId> = indices.iter().map(|index| index.0).collect();
+        let common = self.broadcast_extents(&nodes, "the index arrays", span)?;
+        let Some(picked) = fixed(&common) else { return Err(self.changing("indexing", nodes[0], span)) };
+        let rest: Vec<usize> = (0..own.len()).filter(|axis| !axes.contains(axis)).collect();
+        let kept: Vec<usize> = rest.iter().map(|&axis| own[axis]).collect();
+        let mut flat: Option<NodeId> = None;
+        for (&axis, &(index, place)) in axes.iter().zip(indices) {
+            let index = self.cast(index, DType::I64, place)?;
+            if own[axis] == 0 && !picked.contains(&0) {
+                let message = format!("axis {axis} of an array of shape {} has nothing to index", show(&own));
+                return Err(self.error(place, message, None));
+            }
+            let index = self.in_range(index, own[axis], mode, place)?;
+            let index = self.broadcast(index, &common, place)?;
+            flat = Some(match flat {
+                None => index,
+                Some(outer) => {
+                    let extent = self.integer_array(own[axis], &picked, place)?;
+                    let scaled = self.binary(BinaryOp::Mul, outer, extent, place)?;
+                    self.binary(BinaryOp::Add, scaled, index, place)?
+                }
+            });
+        }
+        let result = [picked.as_slice(), &kept].concat();
+        self.check_size(&result, span)?;
+        let dtype = self.dtype(node);
+        let Some(flat) = flat else { return Err(Poisoned) };
+        let extent: usize = axes.iter().map(|&axis| own[axis]).product();
+        if extent == 0 {
+            let zero = self.constant(Literal::Int(0).at(dtype), dtype, span)?;
+            return self.broadcast(zero, &constants(&result), span);
+        }
+        let front = self.transpose(node, [axes, rest.as_slice()].concat(), span)?;
+        let front =
+            if axes.len() == 1 { front } else { self.reshape(front, [&[extent], kept.as_slice()].concat(), span)? };
+        self.emit(Op::Gather { batch: 0 }, vec![front, flat], result, dtype, span)
+    }
+
+    /// The integer `value` in an array.
+    fn integer_array(&mut self, value: usize, shape: &[usize], span: Span) -> Eval<NodeId> {
+        let value = Literal::Int(i64::try_from(value).map_err(|_| Poisoned)?);
+        let node = self.constant(value, DType::I64, span)?;
+        self.broadcast(node, &constants(shape), span)
+    }
+
+    /// An array of indices into an axis, each counted from the start; notes the check.
+    fn in_range(&mut self, index: NodeId, extent: usize, mode: Mode, span: Span) -> Eval<NodeId> {
+        let shape = self.fixed_shape(index, "an index array", span)?;
+        let length = self.integer_array(extent, &shape, span)?;
+        match mode {
+            Mode::Clip => return Ok(index),
+            Mode::Wrap => return self.binary(BinaryOp::Mod, index, length, span),
+            Mode::Raise => {}
+        }
+        let zero = self.integer_array(0, &shape, span)?;
+        let negative = self.emit(Op::Binary(BinaryOp::Lt), vec![index, zero], shape.clone(), DType::Bool, span)?;
+        let from_end = self.binary(BinaryOp::Add, index, length, span)?;
+        let counted = self.emit(Op::Where, vec![negative, from_end, index], shape.clone(), DType::I64, span)?;
+        let above = self.emit(Op::Binary(BinaryOp::Ge), vec![counted, zero], shape.clone(), DType::Bool, span)?;
+        let below = self.emit(Op::Binary(BinaryOp::Lt), vec![counted, length], shape.clone(), DType::Bool, span)?;
+        let both = self.emit(Op::Binary(BinaryOp::And), vec![above, below], shape.clone(), DType::Bool, span)?;
+        let axes: Vec<usize> = (0..shape.len()).collect();
+        let all = if axes.is_empty() { both } else { self.fold(FoldOp::All, both, axes, span)? };
+        self.check(all, span);
+        Ok(counted)
+    }
+
+    /// Notes that `holds`, a bool scalar, must hold here.
+    fn check(&mut self, holds: NodeId, span: Span) {
+        if !self.checks.iter().any(|check| check.0 == holds) {
+            self.checks.push((holds, span));
+        }
+    }
+}
+
+/// `np.take`.
+pub(super) fn take(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let array = evaluator.array(call.required("a")?, call.function.name)?;
+    let arg = call.required("indices")?;
+    let indices = evaluator.array(arg, call.function.name)?;
+    if !evaluator.dtype(indices.node).is_int() {
+        let message = format!("take needs integer indices, not {}", evaluator.dtype(indices.node));
+        return Err(evaluator.error(arg.span, message, None));
+    }
+    let mode = match call.optional("mode") {
+        None => Mode::Raise,
+        Some(Arg { value: Value::Str(text), .. }) if text == "raise" => Mode::Raise,
+        Some(Arg { value: Value::Str(text), .. }) if text == "clip" => Mode::Clip,
+        Some(Arg { value: Value::Str(text), .. }) if text == "wrap" => Mode::Wrap,
+        Some(arg) => return Err(evaluator.error(arg.span, "the mode is 'raise', 'clip' or 'wrap'", None)),
+    };
+    let own = evaluator.fixed_shape(array.node, "take", call.span)?;
+    let (node, axis) = match call.optional("axis") {
+        Some(Arg { value: Value::None, .. }) | None => {
+            (evaluator.reshape(array.node, vec![own.iter().product()], call.span)?, 0)
+        }
+        Some(arg) => (array.node, evaluator.axis(arg, own.len())?),
+    };
+    let lead = evaluator.shape(indices.node).len();
+    let picked = evaluator.gather(node, &[axis], &[(indices.node, arg.span)], mode, call.span)?;
+    let node = evaluator.placed(picked, lead, axis, call.span)?;
+    Ok(Value::Array(evaluator.fresh(node)))
+}
+
+impl Evaluator<'_> {
+    /// The first `lead` axes moved behind `place` others.
+    pub(super) fn placed(&mut self, node: NodeId, lead: usize, place: usize, span: Span) -> Eval<NodeId> {
+        let rank = self.shape(node).len();
+        let order = (lead..lead + place).chain(0..lead).chain(lead + place..rank).collect();
+        self.transpose(node, order, span)
+    }
+}

@@ -1,0 +1,58 @@
+//! A schedule that was made for another number of threads, with this space's.
+//!
+//! What is fast on one thread is mostly fast on each of several: blocks, packs and register tiles stay, and the outermost
+//! work is divided.
+
+use super::ScheduleSpace;
+use super::heuristic::divided;
+use crate::schedule::{Place, Schedule};
+
+impl ScheduleSpace {
+    /// `schedule` with its work divided among the threads of this space: time tiles on wavefronts, and of every other
+    /// stage an outer axis, each where that is legal and the draft does not find it slower. With one thread, nothing is
+    /// parallel. The result is not legal if `schedule` is not.
+    pub fn shared(&self, schedule: &Schedule) -> Schedule {
+        let mut shared = schedule.clone();
+        if self.threads < 2 {
+            shared.time_tiles.iter_mut().for_each(|tile| tile.parallel = false);
+            shared.stages.iter_mut().for_each(|stage| stage.parallel = false);
+            return shared;
+        }
+        for at in 0..shared.time_tiles.len() {
+            let var = shared.time_tiles[at].var;
+            if self.time_loops.iter().any(|known| known.var == var && known.wavefront) {
+                self.keep_if_fast(&mut shared, |wish| wish.time_tiles[at].parallel = true);
+            }
+        }
+        for stage in 0..shared.stages.len().min(self.choices.len()) {
+            let open = !shared.stages[stage].parallel && shared.stages[stage].place == Place::Root;
+            if !open || self.choices[stage].parallels.is_empty() {
+                continue;
+            }
+            let before = shared.stages[stage].loops.len();
+            self.keep_if_fast(&mut shared, |wish| {
+                divided(self.threads, &self.choices[stage], &mut wish.stages[stage]);
+                self.choices[stage].repair(&mut wish.stages[stage]);
+                let deeper = wish.stages[stage].loops.len() > before;
+                for other in &mut wish.stages {
+                    if let Place::At { consumer, depth } = &mut other.place
+                        && *consumer == stage
+                        && deeper
+                    {
+                        *depth += 1;
+                    }
+                }
+            });
+        }
+        shared
+    }
+
+    fn keep_if_fast(&self, schedule: &mut Schedule, change: impl FnOnce(&mut Schedule)) {
+        let mut wish = schedule.clone();
+        change(&mut wish);
+        self.repair_time_tiles(&mut wish);
+        if self.is_legal(&wish) && self.draft(&wish) <= self.draft(schedule) {
+            *schedule = wish;
+        }
+    }
+}
