@@ -20,6 +20,9 @@ pub(super) struct Candidate {
 /// How many forms one extraction may build.
 const MAX_BUILDS: usize = 160;
 
+/// How many choices it may try: most of them were built already, and cost only their own search.
+const MAX_TRIALS: usize = 4000;
+
 /// The best forms, best first, all different; at most `count`.
 ///
 /// # Errors
@@ -31,13 +34,14 @@ pub(super) fn extract(
     count: usize,
     cost: &dyn ExtractionCost,
 ) -> Result<Vec<Candidate>, NormalizeError> {
-    let mut search = Search { program, snapshot, roots, cost, found: Vec::new(), seen: BTreeSet::new(), builds: 0 };
-    let users = users(snapshot);
+    let graph = Graph::new(snapshot);
+    let (found, seen) = (Vec::new(), BTreeSet::new());
+    let mut search = Search { program, snapshot, graph, roots, cost, found, seen, builds: 0, trials: 0 };
     let mut fixed: BTreeMap<Class, usize> = BTreeMap::new();
-    if let Some(first) = choose(snapshot, &users, roots, &fixed) {
-        search.consider(&users, &fixed)?;
+    if let Some(first) = search.graph.choose(snapshot, roots, &fixed) {
+        search.consider(&fixed)?;
         let shared = shared_views(snapshot, &first);
-        search.consider(&users, &shared)?;
+        search.consider(&shared)?;
         if search.found.first().is_some_and(|best| best.choice != first) {
             fixed = shared;
         }
@@ -51,12 +55,12 @@ pub(super) fn extract(
                 continue;
             }
             for (at, other) in terms.iter().enumerate() {
-                if other == term || search.builds >= MAX_BUILDS {
+                if other == term || search.is_spent() {
                     continue;
                 }
                 let mut trial = fixed.clone();
                 trial.insert(class, at);
-                search.consider(&users, &trial)?;
+                search.consider(&trial)?;
                 if search.found[0].cost < best.cost && search.found[0].choice.get(&class) == Some(other) {
                     better = Some(trial);
                 }
@@ -66,7 +70,7 @@ pub(super) fn extract(
             }
         }
         match better {
-            Some(trial) if search.builds < MAX_BUILDS => fixed = trial,
+            Some(trial) if !search.is_spent() => fixed = trial,
             _ => break,
         }
     }
@@ -80,17 +84,24 @@ pub(super) fn extract(
 struct Search<'a> {
     program: &'a Program,
     snapshot: &'a Snapshot,
+    graph: Graph,
     roots: &'a [Class],
     cost: &'a dyn ExtractionCost,
     found: Vec<Candidate>,
     seen: BTreeSet<Vec<(Class, Term)>>,
     builds: usize,
+    trials: usize,
 }
 
 impl Search<'_> {
+    fn is_spent(&self) -> bool {
+        self.builds >= MAX_BUILDS || self.trials >= MAX_TRIALS
+    }
+
     /// Builds the cheapest choice with the terms in `fixed`, if it is new.
-    fn consider(&mut self, users: &[Vec<Class>], fixed: &BTreeMap<Class, usize>) -> Result<(), NormalizeError> {
-        let Some(choice) = choose(self.snapshot, users, self.roots, fixed) else { return Ok(()) };
+    fn consider(&mut self, fixed: &BTreeMap<Class, usize>) -> Result<(), NormalizeError> {
+        self.trials += 1;
+        let Some(choice) = self.graph.choose(self.snapshot, self.roots, fixed) else { return Ok(()) };
         if !self.seen.insert(choice.iter().map(|(class, term)| (*class, term.clone())).collect()) {
             return Ok(());
         }
@@ -139,72 +150,80 @@ fn shared_views(snapshot: &Snapshot, choice: &Choice) -> BTreeMap<Class, usize> 
     fixed
 }
 
-/// For each class, the classes with a term that reads it.
-fn users(snapshot: &Snapshot) -> Vec<Vec<Class>> {
-    let mut users = vec![Vec::new(); snapshot.classes.len()];
-    for (class, data) in snapshot.classes.iter().enumerate() {
-        for arg in data.terms.iter().flat_map(Term::args) {
-            if users[arg].last() != Some(&class) {
-                users[arg].push(class);
-            }
-        }
-    }
-    users
+/// Who reads what in a snapshot, with the terms' own costs.
+struct Graph {
+    /// For each class the terms that read it, by class and number, once for each time.
+    readers: Vec<Vec<(Class, usize)>>,
+    /// For each term of each class its arguments and its cost without theirs.
+    terms: Vec<Vec<(Vec<Class>, f64)>>,
 }
 
-/// The cheapest term of every class by the sum over its tree, those in `fixed` given; the part
-/// that the roots need. Costs are positive, so that no choice has a cycle.
-///
-/// A term costs more than each of its arguments, so classes are final in the order of their costs, each once (Knuth,
-/// *A generalization of Dijkstra's algorithm*, 1977). Repeating until nothing changes takes exponentially many steps
-/// where the order is unlucky.
-fn choose(
-    snapshot: &Snapshot,
-    users: &[Vec<Class>],
-    roots: &[Class],
-    fixed: &BTreeMap<Class, usize>,
-) -> Option<Choice> {
-    let count = snapshot.classes.len();
-    // Infinite until final, and with it every term that reads the class.
-    let mut costs = vec![f64::INFINITY; count];
-    let mut offered = vec![f64::INFINITY; count];
-    let mut best: Vec<Option<usize>> = vec![None; count];
-    // Bits of floats that are not negative are in their order.
-    let mut open: BTreeSet<(u64, Class)> = BTreeSet::new();
-    let cheapest = |costs: &[f64], class: Class| {
-        let terms = snapshot.classes[class].terms.iter().enumerate();
-        let allowed = terms.filter(|(at, _)| fixed.get(&class).is_none_or(|only| only == at));
-        let priced = allowed.map(|(at, term)| (tree_cost(snapshot, costs, class, term), at));
-        priced.filter(|(cost, _)| cost.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0))
-    };
-    let mut offer = |costs: &[f64], open: &mut BTreeSet<(u64, Class)>, class: Class| {
-        if let Some((cost, at)) = cheapest(costs, class)
-            && cost < offered[class]
-        {
-            open.remove(&(offered[class].to_bits(), class));
-            offered[class] = cost;
-            best[class] = Some(at);
-            open.insert((cost.to_bits(), class));
+impl Graph {
+    fn new(snapshot: &Snapshot) -> Graph {
+        let mut readers = vec![Vec::new(); snapshot.classes.len()];
+        let mut terms = Vec::with_capacity(snapshot.classes.len());
+        for (class, data) in snapshot.classes.iter().enumerate() {
+            for (at, term) in data.terms.iter().enumerate() {
+                term.args().into_iter().for_each(|arg| readers[arg].push((class, at)));
+            }
+            terms.push(data.terms.iter().map(|term| (term.args(), own_cost(snapshot, class, term))).collect());
         }
-    };
-    (0..count).for_each(|class| offer(&costs, &mut open, class));
-    while let Some((bits, class)) = open.pop_first() {
-        costs[class] = f64::from_bits(bits);
-        for &user in users[class].iter().filter(|&&user| costs[user].is_infinite()) {
-            offer(&costs, &mut open, user);
-        }
+        Graph { readers, terms }
     }
-    let mut choice = Choice::new();
-    let mut stack: Vec<Class> = roots.to_vec();
-    while let Some(class) = stack.pop() {
-        if choice.contains_key(&class) {
-            continue;
+
+    /// The cheapest term of every class by the sum over its tree, those in `fixed` given; the part
+    /// that the roots need. Costs are positive, so that no choice has a cycle.
+    ///
+    /// A term costs more than each of its arguments, so classes are final in the order of their costs, each once
+    /// (Knuth, *A generalization of Dijkstra's algorithm*, 1977). Repeating until nothing changes takes exponentially
+    /// many steps where the order is unlucky. A term is priced once, when the last of its arguments is final.
+    fn choose(&self, snapshot: &Snapshot, roots: &[Class], fixed: &BTreeMap<Class, usize>) -> Option<Choice> {
+        let count = self.terms.len();
+        let mut costs = vec![f64::INFINITY; count];
+        let mut offered = vec![f64::INFINITY; count];
+        let mut best: Vec<Option<usize>> = vec![None; count];
+        let mut missing: Vec<Vec<usize>> =
+            self.terms.iter().map(|terms| terms.iter().map(|(args, _)| args.len()).collect()).collect();
+        // Bits of floats that are not negative are in their order.
+        let mut open: BTreeSet<(u64, Class)> = BTreeSet::new();
+        let mut offer = |costs: &[f64], open: &mut BTreeSet<(u64, Class)>, class: Class, at: usize| {
+            let (args, own) = &self.terms[class][at];
+            let below: f64 = args.iter().map(|&arg| costs[arg]).sum();
+            let cost = own + below + 1e-3;
+            let allowed = fixed.get(&class).is_none_or(|&only| only == at);
+            if allowed && cost < offered[class] {
+                open.remove(&(offered[class].to_bits(), class));
+                offered[class] = cost;
+                best[class] = Some(at);
+                open.insert((cost.to_bits(), class));
+            }
+        };
+        for (class, terms) in self.terms.iter().enumerate() {
+            for at in (0..terms.len()).filter(|&at| terms[at].0.is_empty()) {
+                offer(&costs, &mut open, class, at);
+            }
         }
-        let term = snapshot.classes[class].terms[best[class]?].clone();
-        stack.extend(term.args());
-        choice.insert(class, term);
+        while let Some((bits, class)) = open.pop_first() {
+            costs[class] = f64::from_bits(bits);
+            for &(reader, at) in &self.readers[class] {
+                missing[reader][at] -= 1;
+                if missing[reader][at] == 0 && costs[reader].is_infinite() {
+                    offer(&costs, &mut open, reader, at);
+                }
+            }
+        }
+        let mut choice = Choice::new();
+        let mut stack: Vec<Class> = roots.to_vec();
+        while let Some(class) = stack.pop() {
+            if choice.contains_key(&class) {
+                continue;
+            }
+            let term = snapshot.classes[class].terms[best[class]?].clone();
+            stack.extend(term.args());
+            choice.insert(class, term);
+        }
+        Some(choice)
     }
-    Some(choice)
 }
 
 /// The number of points of a box. A law may meet boxes that no program could store: no integer need hold it.
@@ -212,13 +231,12 @@ fn elements(extents: &[usize]) -> f64 {
     extents.iter().map(|&extent| extent as f64).product()
 }
 
-/// The cost of a term where its arguments have the costs so far.
-fn tree_cost(snapshot: &Snapshot, costs: &[f64], class: Class, term: &Term) -> f64 {
+/// The cost of a term without its arguments.
+fn own_cost(snapshot: &Snapshot, class: Class, term: &Term) -> f64 {
     let data = &snapshot.classes[class];
     let (Some(shape), Some(dtype)) = (&data.shape, data.dtype) else { return f64::INFINITY };
     let size = elements(shape);
-    let below: f64 = term.args().iter().map(|&arg| costs[arg]).sum();
-    let own = match term {
+    match term {
         Term::Input(_) | Term::Const(_) | Term::Iota(_) => 1e-3,
         Term::Table(_) => size,
         Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) | Term::Pick(..) => {
@@ -231,6 +249,5 @@ fn tree_cost(snapshot: &Snapshot, costs: &[f64], class: Class, term: &Term) -> f
             let products = (args.len() - 1) as f64;
             elements(&spec.domain) * (steps + products).max(1.0) + 2.0 * size
         }
-    };
-    own + below + 1e-3
+    }
 }
