@@ -126,10 +126,10 @@ fn the_interpreter_equals_numpy() {
         let program = program(expression);
         for (param, input) in program.params.iter().zip(arguments(&program, seed)) {
             let numbers: Vec<f64> = (0..input.len()).map(|at| input.get_f64(at)).collect();
-            let kind = match param.dtype {
-                DType::F64 => "float64",
-                DType::I32 => "int32",
-                _ => "int64",
+            let kind = if param.dtype == DType::F64 {
+                "float64".to_owned()
+            } else {
+                param.dtype.to_string().replace('i', "int")
             };
             let shape: Vec<String> = param.shape.iter().map(|n| format!("{n},")).collect();
             script += &format!(
@@ -158,10 +158,12 @@ fn an_index_out_of_range_is_an_error_everywhere() {
     let program = program("A[i, j] + np.take(A, k, axis=2)[0, 0, :1]");
     for (parameter, bad) in [(1, 5), (1, -6), (2, 6), (2, -7), (3, 7), (3, i64::MAX), (3, i64::MIN)] {
         let mut inputs = arguments(&program, 1);
-        match &mut inputs[parameter].data {
-            Data::I32(all) => all[2] = i32::try_from(bad).unwrap(),
-            Data::I64(all) => all[2] = bad,
-            other => panic!("{other:?}"),
+        if let Data::I32(all) = &mut inputs[parameter].data {
+            all[2] = i32::try_from(bad).unwrap();
+        } else if let Data::I64(all) = &mut inputs[parameter].data {
+            all[2] = bad;
+        } else {
+            panic!("parameter {parameter} is no array of indices");
         }
         let error = interpret(&program, &inputs, Numerics::Reassociate).unwrap_err();
         assert!(matches!(error, InterpretError::IndexOutOfRange { .. }), "{error}");

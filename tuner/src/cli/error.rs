@@ -117,19 +117,18 @@ impl SourceError {
 impl CliError {
     /// An index out of range is shown where it stands in the workload.
     pub(super) fn located(self, workload: &Workload) -> CliError {
-        match self {
-            CliError::Interpret(InterpretError::IndexOutOfRange { span, .. })
-            | CliError::Tune(TuneError::Interpret(ReferenceError::Interpret(InterpretError::IndexOutOfRange {
-                span,
-                ..
-            }))) => {
-                let help = "say what random indices look like, as in Annotated[i32[N], Index(n)] for 0 .. n, or give \
-                            real ones with --inputs";
-                let message = "an index is out of range".to_owned();
-                CliError::Source(SourceError::new(workload.error(span, message, Some(help.to_owned()))))
-            }
-            other => other,
-        }
+        let (CliError::Interpret(InterpretError::IndexOutOfRange { span, .. })
+        | CliError::Tune(TuneError::Interpret(ReferenceError::Interpret(InterpretError::IndexOutOfRange {
+            span,
+            ..
+        })))) = &self
+        else {
+            return self;
+        };
+        let message = "an index is out of range".to_owned();
+        let help = "say what random indices look like, as in Annotated[i32[N], Index(n)] for 0 .. n, or give real ones \
+                    with --inputs";
+        CliError::Source(SourceError::new(workload.error(*span, message, Some(help.to_owned()))))
     }
 }
 
