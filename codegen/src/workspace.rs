@@ -54,12 +54,7 @@ fn collect(node: &Node, found: &mut Vec<usize>) {
         Node::Loop(inner) => inner.body.iter().for_each(|node| collect(node, found)),
         Node::Tile(tile) => {
             found.push(tile.target);
-            for scalar in &tile.value {
-                match scalar {
-                    TileScalar::Load { buffer, .. } | TileScalar::Gather { buffer, .. } => found.push(*buffer),
-                    TileScalar::Compute(_) => {}
-                }
-            }
+            found.extend(tile.value.iter().filter_map(TileScalar::buffer));
         }
     }
 }

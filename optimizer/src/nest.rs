@@ -173,3 +173,30 @@ pub enum TileScalar {
     /// Any operation of the normal form but a load; `Index` forms are over the nest's variables.
     Compute(ScalarNode),
 }
+
+impl TileScalar {
+    /// Nodes of the tile's value that it is computed from.
+    pub fn operands(&self) -> Vec<usize> {
+        match self {
+            TileScalar::Load { .. } => Vec::new(),
+            TileScalar::Gather { at, .. } => vec![*at],
+            TileScalar::Compute(node) => node.op.operands(),
+        }
+    }
+
+    /// The buffer that it reads.
+    pub fn buffer(&self) -> Option<BufferId> {
+        match self {
+            TileScalar::Load { buffer, .. } | TileScalar::Gather { buffer, .. } => Some(*buffer),
+            TileScalar::Compute(_) => None,
+        }
+    }
+
+    /// The operation, if it reads no buffer.
+    pub fn computed(&self) -> Option<&ScalarNode> {
+        match self {
+            TileScalar::Load { .. } | TileScalar::Gather { .. } => None,
+            TileScalar::Compute(node) => Some(node),
+        }
+    }
+}

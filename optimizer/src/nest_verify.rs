@@ -185,10 +185,7 @@ impl<'a> State<'a> {
                         return wrong(format!("node {at} reads buffer {buffer}, which does not exist"));
                     };
                     let gather = Gather { offset: offset.clone(), stride: *stride, at: *index };
-                    let known = |n: usize| match tile.value[..at].get(n)? {
-                        TileScalar::Compute(node) => Some(node),
-                        TileScalar::Load { .. } | TileScalar::Gather { .. } => None,
-                    };
+                    let known = |n: usize| tile.value[..at].get(n)?.computed();
                     let Some((low, high)) = gather.bounds(known) else {
                         return wrong(format!("node {at} reads `{}` at an index without bounds", source.name));
                     };

@@ -87,10 +87,7 @@ struct Run<'a> {
 
 /// The number of a tile's instance and what a term adds to it; `None` for a copy.
 fn marks(tile: &Tile) -> Option<(&Affine, &Affine)> {
-    let op = |at: usize| match tile.value.get(at) {
-        Some(TileScalar::Compute(node)) => Some(&node.op),
-        Some(TileScalar::Load { .. } | TileScalar::Gather { .. }) | None => None,
-    };
+    let op = |at: usize| Some(&tile.value.get(at)?.computed()?.op);
     let ScalarOp::Where(_, _, cast) = op(tile.value.len().checked_sub(1)?)? else { return None };
     let ScalarOp::Cast(sum) = op(*cast)? else { return None };
     let ScalarOp::Binary(_, instance, term) = op(*sum)? else { return None };
@@ -262,10 +259,7 @@ impl Run<'_> {
                 // Every element that the index can name.
                 TileScalar::Gather { buffer, offset, stride, at } => {
                     let gather = Gather { offset: offset.clone(), stride: *stride, at: *at };
-                    let node = |at: usize| match tile.value.get(at) {
-                        Some(TileScalar::Compute(node)) => Some(node),
-                        Some(TileScalar::Load { .. } | TileScalar::Gather { .. }) | None => None,
-                    };
+                    let node = |at: usize| tile.value.get(at)?.computed();
                     let (low, high) =
                         gather.bounds(node).ok_or_else(|| format!("`{}` gathers without bounds", tile.origin))?;
                     let known = self.at(offset);

@@ -9,7 +9,7 @@ use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::target::Target;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::forms;
-use moat_tuner::search::{Candidate, FormSpace, Searcher};
+use moat_tuner::search::{Candidate, FormSpace, Neighbour, Searcher};
 use std::collections::BTreeSet;
 
 fn target() -> Target {
@@ -103,11 +103,8 @@ fn a_warm_start_comes_second_and_drops_what_is_illegal() {
     let mut illegal = known.clone();
     illegal.stages[0].tile.pop();
     let mut searcher = Searcher::new(spaces, 1, 20);
-    searcher.warm_start([
-        Candidate { form: 0, schedule: illegal },
-        Candidate { form: 7, schedule: known.clone() },
-        Candidate { form: 0, schedule: known.clone() },
-    ]);
+    let all = [(0, illegal), (7, known.clone()), (0, known.clone())];
+    searcher.warm_start(all.map(|(form, schedule)| Neighbour { candidate: Candidate { form, schedule }, threads: 1 }));
     searcher.next().unwrap();
     assert_eq!(searcher.next().unwrap(), Candidate { form: 0, schedule: known });
 }

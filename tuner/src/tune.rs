@@ -14,7 +14,7 @@ use crate::promotion::{Promotion, interquartile_range, median, promote};
 use crate::reference::{ReferenceError, references};
 use crate::roof::Roof;
 use crate::row::Row;
-use crate::search::{Candidate, Searcher};
+use crate::search::{Candidate, Neighbour, Searcher};
 use crate::worker::protocol::{Argument, LONG_CALL_NS, Sampling, Source};
 use moat_codegen::abi::Interface;
 use moat_codegen::artifact::{self, ArtifactError};
@@ -254,8 +254,7 @@ pub fn tune(
     let (numerics, threads) = (config.numerics, config.threads);
     let mut searcher = candidates::search(&forms, &config.target, numerics, threads, config.seed, config.trials)?;
     let source_flops = as_written::flops(program);
-    let known = known(db, &forms, config, &searcher)?;
-    searcher.warm_start(known);
+    searcher.warm_start(known(db, &forms, config)?);
 
     let mut recording = db.record()?;
     let template = template(workload, config, &rules, &recording, source_flops);
@@ -301,28 +300,26 @@ pub fn tune(
 }
 
 /// Schedules that were measured for one of these very forms on such a machine, fastest first: worth a trial here, and no
-/// more than that. After those for as many threads come those for others, with their work divided anew.
-fn known(db: &CostDb, forms: &[Form], config: &TuneConfig, searcher: &Searcher) -> Result<Vec<Candidate>, TuneError> {
+/// more than that. After those for as many threads come those for others.
+fn known(db: &CostDb, forms: &[Form], config: &TuneConfig) -> Result<Vec<Neighbour>, TuneError> {
     let hashes: BTreeMap<String, usize> =
         forms.iter().enumerate().map(|(at, form)| (hash(&form.normal_form), at)).collect();
-    // Whether it was made for other threads, its time, and the schedule.
-    let mut found: Vec<(bool, f64, Candidate)> = Vec::new();
+    let mut found: Vec<(f64, Neighbour)> = Vec::new();
     for row in db.read()?.rows {
         let alike = row.cpu_model == config.target.model && row.numerics == config.numerics.name();
         if let (true, Some(ns), Some(&form)) = (alike, row.median_ns, hashes.get(&row.normal_form_hash))
+            && let Ok(threads) = usize::try_from(row.threads)
             && let Ok(schedule) = serde_json::from_str(&row.schedule_json)
         {
-            found.push((row.threads != config.threads as u64, ns, Candidate { form, schedule }));
+            found.push((ns, Neighbour { candidate: Candidate { form, schedule }, threads }));
         }
     }
-    found.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.total_cmp(&b.1)).then_with(|| a.2.cmp(&b.2)));
-    found.dedup_by(|a, b| a.2 == b.2);
-    let divided = found.into_iter().filter_map(
-        |(other, _, candidate)| {
-            if other { searcher.shared(&candidate) } else { Some(candidate) }
-        },
-    );
-    Ok(divided.collect())
+    let others = |neighbour: &Neighbour| neighbour.threads != config.threads;
+    found.sort_by(|(ns, a), (other_ns, b)| {
+        let nearest = others(a).cmp(&others(b)).then_with(|| ns.total_cmp(other_ns));
+        nearest.then_with(|| a.candidate.cmp(&b.candidate))
+    });
+    Ok(found.into_iter().map(|(_, neighbour)| neighbour).collect())
 }
 
 /// A reference that takes longer than this is computed for one set of inputs.

@@ -98,14 +98,11 @@ fn reorder(tile: &mut Tile, around: &Around) {
     for scalar in &tile.value {
         late.push(match scalar {
             TileScalar::Load { buffer, offset } => distance(&(*buffer, offset.clone()), around),
-            TileScalar::Gather { at, .. } => late.get(*at).copied().flatten(),
-            TileScalar::Compute(node) => node.op.operands().into_iter().filter_map(|x| late.get(x).copied()?).min(),
+            TileScalar::Gather { .. } | TileScalar::Compute(_) => {
+                scalar.operands().into_iter().filter_map(|x| late.get(x).copied()?).min()
+            }
         });
-        match scalar {
-            TileScalar::Load { .. } => {}
-            TileScalar::Gather { at, .. } => uses[*at] += 1,
-            TileScalar::Compute(node) => node.op.operands().into_iter().for_each(|x| uses[x] += 1),
-        }
+        scalar.operands().into_iter().for_each(|x| uses[x] += 1);
     }
     let Some(root) = tile.value.len().checked_sub(1) else { return };
     if late[root].is_none() {

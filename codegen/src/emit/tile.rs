@@ -168,7 +168,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         for node in (0..tile.value.len()).rev() {
             if needed[node] {
-                operands(&tile.value[node]).into_iter().for_each(|operand| needed[operand] = true);
+                tile.value[node].operands().into_iter().for_each(|operand| needed[operand] = true);
             }
         }
         let needed: Vec<usize> = (0..tile.value.len()).filter(|&node| needed[node]).collect();
@@ -192,10 +192,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         let stream = tile.stream && vector.is_some_and(|vector| streams(tile, &axes, vector));
         let resumes = tile.fold.as_ref().is_some_and(|fold| !fold.first.is_empty());
-        let reads = tile.value.iter().any(|scalar| match scalar {
-            TileScalar::Load { buffer, .. } | TileScalar::Gather { buffer, .. } => *buffer == tile.target,
-            TileScalar::Compute(_) => false,
-        });
+        let reads = tile.value.iter().any(|scalar| scalar.buffer() == Some(tile.target));
         let again = !resumes && !reads;
         Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused, stream, again })
     }
@@ -224,7 +221,7 @@ impl<'c, 'n> Cx<'c, 'n> {
             axes.iter().map(|axis| form.coefficient(axis.axis.var) != 0).collect()
         };
         for (at, scalar) in tile.value.iter().enumerate() {
-            if operands(scalar).iter().any(|&operand| operand >= at) {
+            if scalar.operands().iter().any(|&operand| operand >= at) {
                 return Err(self.malformed(&tile.origin, format!("node {at} uses a later node")));
             }
             let (dtype, depend) = match scalar {
@@ -249,7 +246,7 @@ impl<'c, 'n> Cx<'c, 'n> {
                     | ScalarOp::Where(..)
                     | ScalarOp::Cast(_) => {
                         let mut depend = vec![false; axes.len()];
-                        for operand in operands(scalar) {
+                        for operand in scalar.operands() {
                             depend.iter_mut().zip(&depends[operand]).for_each(|(mine, theirs)| *mine |= theirs);
                         }
                         (node.dtype, depend)
@@ -813,12 +810,4 @@ fn combinations(regs: &[Vec<Reg<'_>>]) -> Vec<Vec<usize>> {
     regs.iter().fold(vec![Vec::new()], |combos, regs| {
         combos.iter().flat_map(|prefix| (0..regs.len()).map(move |at| [prefix.as_slice(), &[at]].concat())).collect()
     })
-}
-
-fn operands(scalar: &TileScalar) -> Vec<usize> {
-    match scalar {
-        TileScalar::Load { .. } => Vec::new(),
-        TileScalar::Gather { at, .. } => vec![*at],
-        TileScalar::Compute(node) => node.op.operands(),
-    }
 }

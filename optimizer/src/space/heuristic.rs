@@ -343,7 +343,7 @@ impl ScheduleSpace {
         contraction(model, vector_axis(model, &self.choices[stage])).is_none()
     }
 
-    fn adopt(&self, schedule: &mut Schedule, change: impl Fn(&mut Schedule)) {
+    pub(super) fn adopt(&self, schedule: &mut Schedule, change: impl FnOnce(&mut Schedule)) {
         let mut attempt = schedule.clone();
         change(&mut attempt);
         for (stage, choices) in attempt.stages.iter_mut().zip(&self.choices) {

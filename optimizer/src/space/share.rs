@@ -49,9 +49,11 @@ impl ScheduleSpace {
 
     fn keep_if_fast(&self, schedule: &mut Schedule, change: impl FnOnce(&mut Schedule)) {
         let mut wish = schedule.clone();
-        change(&mut wish);
-        self.repair_time_tiles(&mut wish);
-        if self.is_legal(&wish) && self.draft(&wish) <= self.draft(schedule) {
+        self.adopt(&mut wish, |wish| {
+            change(wish);
+            self.repair_time_tiles(wish);
+        });
+        if self.draft(&wish) <= self.draft(schedule) {
             *schedule = wish;
         }
     }

@@ -36,6 +36,15 @@ pub struct Candidate {
     pub schedule: Schedule,
 }
 
+/// A candidate that did well on a neighbouring workload.
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    /// The candidate.
+    pub candidate: Candidate,
+    /// The threads that it was measured on; on others its work is divided anew.
+    pub threads: usize,
+}
+
 /// How a search spends its trials.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchConfig {
@@ -136,14 +145,23 @@ impl Searcher {
         [default, untiled].into_iter().map(|schedule| Candidate { form: *form, schedule }).collect()
     }
 
-    /// Candidates that did well on neighbouring workloads, nearest first, tried right after the default.
+    /// What did well on neighbouring workloads, nearest first, tried right after the default.
     /// What is illegal here, unknown or known already is passed over.
-    pub fn warm_start(&mut self, neighbours: impl IntoIterator<Item = Candidate>) {
+    pub fn warm_start(&mut self, neighbours: impl IntoIterator<Item = Neighbour>) {
         let most = (self.config.budget / 9).max(1);
         let mut taken = 0;
-        for candidate in neighbours {
-            let legal = self.space(candidate.form).is_some_and(|space| space.is_legal(&candidate.schedule));
-            if taken < most && legal && self.enqueue(candidate) {
+        for Neighbour { mut candidate, threads } in neighbours {
+            if taken == most {
+                break;
+            }
+            let Some(space) = self.space(candidate.form) else { continue };
+            if !space.is_legal(&candidate.schedule) {
+                continue;
+            }
+            if threads != space.threads() {
+                candidate.schedule = space.shared(&candidate.schedule);
+            }
+            if self.enqueue(candidate) {
                 taken += 1;
             }
         }
@@ -161,13 +179,6 @@ impl Searcher {
     /// The fastest candidate so far and its time.
     pub fn best(&self) -> Option<(&Candidate, f64)> {
         self.ranked().first().map(|&(candidate, time)| (candidate, time))
-    }
-
-    /// `candidate` with its work divided among the threads of this search; `None` for an unknown form.
-    pub fn shared(&self, candidate: &Candidate) -> Option<Candidate> {
-        let space = self.space(candidate.form)?;
-        let fits = candidate.schedule.stages.len() == space.form().defs.len();
-        fits.then(|| Candidate { form: candidate.form, schedule: space.shared(&candidate.schedule) })
     }
 
     fn space(&self, form: usize) -> Option<&ScheduleSpace> {
