@@ -5,7 +5,7 @@
 //! do not meet may share their bytes. (The code generator makes one function of every top-level
 //! node, so two buffers that meet in no node never meet in a `noalias` argument list either.)
 
-use moat_optimizer::nest::{BufferRole, LoopNest, Node, TileScalar};
+use moat_optimizer::nest::{BufferRole, LoopNest, Node};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ fn collect(node: &Node, found: &mut Vec<usize>) {
         Node::Loop(inner) => inner.body.iter().for_each(|node| collect(node, found)),
         Node::Tile(tile) => {
             found.push(tile.target);
-            found.extend(tile.value.iter().filter_map(TileScalar::buffer));
+            found.extend(tile.reads());
         }
     }
 }

@@ -7,9 +7,11 @@
 //! wrong program.
 
 use crate::affine::Affine;
+use crate::expr::Shift;
 use crate::inline::{InlineError, InlinedPiece, inline};
 use crate::nest::{
-    Buffer, BufferId, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar, VarId,
+    Buffer, BufferId, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar, TileShift,
+    VarId,
 };
 use crate::normal_form::{
     Access, Def, DefId, NormalForm, Range, ScalarNode, ScalarOp, Source, Step, loop_of, loop_variable,
@@ -759,7 +761,7 @@ impl<'a> Apply<'a> {
                 };
                 let extents: Vec<i64> =
                     form.states[update.state].shape.iter().map(|&n| Interval::whole(n).extent).collect();
-                (buffer, dot(&update.index, &row_major(&extents)).substitute(of_axis))
+                (buffer, dot(&update.base, &row_major(&extents)).substitute(of_axis))
             }
             None => {
                 let Some(storage) = self.storage[stage.id].clone() else {
@@ -769,6 +771,13 @@ impl<'a> Apply<'a> {
                 let offset = dot(&index, &storage.strides).minus(&dot(&storage.bases, &storage.strides));
                 (storage.buffer, offset)
             }
+        };
+        let shift = match def.update.as_ref().and_then(|update| update.shift) {
+            Some(Shift { by, last }) => match self.states.get(by) {
+                Some(&by) => Some(TileShift { by, last }),
+                None => return self.malformed(stage.id, "the state that it is moved by does not exist"),
+            },
+            None => None,
         };
         let first: Vec<Affine> = stage.axes[points..]
             .iter()
@@ -782,6 +791,7 @@ impl<'a> Apply<'a> {
             value,
             target,
             offset,
+            shift,
             stream: stage.spec.stream,
             origin: def.name.clone(),
         })

@@ -162,10 +162,19 @@ impl Memory<'_> {
         };
         let mut stored: Vec<(usize, Literal)> = Vec::new();
         let extents = &self.form.states.get(update.state).ok_or_else(malformed)?.shape;
+        let moved = match &update.shift {
+            Some(shift) => {
+                let held = self.states.get(shift.by).filter(|by| !by.is_empty()).ok_or_else(malformed)?.get(0);
+                usize::try_from(shift.distance(held.as_i64().ok_or_else(malformed)?)).map_err(|_| malformed())?
+            }
+            None => 0,
+        };
+        let size: usize = extents.iter().product();
         for piece in &def.pieces {
             visit(self, def, piece, &mut |point, value| {
-                let index: Vec<i64> = update.index.iter().map(|form| form.evaluate(|v| self.value(v, point))).collect();
-                let at = offset(&index, extents).ok_or_else(|| EvaluateError::OutsideBox {
+                let index: Vec<i64> = update.base.iter().map(|form| form.evaluate(|v| self.value(v, point))).collect();
+                let at = offset(&index, extents).map(|at| at + moved).filter(|at| *at < size);
+                let at = at.ok_or_else(|| EvaluateError::OutsideBox {
                     def: def.name.clone(),
                     point: index,
                     axes: extents.clone(),

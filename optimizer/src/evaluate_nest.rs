@@ -203,7 +203,14 @@ impl Run<'_> {
         if let Some(next) = tile.points.get(axis) {
             return self.each(tile, next.var, &next.range, |run| run.points(tile, axis + 1));
         }
-        let at = self.at(&tile.offset);
+        let at = self.at(&tile.offset)
+            + match &tile.shift {
+                Some(shift) => {
+                    let held = self.read(tile, shift.by, 0)?.as_i64().ok_or_else(|| malformed(tile))?;
+                    held.max(0).min(shift.last)
+                }
+                None => 0,
+            };
         let dtype = self.nest.buffers.get(tile.target).map(|buffer| buffer.dtype).ok_or_else(|| malformed(tile))?;
         let value = match &tile.fold {
             None => self.value(tile)?,

@@ -281,6 +281,36 @@ pub struct State {
     pub shape: Vec<usize>,
 }
 
+/// How far an update moves by a value: a scatter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shift {
+    /// The state, an i64 scalar, that holds the distance, in elements of the updated state's ravel, when the update is
+    /// executed.
+    pub by: usize,
+    /// The distance is taken to the nearest in `0 ..= last`, so that nothing outside is ever written.
+    pub last: i64,
+}
+
+impl Shift {
+    /// The distance that a value stands for.
+    pub fn distance(&self, value: i64) -> i64 {
+        value.max(0).min(self.last)
+    }
+
+    /// Whether nothing outside an array of `shape` is named by a region in it that is moved; `still` are the axes on
+    /// which the region has index 0 only.
+    pub fn fits(&self, shape: &[usize], still: &[bool]) -> bool {
+        let (mut stride, mut greatest) = (1_i128, i128::from(self.last));
+        for (&extent, &still) in shape.iter().zip(still).rev() {
+            if !still {
+                greatest += stride * (extent.max(1) as i128 - 1);
+            }
+            stride *= extent as i128;
+        }
+        self.last >= 0 && greatest < stride
+    }
+}
+
 /// What a function with mutable arrays executes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Statement {
@@ -292,6 +322,9 @@ pub enum Statement {
         /// One entry per axis of the state. The slices, in order, are the axes of the value; no
         /// two indices of the value name the same element.
         region: Vec<SectionAxis>,
+        /// The region is moved by a value.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shift: Option<Shift>,
         /// Of the state's dtype; its (live) shape is the region's. Its nodes are evaluated here.
         value: NodeId,
         /// Where in the source it stands.

@@ -8,7 +8,7 @@
 use crate::affine::Affine;
 use crate::affine_domain::{Domain, LoopRange};
 use crate::dtype::DType;
-use crate::expr::{Node, NodeId, Op, Program, SectionAxis, Statement};
+use crate::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
 use crate::expr_type::{LiveType, live_result_type};
 use crate::scalar::FoldOp;
 use std::collections::BTreeSet;
@@ -195,10 +195,11 @@ impl Walk<'_> {
 
     fn statement(&mut self, statement: &Statement, depth: usize) -> Result<(), VerifyError> {
         match statement {
-            Statement::Update { state, region, value, .. } => {
+            Statement::Update { state, region, shift, value, .. } => {
                 let target = self.program.states.get(*state).map(|state| state.name.clone());
                 let what = || format!("the update of {}", target.clone().unwrap_or_else(|| format!("state {state}")));
                 self.update(*state, region, *value)
+                    .and_then(|()| shift.as_ref().map_or(Ok(()), |shift| self.shift(*state, region, shift)))
                     .map_err(|reason| VerifyError::Statement { what: what(), reason })?;
                 self.uses(*value)
             }
@@ -247,6 +248,16 @@ impl Walk<'_> {
             format!("{} subscripts of the shape {:?}", region.len(), state.shape)
         })?;
         self.inside(region, &crate::expr_type::constants(&state.shape), &value.extents())
+    }
+
+    fn shift(&self, state: usize, region: &[SectionAxis], shift: &Shift) -> Check {
+        let by = self.program.states.get(shift.by).ok_or("there is no state that it is moved by")?;
+        let shape = &self.program.states.get(state).ok_or("there is no such state")?.shape;
+        ensure(by.dtype == DType::I64 && by.shape.is_empty() && shift.by != state, || {
+            format!("it cannot be moved by {}", by.name)
+        })?;
+        let still: Vec<bool> = region.iter().map(|axis| *axis == SectionAxis::At(Affine::constant(0))).collect();
+        ensure(shift.fits(shape, &still), || format!("moved by {} it may leave the shape {shape:?}", shift.last))
     }
 
     /// Checks all nodes that a value is computed from, at this place.

@@ -206,7 +206,7 @@ pub fn model(form: &NormalForm, id: DefId, inlined: &impl Fn(DefId) -> bool) -> 
         Some(update) => {
             let mut stride = 1;
             let extents = form.states.get(update.state).map_or(&[][..], |state| &state.shape);
-            for (index, &extent) in update.index.iter().zip(extents).rev() {
+            for (index, &extent) in update.base.iter().zip(extents).rev() {
                 for &(axis, coefficient) in index.terms.iter().filter(|term| term.0 < points) {
                     store_strides[axis] += coefficient * stride;
                 }

@@ -154,13 +154,14 @@ fn unsafe_loads(def: &Def, context: &Context) -> Vec<(usize, usize)> {
     for (number, reader) in def.pieces.iter().enumerate() {
         for (at, node) in reader.value.nodes.iter().enumerate() {
             let ScalarOp::Load(Source::State(state), access) = &node.op else { continue };
-            let safe = *state != update.state
-                || match access {
-                    Access::Axes(index) => {
-                        def.pieces.iter().all(|writer| apart(def, update, context, reader, index, writer))
-                    }
-                    Access::Flat(_) | Access::Gather(_) => false,
+            let safe = *state != update.state || {
+                // An offset into the ravel is compared with no index: it may be any element.
+                let index: &[Affine] = match access {
+                    Access::Axes(index) => index,
+                    Access::Flat(_) | Access::Gather(_) => &[],
                 };
+                def.pieces.iter().all(|writer| apart(def, update, context, reader, index, writer))
+            };
             if !safe {
                 found.push((number, at));
             }
@@ -182,7 +183,7 @@ fn apart(def: &Def, update: &Update, context: &Context, reader: &Piece, index: &
     context.require(&mut set, symbol);
     set.require_domain(&reader.domain, reading);
     set.require_domain(&writer.domain[..points], writing);
-    for (read, written) in index.iter().zip(&update.index) {
+    for (read, written) in index.iter().zip(update.index()) {
         // Over the set's own variables.
         let read = read.substitute(|v| Affine::variable(reading(v)));
         let written = written.substitute(|v| Affine::variable(writing(v)));

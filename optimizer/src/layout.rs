@@ -25,7 +25,11 @@ fn accesses(form: &NormalForm, state: usize) -> Option<Vec<(&Def, &[Affine], usi
     let mut found = Vec::new();
     for (id, def) in form.defs.iter().enumerate() {
         if let Some(update) = def.update.as_ref().filter(|update| update.state == state) {
-            found.push((def, update.index.as_slice(), id));
+            // A distance in the whole fixes the order.
+            if update.shift.is_some() {
+                return None;
+            }
+            found.push((def, update.index(), id));
         }
         for node in def.pieces.iter().flat_map(|piece| &piece.value.nodes) {
             if let ScalarOp::Load(Source::State(read), access) = &node.op
@@ -69,7 +73,7 @@ fn permute(form: &mut NormalForm, state: usize, order: &[usize]) {
     form.states[state].shape = order.iter().map(|&axis| form.states[state].shape[axis]).collect();
     for def in &mut form.defs {
         if let Some(update) = def.update.as_mut().filter(|update| update.state == state) {
-            moved(&mut update.index);
+            moved(&mut update.base);
         }
         for node in def.pieces.iter_mut().flat_map(|piece| &mut piece.value.nodes) {
             if let ScalarOp::Load(Source::State(read), Access::Axes(index)) = &mut node.op

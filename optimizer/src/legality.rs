@@ -8,6 +8,7 @@ use crate::dependence::{Dependence, axes_of, bounding_box, extremes, reads, self
 use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, State, loop_of};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
+use crate::touch::touches;
 use moat_rules::dependence::{Derived, Direction};
 pub use moat_rules::legality::LegalityRules;
 use moat_rules::legality::{self as rules, Facts, RULES};
@@ -201,10 +202,8 @@ impl FormFacts {
 
 /// What a stage reads of states that another one updates, and what it updates that another one reads, in words.
 fn through_states(form: &NormalForm, stage: usize) -> Vec<String> {
-    let reads = |id: usize, state: usize| {
-        let mut nodes = form.defs[id].pieces.iter().flat_map(|piece| &piece.value.nodes);
-        nodes.any(|node| matches!(node.op, ScalarOp::Load(Source::State(read), _) if read == state))
-    };
+    let reads =
+        |id: usize, state: usize| touches(&form.defs[id]).iter().any(|touch| !touch.writes && touch.state == state);
     let updates = |id: usize, state: usize| form.defs[id].update.as_ref().is_some_and(|update| update.state == state);
     let others = || (0..form.defs.len()).filter(|&id| id != stage);
     let name = |id: usize| form.defs[id].name.as_str();
@@ -306,10 +305,7 @@ pub fn check(
 /// Definitions that must be stored whole where they stand: results, updates, and what reads a state, because between
 /// its own place and its readers' the state may change.
 pub fn stays(form: &NormalForm) -> Vec<usize> {
-    let reads_state = |def: &Def| {
-        let mut nodes = def.pieces.iter().flat_map(|piece| &piece.value.nodes);
-        nodes.any(|node| matches!(node.op, ScalarOp::Load(Source::State(_), _)))
-    };
+    let reads_state = |def: &Def| touches(def).iter().any(|touch| !touch.writes);
     (0..form.defs.len())
         .filter(|&id| {
             let def = &form.defs[id];

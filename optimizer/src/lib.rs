@@ -45,5 +45,6 @@ pub mod skew;
 pub mod space;
 pub mod target;
 pub mod tensor;
+mod touch;
 pub mod wavefront;
 pub mod work;

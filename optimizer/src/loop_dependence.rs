@@ -6,7 +6,8 @@
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, Direction, IntegerSet, refine};
-use crate::normal_form::{Access, Context, DefId, NormalForm, Range, ScalarOp, Source, Step, contexts, loop_of};
+use crate::normal_form::{Context, DefId, NormalForm, Step, contexts, loop_of};
+use crate::touch::{Touch, touches};
 use std::fmt;
 
 /// What the two ends do.
@@ -47,35 +48,24 @@ impl fmt::Display for Kind {
     }
 }
 
-/// An access: which piece's domain, which element, and whether it is written.
-struct Touch<'a> {
-    def: DefId,
-    state: usize,
-    domain: &'a [Range],
-    index: &'a [Affine],
-    writes: bool,
-}
-
 /// All dependences of `form`, sorted, without repetition.
 pub fn loop_dependences(form: &NormalForm) -> Vec<LoopDependence> {
     let contexts = contexts(form);
     let order = textual(&form.steps);
-    let touches = touches(form);
+    let touched =
+        form.defs.iter().enumerate().flat_map(|(id, def)| touches(def).into_iter().map(move |touch| (id, touch)));
+    let touched: Vec<(DefId, Touch<'_>)> = touched.collect();
     let mut found = Vec::new();
-    for first in &touches {
-        for second in &touches {
+    for (one, first) in &touched {
+        for (other, second) in &touched {
             if first.state != second.state || !(first.writes || second.writes) {
                 continue;
             }
-            let common = contexts[first.def]
-                .loops
-                .iter()
-                .zip(&contexts[second.def].loops)
-                .take_while(|(a, b)| a.0 == b.0)
-                .count();
+            let common =
+                contexts[*one].loops.iter().zip(&contexts[*other].loops).take_while(|(a, b)| a.0 == b.0).count();
             let position = |def: DefId| order.iter().position(|&id| id == def);
-            let before = position(first.def) < position(second.def);
-            between(first, second, &contexts, common, before, &mut found);
+            let before = position(*one) < position(*other);
+            between((*one, first), (*other, second), &contexts, common, before, &mut found);
         }
     }
     found.sort_unstable();
@@ -94,38 +84,15 @@ fn textual(steps: &[Step]) -> Vec<DefId> {
         .collect()
 }
 
-fn touches(form: &NormalForm) -> Vec<Touch<'_>> {
-    let mut all = Vec::new();
-    for (id, def) in form.defs.iter().enumerate() {
-        for piece in &def.pieces {
-            if let Some(update) = &def.update {
-                let domain = &piece.domain[..def.axes.len()];
-                all.push(Touch { def: id, state: update.state, domain, index: &update.index, writes: true });
-            }
-            for node in &piece.value.nodes {
-                if let ScalarOp::Load(Source::State(state), access) = &node.op {
-                    // An offset into the ravel is compared with no index: it may be any element.
-                    let index: &[Affine] = match access {
-                        Access::Axes(index) => index,
-                        Access::Flat(_) | Access::Gather(_) => &[],
-                    };
-                    all.push(Touch { def: id, state: *state, domain: &piece.domain, index, writes: false });
-                }
-            }
-        }
-    }
-    all
-}
-
 fn between(
-    first: &Touch<'_>,
-    second: &Touch<'_>,
+    (source_def, first): (DefId, &Touch<'_>),
+    (sink_def, second): (DefId, &Touch<'_>),
     contexts: &[Context],
     common: usize,
     before: bool,
     found: &mut Vec<LoopDependence>,
 ) {
-    let (one, other) = (&contexts[first.def], &contexts[second.def]);
+    let (one, other) = (&contexts[source_def], &contexts[sink_def]);
     // Variables: the loops of both ends, then the axes of both.
     let sink_loops = one.loops.len();
     let source_axes = sink_loops + other.loops.len();
@@ -168,8 +135,8 @@ fn between(
         let distances = (0..common).map(|level| distance(&set, &directions, sink_loops, level)).collect();
         found.push(LoopDependence {
             state: first.state,
-            source: first.def,
-            sink: second.def,
+            source: source_def,
+            sink: sink_def,
             kind,
             directions,
             distances,

@@ -109,11 +109,30 @@ pub struct Tile {
     pub target: BufferId,
     /// Offset of the element, affine in the variables of enclosing loops and of `points`.
     pub offset: Affine,
+    /// All elements are moved by a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<TileShift>,
     /// Whole vectors are stored past the caches, where their addresses can be aligned.
     #[serde(default)]
     pub stream: bool,
     /// Definition this computes, as an index into the normal form, or the operand that it packs.
     pub origin: String,
+}
+
+/// How far what a tile stores moves, see [`crate::expr::Shift`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TileShift {
+    /// The buffer whose first element, an i64, is the distance. The tile does not write to it.
+    pub by: BufferId,
+    /// The distance is taken to the nearest in `0 ..= last`.
+    pub last: i64,
+}
+
+impl Tile {
+    /// The buffers that it reads, with repetitions.
+    pub fn reads(&self) -> impl Iterator<Item = BufferId> + '_ {
+        self.value.iter().filter_map(TileScalar::buffer).chain(self.shift.map(|shift| shift.by))
+    }
 }
 
 /// Every tile below `nodes`, in order.

@@ -176,6 +176,14 @@ impl<'a> State<'a> {
         self.bind_axes(&tile.points, scope)?;
         self.inside(&tile.offset, target.len, scope)
             .or_else(|reason| wrong(format!("writes `{}`: {reason}", target.name)))?;
+        if let Some(shift) = &tile.shift {
+            let by = self.nest.buffers.get(shift.by).filter(|by| by.dtype == DType::I64 && by.len > 0);
+            let Some(by) = by.filter(|_| shift.by != tile.target && shift.last >= 0) else {
+                return wrong(format!("is moved by buffer {}, which holds no distance", shift.by));
+            };
+            self.inside(&tile.offset.offset(shift.last), target.len, scope)
+                .or_else(|reason| wrong(format!("writes `{}`, moved by `{}`: {reason}", target.name, by.name)))?;
+        }
         self.bind_axes(&tile.folds, scope)?;
         let mut dtypes: Vec<DType> = Vec::with_capacity(tile.value.len());
         for (at, scalar) in tile.value.iter().enumerate() {

@@ -7,9 +7,10 @@
 
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::Param;
+use crate::expr::{Param, Shift};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Index of a definition in [`NormalForm::defs`].
 pub type DefId = usize;
@@ -94,8 +95,20 @@ pub struct Update {
     /// Index in [`NormalForm::states`].
     pub state: usize,
     /// One index for each axis of the state, affine in the definition's points and the loops
-    /// around it; no two points have the same.
-    pub index: Vec<Affine>,
+    /// around it; no two points have the same. Where it is moved is another question: see
+    /// [`Update::index`].
+    #[serde(rename = "index")]
+    pub base: Vec<Affine>,
+    /// All points are moved by a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
+}
+
+impl Update {
+    /// The index of each axis; empty where a value moves it, as any element may be written then.
+    pub fn index(&self) -> &[Affine] {
+        if self.shift.is_some() { &[] } else { &self.base }
+    }
 }
 
 /// One array: `name[x] = value(x)` for every point x of the box of `axes`.
@@ -437,6 +450,14 @@ impl Def {
     /// Number of elements.
     pub fn size(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Axes that the bounds of others depend on.
+    pub fn ragged(&self) -> BTreeSet<usize> {
+        let bounds =
+            |range: &'_ Range| range.lo.iter().chain(&range.hi).flat_map(|bound| bound.terms.clone()).collect();
+        let terms = self.pieces.iter().flat_map(|piece| &piece.domain).flat_map(|range| -> Vec<_> { bounds(range) });
+        terms.map(|term| term.0).filter(|&variable| loop_of(variable).is_none()).collect()
     }
 }
 

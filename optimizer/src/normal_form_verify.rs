@@ -185,19 +185,29 @@ fn verify_steps(form: &NormalForm) -> Result<(), FormError> {
 fn verify_update(form: &NormalForm, def: &Def, update: &Update, context: &Context) -> Result<(), FormError> {
     let wrong = |reason: String| FormError::Update { def: def.name.clone(), reason };
     let state = form.states.get(update.state).ok_or_else(|| wrong("its state does not exist".to_owned()))?;
-    if state.dtype != def.dtype || state.shape.len() != update.index.len() {
+    if state.dtype != def.dtype || state.shape.len() != update.base.len() {
         return Err(wrong(format!("it does not fit the state `{}`", state.name)));
     }
     for piece in &def.pieces {
-        for (form, &extent) in update.index.iter().zip(&state.shape) {
+        for (form, &extent) in update.base.iter().zip(&state.shape) {
             if !inside(context, &piece.domain[..def.axes.len()], form, extent) {
                 return Err(wrong(format!("index {form} may leave the state's extent of {extent}")));
             }
         }
     }
+    if let Some(shift) = &update.shift {
+        let by = form.states.get(shift.by).ok_or_else(|| wrong("what it is moved by does not exist".to_owned()))?;
+        if by.dtype != DType::I64 || !by.shape.is_empty() || shift.by == update.state {
+            return Err(wrong(format!("it cannot be moved by `{}`", by.name)));
+        }
+        let still: Vec<bool> = update.base.iter().map(|form| *form == Affine::constant(0)).collect();
+        if !shift.fits(&state.shape, &still) {
+            return Err(wrong(format!("moved by {} it may leave the state", shift.last)));
+        }
+    }
     let mut free: BTreeSet<usize> = (0..def.axes.len()).filter(|&axis| def.axes[axis] > 1).collect();
     // One axis of the state for each point axis, or several that are one number's digits.
-    for form in &update.index {
+    for form in &update.base {
         let mut terms: Vec<(i64, usize)> =
             form.terms.iter().filter(|term| loop_of(term.0).is_none()).map(|&(v, c)| (c.abs(), v)).collect();
         terms.sort_unstable();

@@ -167,6 +167,7 @@ pub(crate) fn pack(
         value: vec![TileScalar::Load { buffer: from, offset: address.over(point) }],
         target: buffer,
         offset,
+        shift: None,
         stream: false,
         origin: name,
     };

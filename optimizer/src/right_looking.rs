@@ -18,6 +18,7 @@ use crate::normal_form::{
     Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update,
     contexts, loop_of, loop_variable, scopes,
 };
+use crate::touch::{Touch, known_touches};
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/right-looking";
@@ -54,7 +55,7 @@ struct Fold<'f> {
 /// The fold of a definition that stands directly in a loop, if it may be taken apart.
 fn candidate(form: &NormalForm, id: DefId) -> Option<Fold<'_>> {
     let def = &form.defs[id];
-    let update = def.update.as_ref()?;
+    let update = def.update.as_ref().filter(|update| update.shift.is_none())?;
     let [piece] = def.pieces.as_slice() else { return None };
     let points = def.axes.len();
     if piece.fold.is_none() || piece.fold_axes(points) != 1 {
@@ -97,7 +98,7 @@ fn shifts(update: &Update, read: &[Affine], variable: usize, fold: usize) -> Vec
         form.coefficient(keep) == 1
             && form.terms.iter().all(|&(v, _)| v == keep || loop_of(v).is_some() && v != variable)
     };
-    let pairs = update.index.iter().zip(read);
+    let pairs = update.base.iter().zip(read);
     pairs
         .filter(|(written, read)| alone(written, variable) && alone(read, fold))
         .map(|(written, read)| read.minus(&Affine::variable(fold)).minus(&written.minus(&Affine::variable(variable))))
@@ -125,32 +126,6 @@ fn defs_in(body: &[Step]) -> Vec<(DefId, usize)> {
     let mut found = Vec::new();
     body.iter().enumerate().for_each(|(at, step)| collect(step, at, &mut found));
     found
-}
-
-/// An access of a definition to a state.
-struct Touch<'f> {
-    state: usize,
-    domain: &'f [Range],
-    index: &'f [Affine],
-    writes: bool,
-}
-
-/// What a definition touches; `None` if an access is an offset into the whole.
-fn touches(def: &Def) -> Option<Vec<Touch<'_>>> {
-    let mut all = Vec::new();
-    for piece in &def.pieces {
-        if let Some(update) = &def.update {
-            let domain = &piece.domain[..def.axes.len()];
-            all.push(Touch { state: update.state, domain, index: &update.index, writes: true });
-        }
-        for node in &piece.value.nodes {
-            if let ScalarOp::Load(Source::State(state), access) = &node.op {
-                let Access::Axes(index) = access else { return None };
-                all.push(Touch { state: *state, domain: &piece.domain, index, writes: false });
-            }
-        }
-    }
-    Some(all)
 }
 
 /// Two iterations of the loop: an access of a statement of the body in the first, one of the fold in the second.
@@ -220,16 +195,16 @@ fn is_legal(form: &NormalForm, fold: &Fold<'_>) -> bool {
     let points = fold.def.axes.len();
     let inside = defs_in(fold.body);
     let Some(&(_, own_position)) = inside.iter().find(|(id, _)| *id == fold.id) else { return false };
-    let Some(own) = touches(fold.def) else { return false };
+    let Some(own) = known_touches(fold.def) else { return false };
     let stored = &fold.piece.domain[..points];
     inside.iter().all(|&(id, position)| {
-        let Some(others) = touches(&form.defs[id]) else { return false };
+        let Some(others) = known_touches(&form.defs[id]) else { return false };
         others.iter().all(|other| {
             let pair = |domain: &[Range], index: &[Affine]| Pair::new(fold, &contexts[id], other, domain, index);
             // Nobody touches an element before its fold is complete; the fold's own terms do not even meanwhile.
             let meanwhile = position < own_position || id == fold.id && !other.writes;
             let apart = other.state != fold.update.state || {
-                let pair = pair(stored, &fold.update.index);
+                let pair = pair(stored, &fold.update.base);
                 pair.never(&[(&pair.other, &pair.own, !meanwhile)])
             };
             // Nobody writes what a term reads between its supplier's end and the fold.
@@ -244,7 +219,7 @@ fn is_legal(form: &NormalForm, fold: &Fold<'_>) -> bool {
         })
     }) && own.iter().filter(|touch| touch.writes).all(|touch| {
         // Every term's supplier is an earlier iteration, or none.
-        let mut pair = Pair::new(fold, &fold.context, touch, &fold.piece.domain, &fold.update.index);
+        let mut pair = Pair::new(fold, &fold.context, touch, &fold.piece.domain, &fold.update.base);
         pair.set.require_zero(&pair.own.minus(&pair.other), |v| v);
         pair.never(&[(&pair.own, &pair.supplier, false)])
     })
@@ -296,8 +271,8 @@ fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
         };
         fold.piece.value.nodes.iter().map(of).collect()
     };
-    let index: Vec<Affine> = fold.update.index.iter().map(|form| moved(form, &term)).collect();
-    let update = Update { state: fold.update.state, index: index.clone() };
+    let index: Vec<Affine> = fold.update.base.iter().map(|form| moved(form, &term)).collect();
+    let update = Update { state: fold.update.state, base: index.clone(), shift: None };
 
     // What is there before the loop.
     let mut domain = ranges(&term);

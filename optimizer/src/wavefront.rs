@@ -14,9 +14,9 @@
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
 use crate::normal_form::{
-    Access, Context, Def, DefId, Gather, NormalForm, Range, ScalarOp, Source, Step, contexts, loop_of, loop_variable,
-    scopes,
+    Access, Context, Def, DefId, Gather, NormalForm, Range, ScalarOp, Step, contexts, loop_of, loop_variable, scopes,
 };
+use crate::touch::{Touch, known_touches};
 use std::collections::BTreeMap;
 
 /// The name of the law in derivations.
@@ -108,25 +108,10 @@ fn moves(nest: &Nest) -> bool {
         && nest.loops.iter().all(|(_, _, range)| fixed(range))
 }
 
-/// What a definition touches: its domain, the state, the element, and whether it is written.
-type Touch<'f> = (&'f [Range], usize, &'f [Affine], bool);
-
+/// What the definitions touch; `None` if one of them updates no state, or touches an element that is not known.
 fn touches<'f>(form: &'f NormalForm, defs: &[DefId]) -> Option<Vec<Touch<'f>>> {
-    let mut all = Vec::new();
-    for &id in defs {
-        let def = &form.defs[id];
-        let update = def.update.as_ref()?;
-        for piece in &def.pieces {
-            all.push((&piece.domain[..def.axes.len()], update.state, update.index.as_slice(), true));
-            for node in &piece.value.nodes {
-                if let ScalarOp::Load(Source::State(state), access) = &node.op {
-                    let Access::Axes(index) = access else { return None };
-                    all.push((piece.domain.as_slice(), *state, index.as_slice(), false));
-                }
-            }
-        }
-    }
-    Some(all)
+    let of = |&id: &DefId| form.defs[id].update.as_ref().and(known_touches(&form.defs[id]));
+    Some(defs.iter().map(of).collect::<Option<Vec<_>>>()?.concat())
 }
 
 fn is_legal(form: &NormalForm, nest: &Nest, skew: i64) -> bool {
@@ -136,7 +121,7 @@ fn is_legal(form: &NormalForm, nest: &Nest, skew: i64) -> bool {
     touches.iter().all(|source| {
         touches
             .iter()
-            .filter(|sink| sink.1 == source.1 && (sink.3 || source.3))
+            .filter(|sink| sink.state == source.state && (sink.writes || source.writes))
             .all(|sink| advances(&context, outer, source, sink, skew))
     })
 }
@@ -146,7 +131,7 @@ fn advances(context: &Context, outer: usize, source: &Touch<'_>, sink: &Touch<'_
     // Variables: the loops around the nest, those of the nest twice, the axes of both.
     let inner = context.loops.len() - outer;
     let source_axes = outer + 2 * inner;
-    let sink_axes = source_axes + source.0.len();
+    let sink_axes = source_axes + source.domain.len();
     let at = |v: usize| context.loops.iter().position(|(known, _)| *known == v).unwrap_or(usize::MAX);
     let early = |v: usize| if loop_of(v).is_some() { at(v) } else { v + source_axes };
     let late = |v: usize| match loop_of(v) {
@@ -154,12 +139,12 @@ fn advances(context: &Context, outer: usize, source: &Touch<'_>, sink: &Touch<'_
         Some(_) => at(v).saturating_add(inner),
         None => v + sink_axes,
     };
-    let mut set = IntegerSet::all(sink_axes + sink.0.len());
+    let mut set = IntegerSet::all(sink_axes + sink.domain.len());
     context.require(&mut set, early);
     context.require(&mut set, late);
-    set.require_domain(source.0, early);
-    set.require_domain(sink.0, late);
-    for (a, b) in source.2.iter().zip(sink.2) {
+    set.require_domain(source.domain, early);
+    set.require_domain(sink.domain, late);
+    for (a, b) in source.index.iter().zip(sink.index) {
         let a = a.substitute(|v| Affine::variable(early(v)));
         let b = b.substitute(|v| Affine::variable(late(v)));
         set.require_zero(&a.minus(&b), |v| v);
@@ -323,7 +308,7 @@ fn copy(def: &Def, known: &BTreeMap<usize, Affine>, axis: bool) -> Def {
         }
     };
     if let Some(update) = &mut copy.update {
-        moved(&mut update.index);
+        moved(&mut update.base);
     }
     for piece in &mut copy.pieces {
         for range in &mut piece.domain {

@@ -124,6 +124,9 @@ impl Count {
                 *self.reads.entry(*buffer).or_default() += terms;
             }
         }
+        if let Some(shift) = &tile.shift {
+            *self.reads.entry(shift.by).or_default() += self.times;
+        }
         *self.writes.entry(tile.target).or_default() += stores;
     }
 
@@ -212,7 +215,8 @@ fn display_node(nest: &LoopNest, node: &Node, depth: usize, text: &mut String) {
                 text.push_str(&format!("{}{word} {} in {lo} .. {hi}{how}\n", "  ".repeat(deeper), name(axis.var)));
                 deeper += 1;
             }
-            let target = format!("{}[{}]", nest.buffers[tile.target].name, tile.offset.display(name));
+            let moved = tile.shift.map_or_else(String::new, |shift| format!(" + {}", nest.buffers[shift.by].name));
+            let target = format!("{}[{}{moved}]", nest.buffers[tile.target].name, tile.offset.display(name));
             let assign = tile.fold.as_ref().map_or_else(|| "=".to_owned(), |fold| format!("{}=", fold.op.name()));
             text.push_str(&format!("{}{target} {assign} {}\n", "  ".repeat(deeper), display_value(nest, tile)));
         }

@@ -9,6 +9,7 @@ use crate::python::to_python;
 use crate::random_loops::random_source;
 use crate::random_program::random_program;
 use crate::scheduled_order::{self, Order};
+use crate::seeded::Seeded;
 use crate::source_order::SourceOrder;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
@@ -30,8 +31,6 @@ use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tuner::candidates::schedulable;
 use moat_tuner::machine;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use std::collections::BTreeSet;
 
 /// Terms that a form may execute: beyond, brute force is too slow.
@@ -89,14 +88,6 @@ impl std::ops::AddAssign for Counts {
         self.tiled += other.tiled;
         self.parallel += other.parallel;
         self.dependences += other.dependences;
-    }
-}
-
-struct Seeded(StdRng);
-
-impl Choose for Seeded {
-    fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { self.0.random_range(0..n) }
     }
 }
 
@@ -176,7 +167,7 @@ impl Fuzzer {
                 Ok(space) => space,
                 Err(error) => return Verdict::Differs(error.to_string()),
             };
-            let mut choose = Seeded(StdRng::seed_from_u64(case.seed));
+            let mut choose = Seeded::new(case.seed);
             let run = One { form: &form, source: &source, program, arguments: &arguments, references: &references };
             let mut all = Vec::new();
             for schedule in schedules(&space, &mut choose, case.samples) {
@@ -332,7 +323,7 @@ impl One<'_> {
 
     fn kernel(&self, nest: &LoopNest, options: &CompileOptions) -> Result<(), String> {
         let kernel = CompiledNest::load(nest, options).map_err(|error| error.to_string())?;
-        let nodes = self.program.roots.iter().map(|&root| &self.program.nodes[root]);
+        let nodes = self.program.results().iter().map(|&root| &self.program.nodes[root]);
         let mut results: Vec<Tensor> = nodes.map(|node| Tensor::poison(node.dtype, &node.shape)).collect();
         let read: Vec<&Tensor> = self.arguments.iter().collect();
         kernel.call(&read, &mut results, &mut Workspace::new()).map_err(|error| error.to_string())?;
@@ -341,7 +332,7 @@ impl One<'_> {
 
     fn compare(&self, results: &[Tensor]) -> Result<(), String> {
         for (at, (reference, result)) in self.references.iter().zip(results).enumerate() {
-            let shape = self.program.nodes[self.program.roots[at]].shape.clone();
+            let shape = self.program.nodes[self.program.results()[at]].shape.clone();
             let result = Tensor { shape, ..result.clone() };
             reference.check(&result).map_err(|mismatch| format!("result {at}: {mismatch}"))?;
         }

@@ -2,9 +2,11 @@
 
 pub mod forms;
 pub mod fuzz;
+pub mod kernels;
 pub mod nests;
 pub mod python;
 pub mod random_loops;
 pub mod random_program;
 pub mod scheduled_order;
+pub mod seeded;
 pub mod source_order;

@@ -101,6 +101,7 @@ pub fn map_tile(points: Vec<TileAxis>, value: Vec<TileScalar>, target: usize, of
         value,
         target,
         offset,
+        shift: None,
         stream: false,
         origin: "map".to_string(),
     })
@@ -116,7 +117,17 @@ pub fn fold_tile(
     offset: Affine,
 ) -> Node {
     let fold = Some(TileFold { op, first });
-    Node::Tile(Tile { points, folds, fold, value, target, offset, stream: false, origin: "fold".to_string() })
+    Node::Tile(Tile {
+        points,
+        folds,
+        fold,
+        value,
+        target,
+        offset,
+        shift: None,
+        stream: false,
+        origin: "fold".to_string(),
+    })
 }
 /// A loop over a constant range.
 pub fn loop_node(var: usize, lo: i64, hi: usize, step: usize, kind: LoopKind, body: Vec<Node>) -> Node {

@@ -5,7 +5,7 @@
 
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::{DType, Literal};
-use moat_optimizer::expr::{Node, NodeId, Op, Program, SectionAxis, Statement};
+use moat_optimizer::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
 use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::tensor::{Data, Tensor};
 use npyz::WriterBuilder;
@@ -57,10 +57,17 @@ fn statements(program: &Program, body: &[Statement], depth: usize, text: &mut St
     let indent = "    ".repeat(depth);
     for statement in body {
         match statement {
-            Statement::Update { state, region, value, .. } => {
+            Statement::Update { state, region, shift, value, .. } => {
                 nodes(program, &[*value], depth, text);
                 let region = section(&program.nodes[*value], region);
-                let _ = writeln!(text, "{indent}_s{state}[{region}] = _v{value}");
+                let _ = match shift {
+                    None => writeln!(text, "{indent}_s{state}[{region}] = _v{value}"),
+                    Some(Shift { by, last }) => writeln!(
+                        text,
+                        "{indent}_s{state}.reshape(-1)[np.arange(_s{state}.size).reshape(_s{state}.shape)[{region}] + \
+                         np.clip(_s{by}, 0, {last})] = _v{value}"
+                    ),
+                };
             }
             Statement::Loop { var, lo, hi, body, .. } => {
                 let _ = writeln!(text, "{indent}for _k{var} in range({}, {}):", form(lo), form(hi));
@@ -131,10 +138,14 @@ fn expression(program: &Program, node: &Node) -> String {
         Op::Index { axis, at } => format!("np.take({a}, {at}, axis={axis})"),
         Op::Diagonal { offset, axis1, axis2 } => format!("np.diagonal({a}, {offset}, {axis1}, {axis2})"),
         Op::Flip(axes) => format!("np.flip({a}, {})", tuple(axes)),
-        Op::Gather { batch } => format!(
-            "np.array([np.take(p, q, axis=0, mode='clip') for p, q in zip({a}.reshape((-1,) + {a}.shape[{batch}:]), \
-             {b}.reshape((-1,) + {b}.shape[{batch}:]))]).reshape({b}.shape + {a}.shape[{batch} + 1:])"
-        ),
+        Op::Gather { batch } => {
+            let count: usize = program.nodes[node.args[0]].shape[..*batch].iter().product();
+            format!(
+                "np.array([np.take(p, q, axis=0, mode='clip') for p, q in zip({a}.reshape(({count},) + \
+                 {a}.shape[{batch}:]), {b}.reshape(({count},) + {b}.shape[{batch}:]))]).reshape({b}.shape + \
+                 {a}.shape[{batch} + 1:])"
+            )
+        }
         Op::Roll { shift, axis } => format!("np.roll({a}, {shift}, {axis})"),
         Op::Pad { widths, value } => {
             let widths: Vec<String> = widths.iter().map(|(before, after)| format!("({before}, {after})")).collect();
@@ -360,7 +371,7 @@ fn run_script(runs: &str, cases: &[(&Program, &[Tensor])]) -> Vec<Outcome> {
                     read_array(&mut archive, &format!("{case}_{at}"), program.nodes[*root].dtype)
                         .ok_or_else(|| format!("result {at} is not a {}", program.nodes[*root].dtype))
                 };
-                program.roots.iter().enumerate().map(read).collect()
+                program.results().iter().enumerate().map(read).collect()
             }
         });
     }

@@ -1,5 +1,5 @@
 //! Random NumPy programs with loops: nested loops whose slices shrink, in-place updates, carried numbers and arrays,
-//! views, slices with steps, conditions on loop variables, scans, calls, and sweeps: time loops over several arrays of
+//! views, slices with steps, conditions on loop variables, scans, calls, gathers, scatters, and sweeps: time loops over several arrays of
 //! one to three dimensions, each element from its neighbours, whole or row by row, forwards or backwards.
 //!
 //! No view is assigned as it is: NumPy copies a 1-d part of an array onto another part of the same array in an order that
@@ -19,6 +19,8 @@ pub fn random_source(seed: u64, size: usize) -> String {
         random: SplitMix64::new(seed.wrapping_mul(0xA076_1D64_78BD_642F)),
         text: String::new(),
         arrays: Vec::new(),
+        indices: Vec::new(),
+        picks: true,
         numbers: Vec::new(),
         domain: Domain::default(),
         loops: Vec::new(),
@@ -34,6 +36,13 @@ pub fn random_source(seed: u64, size: usize) -> String {
         let name = draft.name("p");
         params.push(format!("{name}: {dtype}{shape:?}"));
         draft.arrays.push(Array { name, shape, is_int: dtype == "i64", rebound: false });
+    }
+    let least = draft.arrays.iter().flat_map(|array| array.shape.clone()).min().unwrap_or(1);
+    for _ in 0..draft.below(3) {
+        let (name, length) = (draft.name("q"), draft.choose(&[2, 3, 4]));
+        let dtype = draft.choose(&["i64", "i32"]);
+        params.push(format!("{name}: Annotated[{dtype}[{length}], Range(-{least}, {least})]"));
+        draft.indices.push((name, length));
     }
     draft.preamble();
     while draft.budget > 0 {
@@ -77,6 +86,10 @@ struct Draft {
     random: SplitMix64,
     text: String,
     arrays: Vec<Array>,
+    /// Arrays of indices into any axis of any array, and their lengths. Nothing writes to them.
+    indices: Vec<(String, i64)>,
+    /// Integers from arrays of indices may stand in subscripts.
+    picks: bool,
     numbers: Vec<Number>,
     /// The open loops, by the numbers of their names in `loops`, and conditions.
     domain: Domain,
@@ -143,7 +156,8 @@ impl Draft {
     fn statement(&mut self, depth: usize) {
         self.budget = self.budget.saturating_sub(1);
         let in_loop = !self.domain.loops.is_empty();
-        match self.below(14) {
+        match self.below(15) {
+            14 if !self.indices.is_empty() => self.scatter(depth),
             12 if self.domain.loops.len() < 2 => self.sweep(depth),
             0..=3 if depth < 5 && self.domain.loops.len() < 3 => self.loop_over(depth),
             4 if in_loop && depth < 5 => self.condition(depth),
@@ -335,6 +349,38 @@ impl Draft {
         self.line(depth, &format!("{target} {op} {value}"));
     }
 
+    /// A scatter over the first axis of an array: by a ufunc, or by assignment.
+    fn scatter(&mut self, depth: usize) {
+        let array = self.any_array(|array| !array.rebound);
+        if array.rebound {
+            return self.line(depth, "pass");
+        }
+        let at = self.below(self.indices.len());
+        let (index, name) = (self.indices[at].0.clone(), &array.name);
+        let rest: Vec<Affine> = array.shape[1..].iter().map(|&extent| Affine::constant(extent)).collect();
+        let value = self.expression(&rest, array.is_int, 2);
+        let line = match self.below(5) {
+            0 => format!("{name}[{index}] = {value}"),
+            1 => format!("{name}[{index}] -= {value}"),
+            2 => format!("np.maximum.at({name}, {index}, {value})"),
+            3 if array.shape.len() > 1 => format!("np.add.at({name}, ({index}, {}), 1)", self.below(2)),
+            _ => format!("np.add.at({name}, {index}, {value})"),
+        };
+        self.line(depth, &line);
+    }
+
+    /// The text of an index of an axis: a form, or an integer from an array of indices.
+    fn subscript(&mut self, extent: i64) -> String {
+        if self.picks && !self.indices.is_empty() && self.below(8) == 0 {
+            let at = self.below(self.indices.len());
+            let (name, length) = self.indices[at].clone();
+            let at = self.index(length);
+            return format!("{name}[{}]", self.form(&at));
+        }
+        let at = self.index(extent);
+        self.form(&at)
+    }
+
     /// A temporary of a live shape, and a use of it.
     fn temporary(&mut self, depth: usize) {
         let array = self.any_array(|array| !array.rebound);
@@ -345,7 +391,8 @@ impl Draft {
         let name = self.name("t");
         let value = self.expression(&lengths, array.is_int, 2);
         let value = if array.is_int { format!("{target} + {value}") } else { format!("{target} * 0.5 + {value}") };
-        if self.below(3) == 0 && !array.is_int {
+        // What is at an integer that only a run knows has no name.
+        if self.below(3) == 0 && !array.is_int && !target.contains('q') {
             self.line(depth, &format!("{name} = blend({target}, {value})"));
         } else {
             self.line(depth, &format!("{name} = {value}"));
@@ -361,7 +408,10 @@ impl Draft {
         if array.rebound {
             return self.line(depth, "pass");
         }
+        // At an integer that only a run knows there is no view.
+        self.picks = false;
         let (target, lengths) = self.target(&array);
+        self.picks = true;
         if lengths.is_empty() {
             return self.assignment(depth);
         }
@@ -381,11 +431,23 @@ impl Draft {
 
     /// A part of an array that is surely there, with the lengths of its axes.
     fn target(&mut self, array: &Array) -> (String, Vec<Affine>) {
+        let found = self.target_once(array);
+        // What arrays of indices pick from has a fixed shape.
+        if found.1.iter().all(Affine::is_constant) || !self.picks {
+            return found;
+        }
+        self.picks = false;
+        let found = self.target_once(array);
+        self.picks = true;
+        found
+    }
+
+    fn target_once(&mut self, array: &Array) -> (String, Vec<Affine>) {
         let (mut subscripts, mut lengths) = (Vec::new(), Vec::new());
         for &extent in &array.shape {
             if self.below(2) == 0 {
-                let at = self.index(extent);
-                subscripts.push(self.form(&at));
+                let at = self.subscript(extent);
+                subscripts.push(at);
             } else if self.below(6) == 0 {
                 let (start, step) = (self.below(2) as i64, self.choose(&[2_i64, 3, -2]));
                 lengths.push(Affine::constant((extent - start + step.abs() - 1) / step.abs()));
@@ -460,6 +522,15 @@ impl Draft {
 
     /// A part of an array of the given lengths; `None` if no try fits.
     fn part(&mut self, lengths: &[Affine], is_int: bool) -> Option<String> {
+        // What arrays of indices pick from has a fixed shape.
+        let picks = self.picks;
+        self.picks = picks && lengths.iter().all(Affine::is_constant);
+        let part = self.part_of(lengths, is_int);
+        self.picks = picks;
+        part
+    }
+
+    fn part_of(&mut self, lengths: &[Affine], is_int: bool) -> Option<String> {
         let array = self.any_array(|array| array.is_int == is_int && array.shape.len() >= lengths.len());
         if array.is_int != is_int || array.shape.len() < lengths.len() {
             return None;
@@ -470,8 +541,8 @@ impl Draft {
             let left = array.shape.len() - axis;
             if spare > 0 && (spare == left || self.below(2) == 0) {
                 spare -= 1;
-                let at = self.index(extent);
-                subscripts.push(self.form(&at));
+                let at = self.subscript(extent);
+                subscripts.push(at);
                 continue;
             }
             let length = rest.next()?;

@@ -183,11 +183,17 @@ impl Run<'_> {
         })?;
         let copies = marks(tile).is_none();
         for (at, writer) in stores {
+            let writer = match (writer, tile.shift) {
+                (Writer::Instance(own), Some(_)) => Writer::Instance(self.source.execution(own)),
+                (writer, _) => writer,
+            };
             if !copies {
                 self.touch(writer);
             }
-            let slot = self.memory[tile.target].get_mut(at).ok_or("a store is out of bounds")?;
-            *slot = writer;
+            // A value moves it: every element that it can name.
+            let last = tile.shift.map_or(0, |shift| usize::try_from(shift.last).unwrap_or(0));
+            let slots = self.memory[tile.target].get_mut(at..=at + last).ok_or("a store is out of bounds")?;
+            slots.fill(writer);
         }
         Ok(())
     }
@@ -253,6 +259,10 @@ impl Run<'_> {
     /// The writers of what a tile's value reads now, sorted, without repetition.
     fn loads(&self, tile: &Tile) -> Result<Vec<Writer>, String> {
         let mut all = Vec::new();
+        if let Some(shift) = &tile.shift {
+            let found = self.memory.get(shift.by).and_then(|by| by.first());
+            all.push(*found.ok_or_else(|| format!("`{}` is moved by nothing", tile.origin))?);
+        }
         for scalar in &tile.value {
             let (buffer, elements) = match scalar {
                 TileScalar::Load { buffer, offset } => (*buffer, vec![self.at(offset)]),

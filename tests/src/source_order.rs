@@ -70,6 +70,13 @@ impl Numbering {
         }
         (instance, term)
     }
+
+    /// The first number of those that one execution of the definition computes: the loops' digits lead.
+    fn execution(&self, number: i64) -> i64 {
+        let axes = self.digits.iter().filter(|digit| loop_of(digit.0).is_none());
+        let weight = axes.map(|digit| digit.2).product::<i64>().max(1);
+        self.base + (number - self.base) / weight * weight
+    }
 }
 
 impl SourceOrder {
@@ -96,6 +103,7 @@ impl SourceOrder {
         let mut walk = Walk {
             form,
             forms,
+            numbering: &numbering,
             most,
             loops: BTreeMap::new(),
             defs: form.defs.iter().map(|def| vec![Writer::Nobody; def.axes.iter().product()]).collect(),
@@ -110,7 +118,8 @@ impl SourceOrder {
         }
         walk.steps(&form.steps)?;
         let outputs = form.outputs.iter().map(|&id| walk.defs[id].clone()).collect();
-        Some(SourceOrder { marked, reads: walk.reads, touches: walk.touches, outputs, numbering })
+        let (reads, touches) = (walk.reads, walk.touches);
+        Some(SourceOrder { marked, reads, touches, outputs, numbering })
     }
 
     /// How many terms there are.
@@ -158,6 +167,12 @@ impl SourceOrder {
             pairs.retain(|(source, sink)| source != sink);
             pairs
         })
+    }
+
+    /// The number that stands for all that one execution of an update stores where a value moves it: any of its points
+    /// may store any element.
+    pub fn execution(&self, number: i64) -> i64 {
+        self.numbers(number).map_or(number, |numbers| numbers.execution(number))
     }
 
     fn numbers(&self, number: i64) -> Option<&Numbering> {
@@ -233,6 +248,7 @@ struct Walk<'f> {
     form: &'f NormalForm,
     /// For each piece of each definition the numbers of its instances and terms.
     forms: Vec<Vec<(Affine, Affine)>>,
+    numbering: &'f [Numbering],
     most: usize,
     loops: BTreeMap<usize, i64>,
     defs: Vec<Vec<Writer>>,
@@ -301,6 +317,10 @@ impl Walk<'_> {
                         .iter()
                         .flat_map(|(source, access)| self.load(*source, access, &piece.value, &indices, Some(own)))
                         .collect();
+                    if let Some(shift) = def.update.as_ref().and_then(|update| update.shift) {
+                        let by = (Source::State(shift.by), Access::Axes(Vec::new()));
+                        read.extend(self.load(by.0, &by.1, &piece.value, &indices, Some(own)));
+                    }
                     read.sort_unstable();
                     read.dedup();
                     self.reads.insert(own + self.at(&term, &indices), read);
@@ -316,21 +336,35 @@ impl Walk<'_> {
                 } else {
                     Writer::Instance(own)
                 };
-                let index = match &def.update {
-                    Some(update) => update.index.iter().map(|form| self.at(form, &point)).collect(),
-                    None => point,
+                let (index, extents): (Vec<i64>, _) = match &def.update {
+                    Some(update) => {
+                        let index = update.base.iter().map(|form| self.at(form, &point)).collect();
+                        (index, &form.states[update.state].shape)
+                    }
+                    None => (point, &def.axes),
                 };
-                written.push((index, writer, own));
+                written.push((offset(&index, extents), writer, own));
             }
         }
-        for (index, writer, own) in written {
+        for (at, writer, own) in written {
             match &def.update {
                 Some(update) => {
-                    let at = offset(&index, &form.states[update.state].shape);
-                    self.states[update.state][at] = writer;
-                    self.touches.entry((update.state, at)).or_default().push((own, true));
+                    // A value moves it: every element that it can name.
+                    let last = update.shift.map_or(0, |shift| usize::try_from(shift.last).unwrap_or(0));
+                    let mut all = self.numbering.iter().filter(|numbers| (numbers.base..numbers.end).contains(&own));
+                    let (own, writer) = match (update.shift, all.next()) {
+                        (Some(_), Some(numbers)) => {
+                            let execution = numbers.execution(own);
+                            (execution, Writer::Instance(execution))
+                        }
+                        (Some(_), None) | (None, _) => (own, writer),
+                    };
+                    for at in at..=at + last {
+                        self.states[update.state][at] = writer;
+                        self.touches.entry((update.state, at)).or_default().push((own, true));
+                    }
                 }
-                None => self.defs[id][offset(&index, &def.axes)] = writer,
+                None => self.defs[id][at] = writer,
             }
         }
         Some(())

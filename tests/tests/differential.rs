@@ -6,24 +6,14 @@ use moat_optimizer::apply::apply;
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::space::Choose;
 use moat_optimizer::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::python::to_python;
 use moat_tests::random_program::random_program;
+use moat_tests::seeded::Seeded;
 use moat_tuner::candidates::forms;
 use moat_tuner::machine;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
-struct Seeded(StdRng);
-
-impl Choose for Seeded {
-    fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { self.0.random_range(0..n) }
-    }
-}
 
 /// The first difference of a program's kernels from its references, as text.
 fn difference(seed: u64, numerics: Numerics, threads: usize) -> Option<String> {
@@ -43,7 +33,7 @@ fn difference(seed: u64, numerics: Numerics, threads: usize) -> Option<String> {
         Err(error) => return failure(0, error.to_string()),
     };
     let target = machine::detect();
-    let mut choose = Seeded(StdRng::seed_from_u64(seed));
+    let mut choose = Seeded::new(seed);
     for (number, form) in forms.iter().enumerate() {
         let space = moat_optimizer::space::ScheduleSpace::new(
             &form.normal_form,

@@ -16,11 +16,12 @@ use moat_optimizer::normalize::domain::{RULES, SYMMETRY};
 use moat_optimizer::normalize::{Form, NormalizeConfig, normalize, replay};
 use moat_optimizer::notation::{parse as read, print};
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::space::{Choose, ScheduleSpace};
+use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
 use moat_optimizer::work::work;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
+use moat_tests::seeded::Seeded;
 use moat_tuner::candidates;
 use moat_tuner::machine;
 use rand::rngs::StdRng;
@@ -237,14 +238,6 @@ fn random_masks_compute_what_the_source_computes() {
     }
 }
 
-struct Seeded(StdRng);
-
-impl Choose for Seeded {
-    fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { self.0.random_range(0..n) }
-    }
-}
-
 /// Compiles every form of a program under its default schedule and some samples; each kernel
 /// computes what the interpreter does.
 fn check_kernels(parameters: &str, body: &str, seed: u64, samples: usize) {
@@ -253,7 +246,7 @@ fn check_kernels(parameters: &str, body: &str, seed: u64, samples: usize) {
         program.params.iter().zip(seed..).map(|(param, seed)| inputs::random(param, seed).unwrap()).collect();
     let references = interpret(&program, &arguments, numerics).unwrap();
     let target = machine::detect();
-    let mut choose = Seeded(StdRng::seed_from_u64(seed));
+    let mut choose = Seeded::new(seed);
     for form in candidates::forms(&program, &RuleBase::standard().unwrap(), numerics, 3).unwrap() {
         let space = ScheduleSpace::new(&form.normal_form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
         let sampled = (0..samples).map(|_| space.sample(&mut choose)).collect::<Vec<_>>();

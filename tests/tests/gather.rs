@@ -1,34 +1,18 @@
 //! Gathers: what the frontend reads, the interpreter, every form and kernels of drawn schedules against NumPy's own
 //! rules; an index out of range is an error of all of them and reads nothing.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_codegen::CodegenError;
 use moat_codegen::abi::Status;
-use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
-use moat_optimizer::apply::apply;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::evaluate_form::{EvaluateError, evaluate};
 use moat_optimizer::expr::Program;
-use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::{InterpretError, interpret};
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::space::{Choose, ScheduleSpace};
 use moat_optimizer::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
-use moat_rules::schedule_rules::ScheduleRules;
+use moat_tests::kernels::{arguments, kernels, program};
 use moat_tests::python::numpy_python;
 use moat_tuner::candidates::forms;
-use moat_tuner::machine;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
-struct Seeded(StdRng);
-
-impl Choose for Seeded {
-    fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { self.0.random_range(0..n) }
-    }
-}
 
 /// Expressions over `A: f64[5, 6, 7]`, `i, j: i32[4]`, `k: i64[3, 1]`, `n: i32`, whose values are in −5 .. 5.
 const EXPRESSIONS: [&str; 26] = [
@@ -68,41 +52,14 @@ fn source(expression: &str) -> String {
     )
 }
 
-fn program(expression: &str) -> Program {
-    parse("case.py", &source(expression), &ParseOptions::default()).unwrap_or_else(|errors| panic!("{errors}")).program
-}
-
-fn arguments(program: &Program, seed: u64) -> Vec<Tensor> {
-    program.params.iter().zip(0..).map(|(param, at)| random(param, seed * 16 + at).unwrap()).collect()
-}
-
-/// Runs every form and some schedules of it; gives what each says.
-fn kernels(program: &Program, inputs: &[Tensor], each: &mut dyn FnMut(Result<Vec<Tensor>, CodegenError>)) {
-    let target = machine::detect();
-    let numerics = Numerics::Reassociate;
-    let mut choose = Seeded(StdRng::seed_from_u64(7));
-    for form in forms(program, &RuleBase::standard().unwrap(), numerics, 3).unwrap() {
-        let form = form.normal_form;
-        let space = ScheduleSpace::new(&form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
-        for schedule in [space.default(), space.sample(&mut choose), space.sample(&mut choose)] {
-            let nest = apply(&form, &schedule).unwrap();
-            let options = CompileOptions { target: target.clone(), numerics, threads: 1, function: "f".to_owned() };
-            let kernel = CompiledNest::load(&nest, &options).unwrap();
-            let mut found: Vec<Tensor> = program
-                .results()
-                .iter()
-                .map(|&root| Tensor::poison(program.nodes[root].dtype, &program.nodes[root].shape))
-                .collect();
-            let read: Vec<&Tensor> = inputs.iter().collect();
-            each(kernel.call(&read, &mut found, &mut Workspace::new()).map(|()| found));
-        }
-    }
+fn case(expression: &str) -> Program {
+    program(&source(expression))
 }
 
 #[test]
 fn kernels_and_forms_equal_the_interpreter() {
     for (seed, expression) in (1..).zip(EXPRESSIONS) {
-        let program = program(expression);
+        let program = case(expression);
         let inputs = arguments(&program, seed);
         let expected = interpret(&program, &inputs, Numerics::Reassociate).unwrap();
         let check = |found: Vec<Tensor>| {
@@ -114,7 +71,7 @@ fn kernels_and_forms_equal_the_interpreter() {
         for form in forms(&program, &RuleBase::standard().unwrap(), Numerics::Reassociate, 3).unwrap() {
             check(evaluate(&form.normal_form, &inputs).unwrap_or_else(|error| panic!("{expression}: {error}")));
         }
-        kernels(&program, &inputs, &mut |found| check(found.unwrap()));
+        kernels(&program, &inputs, 1, &mut |found| check(found.unwrap()));
     }
 }
 
@@ -123,7 +80,7 @@ fn kernels_and_forms_equal_the_interpreter() {
 fn the_interpreter_equals_numpy() {
     let mut script = String::from("import json, numpy as np\nout = []\n");
     for (seed, expression) in (1..).zip(EXPRESSIONS) {
-        let program = program(expression);
+        let program = case(expression);
         for (param, input) in program.params.iter().zip(arguments(&program, seed)) {
             let numbers: Vec<f64> = (0..input.len()).map(|at| input.get_f64(at)).collect();
             let kind = if param.dtype == DType::F64 {
@@ -146,7 +103,7 @@ fn the_interpreter_equals_numpy() {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let found: Vec<(Vec<usize>, Vec<f64>)> = serde_json::from_slice(&run.stdout).unwrap();
     for ((seed, expression), (shape, numbers)) in (1..).zip(EXPRESSIONS).zip(found) {
-        let program = program(expression);
+        let program = case(expression);
         let expected = interpret(&program, &arguments(&program, seed), Numerics::Reassociate).unwrap();
         let tensor = Tensor { dtype: DType::F64, shape, data: Data::F64(numbers) };
         expected[0].check(&tensor).unwrap_or_else(|mismatch| panic!("{expression}: {mismatch}"));
@@ -155,7 +112,7 @@ fn the_interpreter_equals_numpy() {
 
 #[test]
 fn an_index_out_of_range_is_an_error_everywhere() {
-    let program = program("A[i, j] + np.take(A, k, axis=2)[0, 0, :1]");
+    let program = case("A[i, j] + np.take(A, k, axis=2)[0, 0, :1]");
     for (parameter, bad) in [(1, 5), (1, -6), (2, 6), (2, -7), (3, 7), (3, i64::MAX), (3, i64::MIN)] {
         let mut inputs = arguments(&program, 1);
         if let Data::I32(all) = &mut inputs[parameter].data {
@@ -171,7 +128,7 @@ fn an_index_out_of_range_is_an_error_everywhere() {
             let error = evaluate(&form.normal_form, &inputs).unwrap_err();
             assert!(matches!(error, EvaluateError::IndexOutOfRange { .. }), "{error}");
         }
-        kernels(&program, &inputs, &mut |found| match found {
+        kernels(&program, &inputs, 1, &mut |found| match found {
             Err(CodegenError::Status { status, .. }) => {
                 assert_eq!(Status::of(status), Some(Status::IndexOutOfRange));
             }

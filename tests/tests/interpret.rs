@@ -215,6 +215,7 @@ fn broken_nests_are_refused_or_caught() {
             value,
             target,
             offset,
+            shift: None,
             stream: false,
             origin: "t".into(),
         })

@@ -13,23 +13,14 @@ use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::nest::LoopNest;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::space::{Choose, ScheduleSpace};
+use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
 use moat_optimizer::{right_looking, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
+use moat_tests::seeded::Seeded;
 use moat_tuner::candidates::{MAX_FORMS, forms};
 use moat_tuner::machine;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
-struct Seeded(StdRng);
-
-impl Choose for Seeded {
-    fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { self.0.random_range(0..n) }
-    }
-}
 
 fn program(source: &str) -> Program {
     let options = ParseOptions { function: Some("f".to_owned()), ..ParseOptions::default() };
@@ -61,7 +52,7 @@ fn agrees(source: &str) {
     let arguments: Vec<Tensor> =
         program.params.iter().zip(0..).map(|(param, seed)| inputs::random(param, seed).unwrap()).collect();
     let references = interpret(&program, &arguments, numerics).unwrap();
-    let mut choose = Seeded(StdRng::seed_from_u64(7));
+    let mut choose = Seeded::new(7);
     for form in all_forms(&program) {
         let space =
             ScheduleSpace::new(&form.normal_form, &machine::detect(), &ScheduleRules::standard(), numerics, 1).unwrap();

@@ -9,23 +9,14 @@ use moat_optimizer::nest_verify::verify_nest;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::{Place, Schedule, StageSchedule};
-use moat_optimizer::space::{Choose, ScheduleSpace};
+use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::target::Target;
 use moat_optimizer::tensor::Tensor;
 use moat_optimizer::{evaluate_form, evaluate_nest};
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::forms;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use moat_tests::seeded::Seeded;
 use std::collections::BTreeSet;
-
-struct Seeded(StdRng);
-
-impl Choose for Seeded {
-    fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { self.0.random_range(0..n) }
-    }
-}
 
 fn target() -> Target {
     Target {
@@ -83,7 +74,7 @@ fn everything_offered_is_legal() {
                 let space = space_with(&form, &ScheduleRules::standard(), numerics, threads);
                 space.check(&space.plain()).unwrap();
                 space.check(&space.default()).unwrap();
-                let mut rng = Seeded(StdRng::seed_from_u64(1));
+                let mut rng = Seeded::new(1);
                 let mut distinct = BTreeSet::new();
                 let mut last = space.default();
                 for _ in 0..60 {
@@ -155,7 +146,7 @@ fn applied_equals(name: &str, form: &NormalForm, numerics: Numerics, threads: us
         form.params.iter().enumerate().map(|(at, param)| random(param, seed + at as u64).unwrap()).collect();
     let expected = evaluate_form::evaluate(form, &inputs).unwrap();
     let space = space_with(form, &ScheduleRules::standard(), numerics, threads);
-    let mut rng = Seeded(StdRng::seed_from_u64(seed));
+    let mut rng = Seeded::new(seed);
     let mut schedules = vec![space.default()];
     schedules.extend((0..count).map(|_| space.sample(&mut rng)));
     schedules.extend(space.neighbours(&space.default()).into_iter().step_by(7));
@@ -179,7 +170,7 @@ fn a_schedule_for_other_threads_is_divided_anew() {
     let spaces = |form: &NormalForm| [1, 2].map(|threads| space_with(form, &rules, Numerics::Reassociate, threads));
     for (name, form) in forms::samples(DType::F64) {
         let [one, two] = spaces(&form);
-        let mut rng = Seeded(StdRng::seed_from_u64(6));
+        let mut rng = Seeded::new(6);
         let mut schedules = vec![one.default()];
         schedules.extend((0..20).map(|_| one.sample(&mut rng)));
         for schedule in schedules {
@@ -216,7 +207,7 @@ fn a_rule_file_removed_takes_its_candidates_with_it() {
         let form = if file == "stream" { &large } else { &small };
         let count = |rules: &ScheduleRules| {
             let space = space_with(form, rules, Numerics::Reassociate, 2);
-            let mut rng = Seeded(StdRng::seed_from_u64(5));
+            let mut rng = Seeded::new(5);
             (0..80).filter(|_| uses(&space.sample(&mut rng))).count()
         };
         let (with, without) = (count(&ScheduleRules::standard()), count(&ScheduleRules::standard().without(file)));

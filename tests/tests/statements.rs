@@ -111,7 +111,7 @@ fn at(form: Affine) -> SectionAxis {
 }
 
 fn update(state: usize, region: Vec<SectionAxis>, value: NodeId) -> Statement {
-    Statement::Update { state, region, value, span: Span::default() }
+    Statement::Update { state, region, shift: None, value, span: Span::default() }
 }
 
 fn repeat(var: usize, lo: Affine, hi: Affine, body: Vec<Statement>) -> Statement {

@@ -24,6 +24,8 @@ pub(crate) struct Bound<'c> {
 pub(crate) struct Frame<'c> {
     pub(crate) buffers: BTreeMap<usize, PointerValue<'c>>,
     vars: BTreeMap<usize, Bound<'c>>,
+    /// Where the buffer that the tile being written stores to begins for it, if a value moves it.
+    pub(crate) moved: Option<PointerValue<'c>>,
     /// Inside a parallel loop.
     pub(crate) parallel: bool,
 }
@@ -122,6 +124,18 @@ impl<'c> Cx<'c, '_> {
         name: &str,
         body: &mut dyn FnMut(IntValue<'c>) -> Emit<()>,
     ) -> Emit<IntValue<'c>> {
+        self.strided(from, last, self.i64(step), name, body)
+    }
+
+    /// As [`Cx::counted`], by a step above 0 that is only known when the kernel runs.
+    pub(crate) fn strided(
+        &self,
+        from: IntValue<'c>,
+        last: IntValue<'c>,
+        step: IntValue<'c>,
+        name: &str,
+        body: &mut dyn FnMut(IntValue<'c>) -> Emit<()>,
+    ) -> Emit<IntValue<'c>> {
         let before = self.here()?;
         let head = self.block(&format!("{name}.head"))?;
         let inside = self.block(&format!("{name}.body"))?;
@@ -132,7 +146,7 @@ impl<'c> Cx<'c, '_> {
         let more = self.icmp(IntPredicate::SLE, x.into(), last.into())?;
         self.builder.position_at_end(inside);
         body(x)?;
-        let next = self.index_add(x, self.i64(step), &format!("{name}.next"))?;
+        let next = self.index_add(x, step, &format!("{name}.next"))?;
         phi.add_incoming(&[(&from, before), (&next, self.here()?)]);
         self.builder.build_unconditional_branch(head)?;
         let after = self.block(&format!("{name}.end"))?;

@@ -51,7 +51,8 @@ struct Around {
 impl Around {
     fn of(inner: &Loop) -> Around {
         let stores = inner.body.iter().filter_map(|node| match node {
-            Node::Tile(tile) => Some((tile.target, tile.offset.clone())),
+            // What a value moves is a distance that nobody knows.
+            Node::Tile(tile) => tile.shift.is_none().then(|| (tile.target, tile.offset.clone())),
             Node::Loop(_) => None,
         });
         let step = i64::try_from(inner.step).unwrap_or(i64::MAX);

@@ -7,6 +7,7 @@
 use super::cx::{Cx, Emit};
 use super::facts::Bounds;
 use super::frame::Frame;
+use super::share::is_uneven;
 use crate::workspace::buffers_of;
 use inkwell::IntPredicate;
 use inkwell::module::Linkage;
@@ -134,7 +135,8 @@ impl<'c> Cx<'c, '_> {
         })?;
         self.builder.build_return(None)?;
 
-        let outlined = self.outline(&name, share, (data_type, &buffers, vars.len()), step)?;
+        let turns = is_uneven(node);
+        let outlined = self.outline(&name, share, (data_type, &buffers, vars.len()), step, turns)?;
         self.builder.position_at_end(here);
         let i32 = self.context.i32_type();
         let gomp = self.module.get_function("GOMP_parallel").unwrap_or_else(|| {
@@ -152,7 +154,7 @@ impl<'c> Cx<'c, '_> {
         Ok(())
     }
 
-    /// `void f(void *data)`: unpacks `data`, takes this thread's block of the iterations and its
+    /// `void f(void *data)`: unpacks `data`, takes this thread's block of the iterations, or its turns, and its
     /// private buffers, and calls `share`.
     fn outline(
         &self,
@@ -160,6 +162,7 @@ impl<'c> Cx<'c, '_> {
         share: FunctionValue<'c>,
         (data_type, buffers, vars): (inkwell::types::StructType<'c>, &[usize], usize),
         step: i64,
+        turns: bool,
     ) -> Emit<FunctionValue<'c>> {
         let pointer = self.context.ptr_type(inkwell::AddressSpace::default());
         let outlined = self.module.add_function(
@@ -193,6 +196,33 @@ impl<'c> Cx<'c, '_> {
         }
         let (from, to) = (buffers.len() + vars, buffers.len() + vars + 1);
         let (lo, hi) = (self.scalar_int(fields[from])?, self.scalar_int(fields[to])?);
+        if turns {
+            // Where iterations are counted one by one, a thread's own are the same however far the range has moved.
+            let first = if step == 1 {
+                let ahead = self.builder.build_int_nsw_sub(thread, lo, "ahead")?;
+                let rest = self.builder.build_int_signed_rem(ahead, threads, "rest")?;
+                let wrapped = self.index_add(rest, threads, "wrapped")?;
+                let negative = self.icmp(IntPredicate::SLT, rest.into(), self.i64(0).into())?;
+                self.choose(negative, wrapped, rest)?
+            } else {
+                self.builder.build_int_nsw_mul(thread, self.i64(step), "first")?
+            };
+            let stride = self.builder.build_int_nsw_mul(threads, self.i64(step), "stride")?;
+            let first = self.index_add(lo, first, "first")?;
+            let last = self.index_add(hi, self.i64(-1), "last")?;
+            self.strided(first, last, stride, name, &mut |x| {
+                let end = self.index_add(x, self.i64(step), "end")?;
+                let inside = self.icmp(IntPredicate::SLT, end.into(), hi.into())?;
+                fields[from] = x.into();
+                fields[to] = self.choose(inside, end, hi)?.into();
+                let args: Vec<BasicMetadataValueEnum<'c>> = fields.iter().map(|&field| field.into()).collect();
+                self.builder.build_call(share, &args, "")?;
+                Ok(())
+            })?;
+            self.drain()?;
+            self.builder.build_return(None)?;
+            return Ok(outlined);
+        }
         // Iteration counts differ by at most one between threads.
         let step = self.i64(step);
         let span = self.builder.build_int_nsw_sub(hi, lo, "span")?;

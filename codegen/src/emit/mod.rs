@@ -15,6 +15,7 @@ mod memory;
 mod point;
 mod ragged;
 mod scalar;
+mod share;
 mod tile;
 
 pub use tile::OPERATION_LIMIT;

@@ -16,6 +16,9 @@ use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
 use moat_optimizer::scalar::BinaryOp;
 use std::collections::BTreeMap;
 
+/// A buffer, whether as what a moved tile writes to, and the terms of an offset into it.
+type Base = (usize, bool, Vec<(usize, i64)>);
+
 /// Evaluates a tile's expression at the insertion point; valid for one straight piece of code.
 pub(crate) struct Evaluator<'e, 'c, 'n, 't> {
     cx: &'e Cx<'c, 'n>,
@@ -23,7 +26,8 @@ pub(crate) struct Evaluator<'e, 'c, 'n, 't> {
     plan: &'e Plan<'t>,
     regs: &'e [Vec<Reg<'c>>],
     values: BTreeMap<(usize, Vec<usize>), Value<'c>>,
-    bases: BTreeMap<(usize, Vec<(usize, i64)>), PointerValue<'c>>,
+    /// Addresses by buffer and terms, apart for where the tile writes to.
+    bases: BTreeMap<Base, PointerValue<'c>>,
 }
 
 impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
@@ -203,13 +207,26 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
     }
 
     fn place(&mut self, buffer: usize, offset: &Affine, combo: &[usize]) -> Emit<Place<'c>> {
+        let start = self.frame.buffers.get(&buffer).copied();
+        self.place_from(start, buffer, offset, combo, false)
+    }
+
+    fn place_from(
+        &mut self,
+        start: Option<PointerValue<'c>>,
+        buffer: usize,
+        offset: &Affine,
+        combo: &[usize],
+        writes: bool,
+    ) -> Emit<Place<'c>> {
         let cx = self.cx;
-        let (Some(description), Some(&start)) = (cx.nest.buffers.get(buffer), self.frame.buffers.get(&buffer)) else {
+        let (Some(description), Some(start)) = (cx.nest.buffers.get(buffer), start) else {
             return Err(cx.malformed(&self.plan.tile.origin, format!("no buffer {buffer}")));
         };
         let dtype = description.dtype;
         let element = cx.memory_type(dtype);
-        let key = (buffer, offset.terms.clone());
+        let moved = writes && self.frame.moved.is_some();
+        let key = (buffer, moved, offset.terms.clone());
         let base = match self.bases.get(&key) {
             Some(&base) => base,
             None => {
@@ -228,7 +245,8 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
 
     fn target(&mut self, combo: &[usize]) -> Emit<Place<'c>> {
         let plan = self.plan;
-        let mut place = self.place(plan.tile.target, &plan.tile.offset, combo)?;
+        let start = self.frame.moved.or_else(|| self.frame.buffers.get(&plan.tile.target).copied());
+        let mut place = self.place_from(start, plan.tile.target, &plan.tile.offset, combo, true)?;
         // Where the lanes all lie on one element the last one that counts is stored.
         if let Some(axis) = plan.vector.filter(|&axis| axis < combo.len()) {
             let reg = &self.regs[axis][combo[axis]];

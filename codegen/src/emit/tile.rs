@@ -7,6 +7,7 @@
 use super::cx::{Cx, Emit, Value, lanes_of};
 use super::facts::{Bounds, Facts};
 use super::frame::Frame;
+use super::memory::Place;
 use super::point::Evaluator;
 use super::ragged::Alone;
 use crate::error::CodegenError;
@@ -15,7 +16,7 @@ use inkwell::types::VectorType;
 use inkwell::values::{IntValue, PointerValue, VectorValue};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
-use moat_optimizer::nest::{Tile, TileAxis, TileFold, TileScalar};
+use moat_optimizer::nest::{Tile, TileAxis, TileFold, TileScalar, TileShift};
 use moat_optimizer::normal_form::{Range, ScalarOp};
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
 use std::collections::BTreeMap;
@@ -111,7 +112,23 @@ impl<'c, 'n> Cx<'c, 'n> {
     /// Emits a tile at the insertion point.
     pub(crate) fn tile(&self, frame: &mut Frame<'c>, tile: &Tile) -> Emit<()> {
         let plan = self.plan(tile)?;
-        self.points(frame, &plan, &mut Vec::new())
+        frame.moved = tile.shift.map(|shift| self.moved(frame, tile, shift)).transpose()?;
+        self.points(frame, &plan, &mut Vec::new())?;
+        frame.moved = None;
+        Ok(())
+    }
+
+    /// Where the buffer that a tile writes to begins for it, moved by a value.
+    fn moved(&self, frame: &Frame<'c>, tile: &Tile, shift: TileShift) -> Emit<PointerValue<'c>> {
+        let malformed = || self.malformed(&tile.origin, "it is moved by, or writes to, a buffer that does not exist");
+        let (target, by) = (frame.buffers.get(&tile.target), frame.buffers.get(&shift.by));
+        let (&target, &by) = target.zip(by).ok_or_else(malformed)?;
+        let dtype = self.nest.buffers.get(tile.target).ok_or_else(malformed)?.dtype;
+        let place = Place { dtype: DType::I64, pointer: by, stride: 0, width: 1, mask: None };
+        let held = self.load_at(&place)?;
+        let bounded = self.binary_op(BinaryOp::Maximum, DType::I64, held, self.i64(0).into())?;
+        let bounded = self.binary_op(BinaryOp::Minimum, DType::I64, bounded, self.i64(shift.last).into())?;
+        self.element(self.memory_type(dtype), target, self.scalar_int(bounded)?, "moved")
     }
 
     fn plan<'t>(&self, tile: &'t Tile) -> Emit<Plan<'t>> {
@@ -192,7 +209,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         let stream = tile.stream && vector.is_some_and(|vector| streams(tile, &axes, vector));
         let resumes = tile.fold.as_ref().is_some_and(|fold| !fold.first.is_empty());
-        let reads = tile.value.iter().any(|scalar| scalar.buffer() == Some(tile.target));
+        let reads = tile.reads().any(|buffer| buffer == tile.target);
         let again = !resumes && !reads;
         Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused, stream, again })
     }
@@ -439,7 +456,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         let anywhere = anywhere(axis, facts);
         let malformed = || self.malformed(&plan.tile.origin, "a target that does not exist");
         let target = self.nest.buffers.get(plan.tile.target).ok_or_else(malformed)?;
-        let start = *frame.buffers.get(&plan.tile.target).ok_or_else(malformed)?;
+        let start = frame.moved.or_else(|| frame.buffers.get(&plan.tile.target).copied()).ok_or_else(malformed)?;
         frame.bind(var, lo, anywhere);
         // Axes that come later are multiples of the vector, see `streams`.
         let bound = Affine::new(

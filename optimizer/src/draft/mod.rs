@@ -96,7 +96,13 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
             (true, Some(first), Some(model)) if rates.threads > 1.0 => {
                 let trips = ceil(model.extents.get(first.axis).copied().unwrap_or(1), first.step) as f64;
                 let rounds = (trips / rates.threads).ceil();
-                time * rounds / trips + FORK * contexts[id].executions().max(1.0)
+                let share = if form.defs[id].ragged().contains(&first.axis) {
+                    // Blocks of a triangle: the thread that gets the last gets the largest of every round.
+                    rounds * (2.0 * trips - 1.0 - rates.threads * (rounds - 1.0)) / (trips * trips)
+                } else {
+                    rounds / trips
+                };
+                time * share.min(1.0) + FORK * contexts[id].executions().max(1.0)
             }
             _ => time,
         };

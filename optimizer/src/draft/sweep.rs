@@ -42,7 +42,7 @@ impl Sweep {
             // Of one iteration, the tiles that the whole extent is cut into; where bands move, some are cut short.
             let count = (extent as f64 / band.height as f64).max(1.0) + if moved > 0 { 1.0 } else { 0.0 };
             let axis = def.update.as_ref().and_then(|update| {
-                let index = update.index.get(band.dim)?;
+                let index = update.index().get(band.dim)?;
                 (0..def.axes.len()).find(|&axis| index.coefficient(axis) != 0)
             });
             if let Some(axis) = axis {

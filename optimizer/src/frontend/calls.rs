@@ -8,7 +8,7 @@ use super::liveness::Liveness;
 use super::number::{self, Number};
 use super::statement::Flow;
 use super::value::{Arg, Builtin, UfuncMethod, Value};
-use super::{product, scan, structural};
+use super::{product, scan, scatter, structural};
 use crate::dtype::{DType, Literal};
 use crate::expr::Span;
 use crate::scalar::UnaryOp;
@@ -67,6 +67,10 @@ impl<'s> Evaluator<'s> {
             Value::Ufunc(function, UfuncMethod::Accumulate) => {
                 let bound = self.bind_call(&functions::ACCUMULATE_METHOD, positional, keywords, span)?;
                 scan::accumulate(self, function, &bound)
+            }
+            Value::Ufunc(function, UfuncMethod::At) => {
+                let bound = self.bind_call(&functions::AT_METHOD, positional, keywords, span)?;
+                scatter::at(self, function, &bound)
             }
             Value::Ufunc(function, UfuncMethod::Outer) if keywords.is_empty() => {
                 if positional.iter().any(|arg| arg.value.is_poisoned()) {

@@ -96,6 +96,8 @@ pub(super) struct Evaluator<'s> {
     pub(super) named: BTreeSet<usize>,
     /// Memory that is a state.
     pub(super) memory: BTreeMap<Storage, usize>,
+    /// Memory that NumPy would share with an array of which it is the part at integers that only a run knows.
+    pub(super) loose: BTreeSet<Storage>,
     /// States of [`Frame::carried`], each with its memory.
     pub(super) slots: BTreeMap<usize, Storage>,
     /// What must hold for there to be results: a bool scalar each, with the indexing it belongs to.
@@ -138,6 +140,7 @@ impl<'s> Evaluator<'s> {
             states: Vec::new(),
             named: BTreeSet::new(),
             memory: BTreeMap::new(),
+            loose: BTreeSet::new(),
             slots: BTreeMap::new(),
             checks: Vec::new(),
             blocks: vec![Vec::new()],

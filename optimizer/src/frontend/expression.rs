@@ -374,14 +374,11 @@ impl<'s> Evaluator<'s> {
             }
             Value::Function(function) if name == "outer" => Ok(Value::Ufunc(function, UfuncMethod::Outer)),
             Value::Function(function) if name == "reduce" => Ok(Value::Ufunc(function, UfuncMethod::Reduce)),
+            Value::Function(function) if name == "at" => Ok(Value::Ufunc(function, UfuncMethod::At)),
             Value::Function(function) if name == "accumulate" => Ok(Value::Ufunc(function, UfuncMethod::Accumulate)),
             Value::Function(function) => {
                 let construct = format!("np.{}.{name}", function.name);
-                let help = match name {
-                    "at" => help_for(&[], name),
-                    _ => "supported: outer, reduce, accumulate".to_owned(),
-                };
-                Err(self.unsupported(span, &construct, &help))
+                Err(self.unsupported(span, &construct, "supported: outer, reduce, accumulate, at"))
             }
             Value::DType(dtype) if name == "type" => Ok(Value::DType(*dtype)),
             Value::DType(dtype) if name == "itemsize" => Ok(Value::int(dtype.bytes())),

@@ -293,13 +293,16 @@ pub(super) static REDUCE_METHOD: Function = other("reduce", REDUCE, method_of_uf
 /// `ufunc.accumulate`.
 pub(super) static ACCUMULATE_METHOD: Function = other("accumulate", "a axis? dtype? out!", method_of_ufunc);
 
+/// `ufunc.at`.
+pub(super) static AT_METHOD: Function = other("at", "a indices b?", method_of_ufunc);
+
 /// A ufunc's methods are called with the ufunc, not by their table entry.
 fn method_of_ufunc(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     Err(evaluator.unsupported(call.span, call.function.name, "call it as np.add.reduce(a)"))
 }
 
 /// What is not there yet, and what to write instead.
-const LATER: &[(&str, &str)] = &[("at", "scatter is not supported yet"), ("fill", "write x[...] = value")];
+const LATER: &[(&str, &str)] = &[("fill", "write x[...] = value")];
 
 /// The table's entry for `name`.
 pub(super) fn find(table: &'static [Function], name: &str) -> Option<&'static Function> {

@@ -2,8 +2,8 @@
 //!
 //! One or several axes of an array are indexed by arrays that are broadcast against each other. Several axes become
 //! one, by a reshape, and their indices one number. Every index is checked: a [`Program::checks`] says that it is in
-//! range, and where it is not, the function has no results. A check is evaluated where the results are, so indices
-//! must not change before that: neither in loops nor by being written to.
+//! range, and where it is not, the function has no results. What indices depend on may change, in loops or by being
+//! written to: then a state of the check's own notes whether all of them were in range so far.
 //!
 //! [`Program::checks`]: crate::expr::Program::checks
 
@@ -12,7 +12,7 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::Call;
 use super::value::{Arg, Value};
 use crate::dtype::{DType, Literal};
-use crate::expr::{NodeId, Op, Span};
+use crate::expr::{NodeId, Op, Span, Statement};
 use crate::expr_type::constants;
 use crate::scalar::{BinaryOp, FoldOp};
 
@@ -38,12 +38,6 @@ impl Evaluator<'_> {
         mode: Mode,
         span: Span,
     ) -> Eval<NodeId> {
-        let changes = |node: NodeId| self.reads_state[node] || self.in_loop[node];
-        if self.blocks.len() > 1 || changes(node) || indices.iter().any(|index| changes(index.0)) {
-            let what = "indexing by an array in a loop, or of or by an array that is written to";
-            let help = "index before the loop and before the array is written to, as in B = A[i]";
-            return Err(self.unsupported(span, what, help));
-        }
         let own = self.fixed_shape(node, "indexing by an array", span)?;
         let nodes: Vec<NodeId> = indices.iter().map(|index| index.0).collect();
         let common = self.broadcast_extents(&nodes, "the index arrays", span)?;
@@ -57,7 +51,7 @@ impl Evaluator<'_> {
                 let message = format!("axis {axis} of an array of shape {} has nothing to index", show(&own));
                 return Err(self.error(place, message, None));
             }
-            let index = self.in_range(index, own[axis], mode, place)?;
+            let index = self.counted_by(index, own[axis], mode, place)?;
             let index = self.broadcast(index, &common, place)?;
             flat = Some(match flat {
                 None => index,
@@ -91,32 +85,62 @@ impl Evaluator<'_> {
     }
 
     /// An array of indices into an axis, each counted from the start; notes the check.
-    fn in_range(&mut self, index: NodeId, extent: usize, mode: Mode, span: Span) -> Eval<NodeId> {
-        let shape = self.fixed_shape(index, "an index array", span)?;
-        let length = self.integer_array(extent, &shape, span)?;
+    fn counted_by(&mut self, index: NodeId, extent: usize, mode: Mode, span: Span) -> Eval<NodeId> {
         match mode {
-            Mode::Clip => return Ok(index),
-            Mode::Wrap => return self.binary(BinaryOp::Mod, index, length, span),
-            Mode::Raise => {}
+            Mode::Clip => Ok(index),
+            Mode::Wrap => {
+                let shape = self.fixed_shape(index, "an index array", span)?;
+                let length = self.integer_array(extent, &shape, span)?;
+                self.binary(BinaryOp::Mod, index, length, span)
+            }
+            Mode::Raise => {
+                self.check_range(index, extent, span)?;
+                self.counted_index(index, extent, span)
+            }
         }
-        let zero = self.integer_array(0, &shape, span)?;
+    }
+
+    /// An array of indices into an axis, the negative ones counted from the end.
+    pub(super) fn counted_index(&mut self, index: NodeId, extent: usize, span: Span) -> Eval<NodeId> {
+        let shape = self.fixed_shape(index, "an index array", span)?;
+        let (zero, length) = (self.integer_array(0, &shape, span)?, self.integer_array(extent, &shape, span)?);
         let negative = self.emit(Op::Binary(BinaryOp::Lt), vec![index, zero], shape.clone(), DType::Bool, span)?;
         let from_end = self.binary(BinaryOp::Add, index, length, span)?;
-        let counted = self.emit(Op::Where, vec![negative, from_end, index], shape.clone(), DType::I64, span)?;
+        self.emit(Op::Where, vec![negative, from_end, index], shape, DType::I64, span)
+    }
+
+    /// Notes the check that all of an array of indices name elements of an axis.
+    pub(super) fn check_range(&mut self, index: NodeId, extent: usize, span: Span) -> Eval<()> {
+        let counted = self.counted_index(index, extent, span)?;
+        let shape = self.fixed_shape(index, "an index array", span)?;
+        let (zero, length) = (self.integer_array(0, &shape, span)?, self.integer_array(extent, &shape, span)?);
         let above = self.emit(Op::Binary(BinaryOp::Ge), vec![counted, zero], shape.clone(), DType::Bool, span)?;
         let below = self.emit(Op::Binary(BinaryOp::Lt), vec![counted, length], shape.clone(), DType::Bool, span)?;
         let both = self.emit(Op::Binary(BinaryOp::And), vec![above, below], shape.clone(), DType::Bool, span)?;
         let axes: Vec<usize> = (0..shape.len()).collect();
         let all = if axes.is_empty() { both } else { self.fold(FoldOp::All, both, axes, span)? };
-        self.check(all, span);
-        Ok(counted)
+        self.check(all, span)
     }
 
     /// Notes that `holds`, a bool scalar, must hold here.
-    fn check(&mut self, holds: NodeId, span: Span) {
-        if !self.checks.iter().any(|check| check.0 == holds) {
-            self.checks.push((holds, span));
+    fn check(&mut self, holds: NodeId, span: Span) -> Eval<()> {
+        let changes = self.reads_state[holds] || self.in_loop[holds] || self.blocks.len() > 1;
+        if !changes {
+            if !self.checks.iter().any(|check| check.0 == holds) {
+                self.checks.push((holds, span));
+            }
+            return Ok(());
         }
+        let state = self.new_state(None, DType::Bool, Vec::new());
+        let yes = self.constant(Literal::Bool(true), DType::Bool, span)?;
+        if let Some(first) = self.blocks.first_mut() {
+            first.insert(0, Statement::Update { state, region: Vec::new(), shift: None, value: yes, span });
+        }
+        let so_far = self.state_node(state, span)?;
+        let both = self.binary(BinaryOp::And, so_far, holds, span)?;
+        self.update(state, Vec::new(), both, span)?;
+        self.checks.push((so_far, span));
+        Ok(())
     }
 }
 

@@ -43,7 +43,7 @@ fn statements(program: &Program, body: &[Statement], depth: usize, text: &mut St
     let indent = "  ".repeat(depth);
     for statement in body {
         match statement {
-            Statement::Update { state, region, value, .. } => {
+            Statement::Update { state, region, shift, value, .. } => {
                 let node = &program.nodes[*value];
                 let mut lengths = node.extents().into_iter();
                 let axis = |axis: &SectionAxis| match axis {
@@ -56,7 +56,10 @@ fn statements(program: &Program, body: &[Statement], depth: usize, text: &mut St
                 };
                 let region: Vec<String> = region.iter().map(axis).collect();
                 let name = &program.states[*state].name;
-                let _ = writeln!(text, "{indent}{name}[{}] = %{value}", region.join(", "));
+                let moved = shift.as_ref().map_or_else(String::new, |shift| {
+                    format!(" by {} <= {}", program.states[shift.by].name, shift.last)
+                });
+                let _ = writeln!(text, "{indent}{name}[{}]{moved} = %{value}", region.join(", "));
             }
             Statement::Loop { var, name, lo, hi, body } => {
                 let _ = writeln!(text, "{indent}for v{var} in {}..{}: # {name}", affine(lo), affine(hi));

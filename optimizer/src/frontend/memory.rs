@@ -10,16 +10,16 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::value::{Arg, Array, Storage, Value};
 use crate::affine::Affine;
 use crate::dtype::DType;
-use crate::expr::{NodeId, Op, SectionAxis, Span, State, Statement};
+use crate::expr::{NodeId, Op, SectionAxis, Shift, Span, State, Statement};
 use crate::expr_type::constants;
 
 /// A part of a state that an array is a view of.
-struct Region {
-    state: usize,
+pub(super) struct Region {
+    pub(super) state: usize,
     /// One entry for each axis of the state.
-    axes: Vec<SectionAxis>,
+    pub(super) axes: Vec<SectionAxis>,
     /// For each axis of the view the axis of the state; `None` of an axis that a `None` index made.
-    order: Vec<Option<usize>>,
+    pub(super) order: Vec<Option<usize>>,
 }
 
 impl Evaluator<'_> {
@@ -87,13 +87,25 @@ impl Evaluator<'_> {
 
     /// Appends an update.
     pub(super) fn update(&mut self, state: usize, region: Vec<SectionAxis>, value: NodeId, span: Span) -> Eval<()> {
+        self.update_moved(state, region, None, value, span)
+    }
+
+    /// Appends an update of a region that a value moves.
+    fn update_moved(
+        &mut self,
+        state: usize,
+        region: Vec<SectionAxis>,
+        shift: Option<Shift>,
+        value: NodeId,
+        span: Span,
+    ) -> Eval<()> {
         if self.inner_calls.iter().any(|&outer| state < outer) {
             let message = "a function changes an array in the middle of an expression";
             let help = "call it in a statement of its own, as in y = f(x)";
             return Err(self.error(span, message, Some(help)));
         }
         if let Some(block) = self.blocks.last_mut() {
-            block.push(Statement::Update { state, region, value, span });
+            block.push(Statement::Update { state, region, shift, value, span });
         }
         Ok(())
     }
@@ -200,17 +212,6 @@ impl Evaluator<'_> {
 
     /// `array[…] = value`: all elements of a view are overwritten.
     pub(super) fn write(&mut self, array: &Array, value: &Arg, span: Span) -> Eval<()> {
-        let Some(storage) = array.storage else {
-            return Err(self.error(span, "a number cannot be assigned to by index", None));
-        };
-        if !array.writable {
-            let help = "make a copy with .copy() and write to that";
-            return Err(self.error(span, "the array is a read-only view", Some(help)));
-        }
-        if self.is_of_module(storage) {
-            let help = "make a copy with .copy() and write to that";
-            return Err(self.error(span, "a module's constant would be changed", Some(help)));
-        }
         let dtype = self.dtype(array.node);
         let operand = self.operand(value, "an assignment")?;
         let node = self.at_dtype(&operand, dtype, value.span)?;
@@ -220,7 +221,30 @@ impl Evaluator<'_> {
             return Err(self.error(value.span, message, Some("take away the outer brackets")));
         }
         let node = self.spread(node, array.node, span)?;
-        let Some(region) = self.region_of(array.node) else {
+        let Some(region) = self.region_to_write(array, array.node, span)? else { return Ok(()) };
+        self.put(region, node, None, span)
+    }
+
+    /// The part of a state that `node`, a view of `array`, is, to be written to. `None` in a reading that did not know
+    /// yet that the array is written to.
+    pub(super) fn region_to_write(&mut self, array: &Array, node: NodeId, span: Span) -> Eval<Option<Region>> {
+        let Some(storage) = array.storage else {
+            return Err(self.error(span, "a number cannot be assigned to by index", None));
+        };
+        if !array.writable {
+            let help = "make a copy with .copy() and write to that";
+            return Err(self.error(span, "the array is a read-only view", Some(help)));
+        }
+        if self.loose.contains(&storage) {
+            let message = "this view is at an index that is only known when the program runs";
+            let help = "write to the array itself, as in A[i, 1] = x, or make a copy with .copy() and write to that";
+            return Err(self.error(span, message, Some(help)));
+        }
+        if self.is_of_module(storage) {
+            let help = "make a copy with .copy() and write to that";
+            return Err(self.error(span, "a module's constant would be changed", Some(help)));
+        }
+        let Some(region) = self.region_of(node) else {
             if self.memory.contains_key(&storage) {
                 let message = "the elements of this view are not written to as a part of its array";
                 let help = "write to the array itself by index; transposes and slices of it can be written to, reshapes \
@@ -229,13 +253,18 @@ impl Evaluator<'_> {
             }
             // The next reading knows.
             self.facts.written.insert(storage);
-            return Ok(());
+            return Ok(None);
         };
         if self.facts.shared.contains(&storage) {
             let message = "the array is rebound in a loop, and another name may share its memory";
             let help = "bind a copy, as in y = x.copy(), or overwrite the elements, as in x[...] = y";
             return Err(self.error(span, message, Some(help)));
         }
+        Ok(Some(region))
+    }
+
+    /// Stores a value of the extents of a region there, moved by a value.
+    pub(super) fn put(&mut self, region: Region, node: NodeId, shift: Option<Shift>, span: Span) -> Eval<()> {
         let mut axes: Vec<(usize, usize)> =
             region.order.iter().enumerate().filter_map(|(axis, of)| of.map(|of| (of, axis))).collect();
         axes.sort_unstable();
@@ -245,7 +274,7 @@ impl Evaluator<'_> {
         let node = self.reshape_live(node, extents, span)?;
         let before = |axis: usize| axis - units.iter().filter(|&&unit| unit < axis).count();
         let node = self.transpose(node, axes.iter().map(|&(_, axis)| before(axis)).collect(), span)?;
-        self.update(region.state, region.axes, node, span)
+        self.update_moved(region.state, region.axes, shift, node, span)
     }
 
     /// A value stretched to the extents of the array that it is assigned to.
@@ -301,6 +330,11 @@ impl Evaluator<'_> {
     }
 
     fn settled_array(&mut self, name: Option<&str>, array: Array, span: Span) -> Eval<Array> {
+        if self.reads_state[array.node] && array.storage.is_some_and(|storage| self.loose.contains(&storage)) {
+            let message = "a view of an array that is written to, at an index that is only known when the program runs";
+            let help = "make a copy, as in row = A[i].copy(), or use A[i] where it is needed";
+            return Err(self.error(span, message, Some(help)));
+        }
         if !self.reads_state[array.node] || self.is_kept(array.node) && array.storage.is_none() {
             return Ok(array);
         }

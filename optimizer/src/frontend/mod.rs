@@ -35,6 +35,7 @@ mod promote;
 mod prune;
 mod reduction;
 mod scan;
+mod scatter;
 mod statement;
 mod structural;
 mod subscript;

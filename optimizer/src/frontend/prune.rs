@@ -1,7 +1,7 @@
 //! Leaves out of a program what no result needs.
 
 use crate::affine::Affine;
-use crate::expr::{NodeId, Op, Program, SectionAxis, Statement};
+use crate::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
 
 /// The program without nodes, states and statements that no root needs; loops are numbered anew.
 pub(super) fn prune(mut program: Program) -> Program {
@@ -38,8 +38,9 @@ pub(super) fn prune(mut program: Program) -> Program {
         program.nodes.push(node);
     }
     rename(&mut program.body, &|statement| match statement {
-        Statement::Update { state, region, value, .. } => {
+        Statement::Update { state, region, shift, value, .. } => {
             *state = states[*state];
+            shift.iter_mut().for_each(|shift| shift.by = states[shift.by]);
             *value = nodes[*value];
             subscripts(region);
         }
@@ -87,29 +88,36 @@ fn needed_states(program: &Program) -> Vec<bool> {
                 needed[state] = true;
             }
         }
+        let mut moved_by = Vec::new();
+        updates(&program.body, &mut |state, shift, _| {
+            if needed[state] {
+                moved_by.extend(shift.map(|shift| shift.by));
+            }
+        });
+        moved_by.into_iter().for_each(|state| needed[state] = true);
         if needed == before {
             return needed;
         }
         open = Vec::new();
-        updates(&program.body, &mut |state, value| {
+        updates(&program.body, &mut |state, _, value| {
             if needed[state] {
-                open.push(value)
+                open.push(value);
             }
         });
     }
 }
 
-fn updates(body: &[Statement], visit: &mut impl FnMut(usize, NodeId)) {
+fn updates(body: &[Statement], visit: &mut impl FnMut(usize, Option<Shift>, NodeId)) {
     for statement in body {
         match statement {
-            Statement::Update { state, value, .. } => visit(*state, *value),
+            Statement::Update { state, shift, value, .. } => visit(*state, *shift, *value),
             Statement::Loop { body, .. } | Statement::If { body, .. } => updates(body, visit),
         }
     }
 }
 
 fn values(body: &[Statement], values: &mut Vec<NodeId>) {
-    updates(body, &mut |_, value| values.push(value));
+    updates(body, &mut |_, _, value| values.push(value));
 }
 
 /// The statements that write to needed states, and the loops around them.

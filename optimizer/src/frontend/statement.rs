@@ -4,6 +4,8 @@ use super::elementwise::Operand;
 use super::emit::show;
 use super::evaluate::{Body, Closure, Eval, Evaluator, Poisoned, span_of};
 use super::promote;
+use super::scatter::Scattered;
+use super::subscript::{Picked, Selection};
 use super::value::{Arg, Array, Value};
 use crate::expr::NodeId;
 use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
@@ -15,6 +17,14 @@ pub(super) enum Flow {
     Next,
     /// Out of the function.
     Return(Arg),
+}
+
+/// The elements that an assignment by subscript writes to.
+enum Target {
+    /// A view.
+    View(Array),
+    /// Those of an array that arrays of integers name.
+    Picked(Array, Picked),
 }
 
 const SUPPORTED: &str = "supported statements: assignment, for over range, def, return, if on compile-time values and loop variables, assert, \
@@ -196,10 +206,14 @@ impl<'s> Evaluator<'s> {
                 }
             }
             Expr::Subscript(subscript) => {
-                if let Ok(array) = self.element_target(subscript) {
-                    // An error is reported; there is nothing to poison.
-                    let _ = self.write(&array, value, span_of(target));
-                }
+                // An error is reported; there is nothing to poison.
+                let _ = match self.element_target(subscript) {
+                    Ok(Target::View(array)) => self.write(&array, value, span_of(target)),
+                    Ok(Target::Picked(array, picked)) => {
+                        self.scatter(&array, &picked, &Scattered::Assigned(value), span_of(target))
+                    }
+                    Err(Poisoned) => Ok(()),
+                };
             }
             Expr::Starred(_) => {
                 self.unsupported(span_of(target), "'*' in an assignment", "name every element");
@@ -245,8 +259,8 @@ impl<'s> Evaluator<'s> {
         None
     }
 
-    /// The elements that a subscript assigns to, as an array.
-    fn element_target(&mut self, subscript: &'s ast::ExprSubscript) -> Eval<Array> {
+    /// The elements that a subscript assigns to.
+    fn element_target(&mut self, subscript: &'s ast::ExprSubscript) -> Eval<Target> {
         let base = self.arg(&subscript.value);
         match &base.value {
             Value::Poison => return Err(Poisoned),
@@ -260,9 +274,12 @@ impl<'s> Evaluator<'s> {
             }
         }
         let Value::Array(array) = base.value else { return Err(Poisoned) };
-        match self.array_subscript(&array, &subscript.slice, span_of(subscript))? {
-            Value::Array(part) => Ok(Array { storage: array.storage, writable: array.writable, ..part }),
-            _ => Err(Poisoned),
+        match self.selection(&array, &subscript.slice, span_of(subscript))? {
+            Selection::Basic(Value::Array(part)) => {
+                Ok(Target::View(Array { storage: array.storage, writable: array.writable, ..part }))
+            }
+            Selection::Basic(_) => Err(Poisoned),
+            Selection::Picked(picked) => Ok(Target::Picked(array, picked)),
         }
     }
 
@@ -288,17 +305,26 @@ impl<'s> Evaluator<'s> {
     /// `array[subscript] op= value`.
     fn augmented_elements(&mut self, assign: &'s ast::StmtAugAssign, subscript: &'s ast::ExprSubscript) -> Eval<()> {
         let span = span_of(assign);
-        let array = self.element_target(subscript)?;
+        let target = self.element_target(subscript)?;
+        let old = match &target {
+            Target::View(array) => Value::Array(array.clone()),
+            // All of them are read before any is written.
+            Target::Picked(_, picked) => self.gathered(picked, span_of(subscript))?,
+        };
         let value = self.whole_value(&assign.value);
-        let target = Arg { value: Value::Array(array.clone()), span: span_of(subscript) };
-        let result = self.binary_operator(assign.op, &target, &value, span)?;
+        let left = Arg { value: old.clone(), span: span_of(subscript) };
+        let result = self.binary_operator(assign.op, &left, &value, span)?;
         // A single element is a NumPy scalar: its new value is converted as in a plain assignment.
-        if let Value::Array(new) = &result
-            && !self.shape(array.node).is_empty()
+        if let (Value::Array(new), Value::Array(old)) = (&result, &old)
+            && !self.shape(old.node).is_empty()
         {
-            self.stores(assign, &array, new.node, "the array")?;
+            self.stores(assign, old, new.node, "the array")?;
         }
-        self.write(&array, &Arg { value: result, span: value.span }, span)
+        let result = Arg { value: result, span: value.span };
+        match &target {
+            Target::View(array) => self.write(array, &result, span),
+            Target::Picked(array, picked) => self.scatter(array, picked, &Scattered::Assigned(&result), span),
+        }
     }
 
     /// Refuses what NumPy does not store in place.

@@ -8,6 +8,26 @@ use crate::affine::Affine;
 use crate::expr::{NodeId, SectionAxis, SliceAxis, Span};
 use rustpython_ruff_python_ast::{Expr, ExprSlice};
 
+/// What a subscript selects.
+pub(super) enum Selection {
+    /// By integers and slices: a view.
+    Basic(Value),
+    /// By arrays of integers, too.
+    Picked(Picked),
+}
+
+/// An array with axes that arrays of integers index.
+pub(super) struct Picked {
+    /// The array, everything else of the subscript applied.
+    pub(super) node: NodeId,
+    /// The axes that are indexed, in ascending order.
+    pub(super) axes: Vec<usize>,
+    /// What indexes each.
+    pub(super) indices: Vec<(NodeId, Span)>,
+    /// The place of the indices' own axes among those of the result.
+    pub(super) first: usize,
+}
+
 /// One entry of a subscript.
 enum Entry<'s> {
     Slice(&'s ExprSlice),
@@ -59,7 +79,35 @@ impl<'s> Evaluator<'s> {
         }
     }
 
-    pub(super) fn array_subscript(&mut self, array: &Array, subscript: &'s Expr, span: Span) -> Eval {
+    /// `array[subscript]`.
+    fn array_subscript(&mut self, array: &Array, subscript: &'s Expr, span: Span) -> Eval {
+        match self.selection(array, subscript, span)? {
+            Selection::Basic(value) => Ok(value),
+            Selection::Picked(picked) => self.gathered(&picked, span),
+        }
+    }
+
+    /// The elements that are picked.
+    pub(super) fn gathered(&mut self, picked: &Picked, span: Span) -> Eval {
+        let before = self.shape(picked.node).len();
+        let result = self.gather(picked.node, &picked.axes, &picked.indices, super::gather::Mode::Raise, span)?;
+        let lead = self.shape(result).len() + picked.axes.len() - before;
+        let result = self.placed(result, lead, picked.first, span)?;
+        let array = self.fresh(result);
+        // By integers alone NumPy makes a view, here it is a copy: nobody must see the difference.
+        if picked.indices.iter().all(|index| self.shape(index.0).is_empty()) && !self.shape(result).is_empty() {
+            self.loose.extend(array.storage);
+        }
+        Ok(Value::Array(array))
+    }
+
+    /// What a value selects as a subscript: a tuple of indices, or one.
+    pub(super) fn selected_by(&mut self, array: &Array, index: &Arg, span: Span) -> Eval<Selection> {
+        self.selection_by(array, vec![Entry::Value(index.clone())], span)
+    }
+
+    /// What `array[subscript]` selects.
+    pub(super) fn selection(&mut self, array: &Array, subscript: &'s Expr, span: Span) -> Eval<Selection> {
         let parts: Vec<&'s Expr> = match subscript {
             Expr::Tuple(tuple) => tuple.elts.iter().collect(),
             other => vec![other],
@@ -71,6 +119,10 @@ impl<'s> Evaluator<'s> {
                 other => Entry::Value(self.arg(other)),
             });
         }
+        self.selection_by(array, entries, span)
+    }
+
+    fn selection_by(&mut self, array: &Array, mut entries: Vec<Entry<'s>>, span: Span) -> Eval<Selection> {
         // A name may hold a tuple of indices.
         if let [Entry::Value(Arg { value: Value::Tuple(items), span })] = entries.as_slice() {
             let span = *span;
@@ -155,11 +207,12 @@ impl<'s> Evaluator<'s> {
         let picked = axes.iter().filter(|axis| matches!(axis, SectionAxis::At(_))).count();
         let node = self.selected(array.node, axes, extents, span)?;
         if !picks.is_empty() {
-            return self.picked(node, &picks, &indexed, &units, span);
+            return self.picked(node, &picks, &indexed, &units, span).map(Selection::Picked);
         }
         let node = self.unit_axes(node, &units, span)?;
         let element = picked == own.len() && entries.len() == own.len() + usize::from(ellipses == 0);
-        if element && ellipses == 0 { Ok(Value::Array(self.fresh(node))) } else { Ok(self.view(node, array)) }
+        let fresh = element && ellipses == 0;
+        Ok(Selection::Basic(if fresh { Value::Array(self.fresh(node)) } else { self.view(node, array) }))
     }
 
     /// An array of integers that is no number known here, as an index.
@@ -181,7 +234,7 @@ impl<'s> Evaluator<'s> {
         indexed: &[(usize, usize)],
         units: &[usize],
         span: Span,
-    ) -> Eval {
+    ) -> Eval<Picked> {
         // With the new axes in place, as slices of them stay.
         let mut place = Vec::new();
         let (mut unit, mut at) = (0, 0);
@@ -200,11 +253,7 @@ impl<'s> Evaluator<'s> {
         let indices: Vec<(NodeId, Span)> = picks.iter().map(|&(_, node, span)| (node, span)).collect();
         let together = indexed.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0);
         let first = if together { indexed.first().map_or(0, |first| first.1) } else { 0 };
-        let before = self.shape(node).len();
-        let result = self.gather(node, &axes, &indices, super::gather::Mode::Raise, span)?;
-        let lead = self.shape(result).len() + axes.len() - before;
-        let result = self.placed(result, lead, first, span)?;
-        Ok(Value::Array(self.fresh(result)))
+        Ok(Picked { node, axes, indices, first })
     }
 
     /// `node[axes]`: slices and indices where nothing depends on a loop or a state, a section otherwise.

@@ -72,6 +72,8 @@ pub(super) enum UfuncMethod {
     Outer,
     /// `ufunc.reduce`.
     Reduce,
+    /// `ufunc.at`.
+    At,
     /// `ufunc.accumulate`.
     Accumulate,
 }

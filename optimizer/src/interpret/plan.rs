@@ -3,7 +3,7 @@
 
 use super::blocks::blocked;
 use crate::affine::Affine;
-use crate::expr::{NodeId, Op, Program, SectionAxis, Statement};
+use crate::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub(super) struct Plan {
 
 /// A statement with what it evaluates.
 pub(super) enum Step<'p> {
-    Update { state: usize, region: &'p [SectionAxis], plan: Plan },
+    Update { state: usize, region: &'p [SectionAxis], shift: Option<Shift>, plan: Plan },
     Loop { var: usize, lo: &'p Affine, hi: &'p Affine, body: Vec<Step<'p>> },
     If { conditions: &'p [Affine], body: Vec<Step<'p>> },
 }
@@ -47,8 +47,8 @@ impl<'p> Planner<'p> {
     /// The statements with their plans.
     pub(super) fn steps(&self, statements: &'p [Statement]) -> Vec<Step<'p>> {
         let step = |statement: &'p Statement| match statement {
-            Statement::Update { state, region, value, .. } => {
-                Step::Update { state: *state, region, plan: self.changing(*value) }
+            Statement::Update { state, region, shift, value, .. } => {
+                Step::Update { state: *state, region, shift: *shift, plan: self.changing(*value) }
             }
             Statement::Loop { var, lo, hi, body, .. } => Step::Loop { var: *var, lo, hi, body: self.steps(body) },
             Statement::If { conditions, body } => Step::If { conditions, body: self.steps(body) },

@@ -10,7 +10,7 @@ use super::value::{Numbers, Row, Store, Value, for_strided_rows};
 use super::{evaluate, structural};
 use crate::affine::Affine;
 use crate::dtype::DType;
-use crate::expr::{NodeId, Op, Program, SectionAxis};
+use crate::expr::{NodeId, Op, Program, SectionAxis, Shift};
 use crate::numerics::Numerics;
 use std::sync::Arc;
 
@@ -68,9 +68,10 @@ impl Machine<'_> {
     fn steps(&mut self, planner: &Planner<'_>, steps: &[Step<'_>]) -> Result<(), Lacking> {
         for step in steps {
             match step {
-                Step::Update { state, region, plan } => {
+                Step::Update { state, region, shift, plan } => {
                     let value = self.value(planner, plan)?;
-                    self.update(*state, region, value);
+                    let moved = shift.as_ref().map_or(0, |shift| self.moved(shift));
+                    self.update(*state, region, moved, value);
                 }
                 Step::Loop { var, lo, hi, body } => {
                     if self.variables.len() <= *var {
@@ -166,10 +167,21 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// `state[region] = value`.
-    fn update(&mut self, state: usize, region: &[SectionAxis], value: Value) {
+    /// How far an update is moved as the states are.
+    fn moved(&self, shift: &Shift) -> isize {
+        let by = &self.states[shift.by];
+        let held = match &by.store.numbers {
+            Numbers::Int(all) => all.get(by.offset.cast_unsigned()).copied().unwrap_or(0),
+            // The verifier holds the distance to an i64.
+            Numbers::Float(_) => 0,
+        };
+        isize::try_from(shift.distance(held)).unwrap_or(0)
+    }
+
+    /// `state[region] = value`, the region moved by so many elements of the ravel: states are row-major.
+    fn update(&mut self, state: usize, region: &[SectionAxis], moved: isize, value: Value) {
         let target = structural::section(&self.states[state], region, &value.shape, |form| self.at(form));
-        let (offset, strides) = (target.offset, target.strides.clone());
+        let (offset, strides) = (target.offset + moved, target.strides.clone());
         drop(target);
         let whole = value.shape == self.states[state].shape;
         let current = &mut self.states[state];

@@ -4,7 +4,7 @@ use super::print::variable;
 use super::{binary_sign, canonical, fold_sign};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::{InputHint, Param};
+use crate::expr::{InputHint, Param, Shift};
 use crate::normal_form::{
     Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update,
     loop_variable, scopes,
@@ -252,14 +252,34 @@ impl<'a> Cursor<'a> {
             self.need("⟨")?;
             let points: Vec<String> = (0..axes.len()).map(|axis| variable(axis, axes.len())).collect();
             let list = self.up_to("⟩")?;
-            let index = list.split_whitespace().map(|row| self.affine(row, &points)).collect::<Result<_, _>>()?;
+            let base = list.split_whitespace().map(|row| self.affine(row, &points)).collect::<Result<_, _>>()?;
             self.need("ψ")?;
-            match self.source(form)? {
-                Source::State(state) => update = Some(Update { state, index }),
-                Source::Param(_) | Source::Def(_) => return Err(self.expected("the name of a state")),
-            }
+            let state = self.state(form)?;
+            self.space();
+            let shift = if self.word("by") { Some(self.shift(form)?) } else { None };
+            update = Some(Update { state, base, shift });
         }
         Ok(Def { name, dtype, shape, axes, pieces: Vec::new(), update, scope: Vec::new() })
+    }
+
+    /// What moves an update: `state within ⟨bound⟩`.
+    fn shift(&mut self, form: &NormalForm) -> Result<Shift, NotationError> {
+        let by = self.state(form)?;
+        self.space();
+        if !self.word("within") {
+            return Err(self.expected("`within ⟨bound⟩`"));
+        }
+        match self.numbers()?.as_slice() {
+            [bound] if *bound > 0 => Ok(Shift { by, last: i64::try_from(*bound - 1).unwrap_or(i64::MAX) }),
+            _ => Err(self.expected("one bound above 0")),
+        }
+    }
+
+    fn state(&mut self, form: &NormalForm) -> Result<usize, NotationError> {
+        match self.source(form)? {
+            Source::State(state) => Ok(state),
+            Source::Param(_) | Source::Def(_) => Err(self.expected("the name of a state")),
+        }
     }
 
     fn source(&mut self, form: &NormalForm) -> Result<Source, NotationError> {

@@ -25,8 +25,11 @@ pub fn print(form: &NormalForm) -> String {
     for def in &form.defs {
         let digits = if def.axes == def.shape { String::new() } else { format!(" as {}", numbers(&def.axes)) };
         let into = def.update.as_ref().map_or_else(String::new, |update| {
-            let rows: Vec<String> = update.index.iter().map(|row| affine(row, def.axes.len())).collect();
-            format!(" into ⟨{}⟩ψ{}", rows.join(" "), reference(form, Source::State(update.state)))
+            let rows: Vec<String> = update.base.iter().map(|row| affine(row, def.axes.len())).collect();
+            let moved = update.shift.as_ref().map_or_else(String::new, |shift| {
+                format!(" by {} within ⟨{}⟩", reference(form, Source::State(shift.by)), shift.last.saturating_add(1))
+            });
+            format!(" into ⟨{}⟩ψ{}{moved}", rows.join(" "), reference(form, Source::State(update.state)))
         });
         text.push_str(&format!("def {} : {}{}{digits}{into}\n", def.name, def.dtype, numbers(&def.shape)));
         for piece in &def.pieces {

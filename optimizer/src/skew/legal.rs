@@ -9,10 +9,9 @@
 use super::{coordinate, loops, signed, statements, trips};
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
-use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Piece, ScalarOp, Source, contexts, loop_of, loop_variable,
-};
+use crate::normal_form::{Context, Def, DefId, NormalForm, contexts, loop_of, loop_variable};
 use crate::schedule::TimeTile;
+use crate::touch::{Touch, known_touches};
 
 /// The greatest skew that is tried.
 const MAX_SKEW: usize = 8;
@@ -43,7 +42,7 @@ pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
         if trips(form, var).is_none() {
             continue;
         }
-        let rank = |id: &DefId| form.defs[*id].update.as_ref().map_or(0, |update| update.index.len());
+        let rank = |id: &DefId| form.defs[*id].update.as_ref().map_or(0, |update| update.index().len());
         for dim in 0..defs.iter().map(rank).min().unwrap_or(0) {
             // Bands that hold one element each are no bands.
             let wide = |id: &DefId| coordinate(&form.defs[*id], dim).is_some_and(|(_, axis)| axis.is_some());
@@ -107,14 +106,6 @@ struct Statement<'f> {
     touches: Vec<Touch<'f>>,
 }
 
-/// An access to an element of a state.
-struct Touch<'f> {
-    piece: &'f Piece,
-    state: usize,
-    index: Vec<Affine>,
-    writes: bool,
-}
-
 /// `shift(sink) − shift(source) ≥ −distance`, less the skew if another iteration is the sink.
 struct Constraint {
     source: usize,
@@ -136,7 +127,7 @@ impl<'f> Body<'f> {
             .iter()
             .map(|&id| {
                 let def = &form.defs[id];
-                Some(Statement { context: &contexts[id], coordinate: coordinate(def, dim)?.0, touches: touches(def)? })
+                Some(Statement { context: &contexts[id], coordinate: coordinate(def, dim)?.0, touches: touched(def)? })
             })
             .collect::<Option<Vec<_>>>()?;
         Some(Body { time: loop_variable(var), statements })
@@ -198,16 +189,16 @@ impl<'f> Body<'f> {
         let places = Places {
             again: loops.len(),
             source_axes,
-            sink_axes: source_axes + first.piece.domain.len(),
+            sink_axes: source_axes + first.domain.len(),
             time: self.time,
             loops,
         };
-        let mut set = IntegerSet::all(places.sink_axes + second.piece.domain.len());
+        let mut set = IntegerSet::all(places.sink_axes + second.domain.len());
         one.context.require(&mut set, |v| places.source(v));
         other.context.require(&mut set, |v| places.sink(v));
-        set.require_domain(&first.piece.domain, |v| places.source(v));
-        set.require_domain(&second.piece.domain, |v| places.sink(v));
-        for (a, b) in first.index.iter().zip(&second.index) {
+        set.require_domain(first.domain, |v| places.source(v));
+        set.require_domain(second.domain, |v| places.sink(v));
+        for (a, b) in first.index.iter().zip(second.index) {
             set.require_zero(&places.early(a).minus(&places.late(b)), |v| v);
         }
         let between = places.between();
@@ -309,20 +300,9 @@ impl Places {
     }
 }
 
-/// What an iteration of a statement touches; `None` where that is not known by axes.
-fn touches(def: &Def) -> Option<Vec<Touch<'_>>> {
-    let update = def.update.as_ref()?;
-    let mut all = Vec::new();
-    for piece in &def.pieces {
-        all.push(Touch { piece, state: update.state, index: update.index.clone(), writes: true });
-        for node in &piece.value.nodes {
-            if let ScalarOp::Load(Source::State(state), access) = &node.op {
-                let Access::Axes(index) = access else { return None };
-                all.push(Touch { piece, state: *state, index: index.clone(), writes: false });
-            }
-        }
-    }
-    Some(all)
+/// What an iteration of a statement touches; `None` where it updates no state, or that is not known by axes.
+fn touched(def: &Def) -> Option<Vec<Touch<'_>>> {
+    def.update.as_ref().and(known_touches(def))
 }
 
 /// The least value of a form in a set, at most [`FAR`]; `None` if it may be below −[`FAR`].

@@ -71,7 +71,7 @@ fn updates(form: &NormalForm, body: &[Step]) -> Option<Vec<DefId>> {
 /// The coordinate of an update along a dimension, and its axis, if it has one; it moves with the dimension by single
 /// steps.
 fn coordinate(def: &Def, dim: usize) -> Option<(Affine, Option<usize>)> {
-    let form = def.update.as_ref()?.index.get(dim)?.clone();
+    let form = def.update.as_ref()?.index().get(dim)?.clone();
     let axes: Vec<(usize, i64)> = form.terms.iter().copied().filter(|term| loop_of(term.0).is_none()).collect();
     match axes.as_slice() {
         [] => Some((form, None)),

@@ -2,7 +2,7 @@
 
 use crate::dependence::axes_of;
 use crate::footprint::StageModel;
-use crate::normal_form::{NormalForm, loop_of};
+use crate::normal_form::NormalForm;
 use crate::schedule::{LoopSpec, Pack, Place, StageSchedule, TileSpec};
 use moat_rules::schedule_rules::{Proposals, ProposedPlace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,14 +69,6 @@ impl StageChoices {
                 load_axes.insert(own, (0..axes).filter(depends).collect());
             }
         }
-        let ragged: BTreeSet<usize> = def
-            .pieces
-            .iter()
-            .flat_map(|piece| &piece.domain)
-            .flat_map(|range| range.lo.iter().chain(&range.hi))
-            .flat_map(|bound| bound.terms.iter().map(|term| term.0))
-            .filter(|&variable| loop_of(variable).is_none())
-            .collect();
         let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for &(s, load, axis) in &proposals.packs {
             if s == stage && def.pieces.len() == 1 {
@@ -96,7 +88,7 @@ impl StageChoices {
             packs,
             load_axes,
             places: proposals.places.iter().filter(|p| p.0 == stage).map(|p| p.1).collect(),
-            ragged,
+            ragged: def.ragged(),
         }
     }
 

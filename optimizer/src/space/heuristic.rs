@@ -355,6 +355,9 @@ impl ScheduleSpace {
     }
 }
 
+/// Blocks for each thread where they are not the same work: threads take turns then.
+const TURNS: usize = 8;
+
 /// A first loop for the threads: an existing outermost one, or a new block of an outer point axis.
 pub(super) fn divided(threads: usize, choices: &StageChoices, wish: &mut StageSchedule) {
     let mut axes = choices.parallels.clone();
@@ -362,7 +365,7 @@ pub(super) fn divided(threads: usize, choices: &StageChoices, wish: &mut StageSc
     let Some(&axis) = axes.first() else { return };
     let unit = wish.tile.iter().find(|spec| spec.axis == axis).map_or(1, |spec| spec.unroll * spec.lanes);
     let first_of_axis = wish.loops.iter().position(|step| step.axis == axis);
-    let share = choices.extents[axis].div_ceil(threads);
+    let share = choices.extents[axis].div_ceil(threads * if choices.ragged.contains(&axis) { TURNS } else { 1 });
     let unit = first_of_axis.map_or(unit, |at| wish.loops[at].step.min(share).max(unit));
     let step = share.div_ceil(unit).max(1) * unit;
     for pack in &mut wish.packs {

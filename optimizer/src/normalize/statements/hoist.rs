@@ -56,7 +56,7 @@ pub(super) fn hoist(program: &Program) -> Program {
         .map(|(&node, &state)| {
             let of = &program.nodes[node];
             let region = of.shape.iter().map(|_| SectionAxis::Slice { start: Affine::constant(0), step: 1 }).collect();
-            Statement::Update { state, region, value: place[node], span: of.span }
+            Statement::Update { state, region, shift: None, value: place[node], span: of.span }
         })
         .collect();
     body.extend(program.body.iter().map(|statement| moved(statement, &place)));
@@ -75,9 +75,13 @@ pub(super) fn hoist(program: &Program) -> Program {
 fn moved(statement: &Statement, place: &[NodeId]) -> Statement {
     let all = |body: &[Statement]| body.iter().map(|inner| moved(inner, place)).collect();
     match statement {
-        Statement::Update { state, region, value, span } => {
-            Statement::Update { state: *state, region: region.clone(), value: place[*value], span: *span }
-        }
+        Statement::Update { state, region, shift, value, span } => Statement::Update {
+            state: *state,
+            region: region.clone(),
+            shift: *shift,
+            value: place[*value],
+            span: *span,
+        },
         Statement::Loop { var, name, lo, hi, body } => {
             Statement::Loop { var: *var, name: name.clone(), lo: lo.clone(), hi: hi.clone(), body: all(body) }
         }

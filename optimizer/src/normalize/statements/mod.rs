@@ -13,7 +13,7 @@ use super::derivation;
 use super::run::Session;
 use super::{Form, NormalizeConfig, NormalizeError, Normalized, Stats, bytes_moved, flops, normalize_from};
 use crate::affine::Affine;
-use crate::expr::{NodeId, Program, SectionAxis, Statement};
+use crate::expr::{NodeId, Program, SectionAxis, Shift, Statement};
 use crate::normal_form::{Def, NormalForm, Range, Scope, Source, State, Step, Update, loop_variable};
 use lift::{Around, Lifted, lift};
 use moat_rules::RuleBase;
@@ -24,8 +24,8 @@ use strip::{Stripped, over_loops, strip};
 struct Block {
     values: Vec<NodeId>,
     around: Vec<Around>,
-    /// The state and the region that it is stored to; `None` for the results.
-    update: Option<(usize, Vec<SectionAxis>)>,
+    /// The state and the region that it is stored to, and what moves it; `None` for the results.
+    update: Option<(usize, Vec<SectionAxis>, Option<Shift>)>,
 }
 
 /// A statement with its blocks by number.
@@ -57,9 +57,9 @@ fn walk(body: &[Statement], around: &mut Vec<Around>, blocks: &mut Vec<Block>) -
     let mut steps = Vec::new();
     for statement in body {
         match statement {
-            Statement::Update { state, region, value, .. } => {
+            Statement::Update { state, region, shift, value, .. } => {
                 steps.push(Skeleton::Block(blocks.len()));
-                let update = Some((*state, region.clone()));
+                let update = Some((*state, region.clone(), *shift));
                 blocks.push(Block { values: vec![*value], around: around.clone(), update });
             }
             Statement::Loop { var, name, lo, hi, body } => {
@@ -242,7 +242,7 @@ impl Assembly<'_> {
                 }
             }
             def.scope = scope.to_vec();
-            if let Some((state, region)) = &block.update
+            if let Some((state, region, shift)) = &block.update
                 && stripped.outputs.first() == Some(&id)
             {
                 let mut slices = stripped.result.iter();
@@ -250,7 +250,7 @@ impl Assembly<'_> {
                 // Outside loops the result keeps its digits: its index is their weighted sum.
                 let outside = if scope.is_empty() { digits_of(&def) } else { Some(whole) };
                 let mut own = outside.unwrap_or_default().into_iter();
-                let index = region
+                let base = region
                     .iter()
                     .map(|axis| match axis {
                         SectionAxis::At(form) => over_loops(form),
@@ -260,7 +260,7 @@ impl Assembly<'_> {
                         }
                     })
                     .collect();
-                def.update = Some(Update { state: *state, index });
+                def.update = Some(Update { state: *state, base, shift: *shift });
                 def.name = self.form.states.get(*state).map_or_else(String::new, |state| state.name.clone());
             }
             def.name = self.unique(&def.name);
