@@ -6,6 +6,8 @@
 //! structural condition, so that a schedule that cannot be carried out is an error and never a
 //! wrong program.
 
+mod address;
+
 use crate::affine::Affine;
 use crate::expr::Shift;
 use crate::inline::{InlineError, InlinedPiece, inline};
@@ -20,6 +22,8 @@ use crate::pack::PackedLoad;
 use crate::region::{Interval, hull, image, prune_lower, prune_upper};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
 use crate::skew::{Tiled, skewed};
+use address::dot;
+pub(crate) use address::{Address, row_major};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a schedule does not fit a normal form.
@@ -209,13 +213,6 @@ impl<'a> Apply<'a> {
     /// The nest's variable of a loop of the form; `None` for an axis.
     fn loop_of_nest(&self, variable: usize) -> Option<Affine> {
         self.loops.get(&variable).map(|&var| Affine::variable(var))
-    }
-
-    /// A form over axes and loops as one over axes alone and one over the nest's variables.
-    fn parted(&self, form: &Affine) -> (Affine, Affine) {
-        let axes = form.terms.iter().copied().filter(|term| loop_of(term.0).is_none());
-        let loops = Affine::new(0, form.terms.iter().copied().filter(|term| loop_of(term.0).is_some()));
-        (Affine::new(form.constant, axes), loops.substitute(|v| self.loop_of_nest(v).unwrap_or_default()))
     }
 
     /// Buffers of parameters, results, states and definitions stored whole.
@@ -644,60 +641,6 @@ impl<'a> Apply<'a> {
         Ok(nodes)
     }
 
-    /// The buffer that an access reads and its flat offset over the reader's axes, plus a part
-    /// over variables (the base of a region).
-    fn address(&self, reader: DefId, source: Source, access: &Access) -> Result<(BufferId, Address), ApplyError> {
-        match source {
-            Source::Param(at) => Ok((at, self.flat(&self.form.params[at].shape, access))),
-            Source::State(at) => match self.states.get(at) {
-                Some(&buffer) => Ok((buffer, self.flat(&self.form.states[at].shape, access))),
-                None => self.malformed(reader, "it reads a state that does not exist"),
-            },
-            Source::Def(id) => {
-                let Some(storage) = &self.storage[id] else {
-                    return self
-                        .malformed(id, format!("`{}` reads it before it is computed", self.form.defs[reader].name));
-                };
-                match access {
-                    Access::Flat(form) if storage.whole => {
-                        let (axes, variables) = self.parted(form);
-                        Ok((storage.buffer, Address { axes, variables }))
-                    }
-                    Access::Gather(gather) if storage.whole => {
-                        let (axes, variables) = self.parted(&gather.offset);
-                        Ok((storage.buffer, Address { axes, variables }))
-                    }
-                    Access::Flat(_) | Access::Gather(_) => self.malformed(
-                        id,
-                        format!(
-                            "`{}` reads it through a reshape, so it must be stored whole",
-                            self.form.defs[reader].name
-                        ),
-                    ),
-                    Access::Axes(indices) => {
-                        let (axes, outer) = self.parted(&dot(indices, &storage.strides));
-                        let variables = outer.minus(&dot(&storage.bases, &storage.strides));
-                        Ok((storage.buffer, Address { axes, variables }))
-                    }
-                }
-            }
-        }
-    }
-
-    /// Where an access reads an array of `shape` that is stored whole.
-    fn flat(&self, shape: &[usize], access: &Access) -> Address {
-        let offset = match access {
-            Access::Flat(form) => form.clone(),
-            Access::Gather(gather) => gather.offset.clone(),
-            Access::Axes(indices) => {
-                let extents: Vec<i64> = shape.iter().map(|&n| Interval::whole(n).extent).collect();
-                dot(indices, &row_major(&extents))
-            }
-        };
-        let (axes, variables) = self.parted(&offset);
-        Address { axes, variables }
-    }
-
     /// The innermost band.
     fn tile(&mut self, stage: &mut Stage<'a>) -> Result<Tile, ApplyError> {
         let form = self.form;
@@ -825,34 +768,6 @@ fn step_loops(spec: &StageSchedule) -> Vec<LoopSpec> {
         }
     }
     loops
-}
-
-/// A flat offset: a part over a reader's axes and a part over variables.
-#[derive(Clone, Debug)]
-pub(crate) struct Address {
-    pub(crate) axes: Affine,
-    pub(crate) variables: Affine,
-}
-
-impl Address {
-    /// The offset over variables, where axis `a` has the value `axis(a)`.
-    pub(crate) fn over(&self, axis: impl FnMut(usize) -> Affine) -> Affine {
-        self.axes.substitute(axis).plus(&self.variables)
-    }
-}
-
-/// `Σ formsⱼ · weightsⱼ`.
-fn dot(forms: &[Affine], weights: &[i64]) -> Affine {
-    forms.iter().zip(weights).fold(Affine::constant(0), |sum, (form, &weight)| sum.plus(&form.times(weight)))
-}
-
-/// Row-major strides.
-pub(crate) fn row_major(extents: &[i64]) -> Vec<i64> {
-    let mut strides = vec![1; extents.len()];
-    for axis in (1..extents.len()).rev() {
-        strides[axis - 1] = strides[axis] * extents[axis];
-    }
-    strides
 }
 
 /// The interval, or the whole axis where it is no longer than that.

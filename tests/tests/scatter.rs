@@ -19,7 +19,7 @@ use moat_tuner::candidates::forms;
 
 /// Bodies over `A: f64[5, 6, 7]`, `i, j: i32[4]`, `k: i64[3, 1]`, `n: i32`, whose values are in −5 .. 5, `v: f64[4]` and
 /// `w: f64[4, 7]`; they return A, or what they say.
-const BODIES: [&str; 36] = [
+const BODIES: [&str; 38] = [
     "A[i] = 1.5",
     "A[i, j] = v[:, None]",
     "A[i, :, j] = v[:, None]",
@@ -49,6 +49,8 @@ const BODIES: [&str; 36] = [
     "for t in range(3):\n        A[t][i] = A[t + 1, j]",
     "for t in range(4):\n        for s in range(t):\n            A[i[t], s] += A[j[s], t] * 0.5",
     "for t in range(4):\n        if t > 1:\n            A[i[t]] = v[t]",
+    "for t in range(6):\n        if t < 3:\n            A[0, t, t] += A[n, 4 - t, t + 2]",
+    "for t in range(5):\n        for s in range(t - 1, 0, -1):\n            A[0, s, 2] = A[n, -s + 4, s + 3] + A[i[s], s - 1, 1:t].sum()",
     "x = 0.0\n    for t in range(4):\n        x = x * 0.5 + A[i[t], j[t], t]\n    return x",
     "row = A[n].copy()\n    A[0] = A[n] + row\n    A[1] = row",
     "x = A[n, 1, i[0]]\n    A[...] = 0.0\n    A[0] = x",

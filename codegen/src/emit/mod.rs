@@ -12,13 +12,14 @@ mod frame;
 mod late;
 mod loops;
 mod memory;
+mod plan;
 mod point;
 mod ragged;
 mod scalar;
 mod share;
 mod tile;
 
-pub use tile::OPERATION_LIMIT;
+pub use plan::OPERATION_LIMIT;
 
 use crate::abi::Status;
 use crate::error::CodegenError;

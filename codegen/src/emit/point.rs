@@ -7,7 +7,8 @@
 use super::cx::{Cx, Emit, Value};
 use super::frame::Frame;
 use super::memory::{Place, SHUFFLED_STRIDE};
-use super::tile::{Mask, Plan, Reg};
+use super::plan::Plan;
+use super::tile::{Mask, Reg};
 use inkwell::values::{InstructionOpcode, PointerValue};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;

@@ -11,7 +11,8 @@
 use super::cx::{Cx, Emit, Value};
 use super::facts::Facts;
 use super::frame::Frame;
-use super::tile::{Axis, Count, Mask, Plan, Reg};
+use super::plan::{Axis, Plan};
+use super::tile::{Count, Mask, Reg};
 use inkwell::IntPredicate;
 use inkwell::values::{InstructionOpcode, IntValue, VectorValue};
 use moat_optimizer::affine::Affine;

@@ -8,21 +8,18 @@ use super::cx::{Cx, Emit, Value, lanes_of};
 use super::facts::{Bounds, Facts};
 use super::frame::Frame;
 use super::memory::Place;
+use super::plan::{Axis, Plan};
 use super::point::Evaluator;
 use super::ragged::Alone;
-use crate::error::CodegenError;
 use inkwell::IntPredicate;
 use inkwell::types::VectorType;
 use inkwell::values::{IntValue, PointerValue, VectorValue};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
-use moat_optimizer::nest::{Tile, TileAxis, TileFold, TileScalar, TileShift};
-use moat_optimizer::normal_form::{Range, ScalarOp};
+use moat_optimizer::nest::{Tile, TileFold, TileShift};
+use moat_optimizer::normal_form::Range;
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
 use std::collections::BTreeMap;
-
-/// The most scalar or vector operations that one register tile may unroll to.
-pub const OPERATION_LIMIT: usize = 20_000;
 
 /// One register (vector or scalar) along one axis of a register tile.
 #[derive(Clone)]
@@ -57,55 +54,6 @@ pub(crate) enum Count<'c> {
     Scattered(IntValue<'c>),
 }
 
-/// One axis of a tile, points first.
-#[derive(Clone)]
-pub(crate) struct Axis<'t> {
-    pub(crate) axis: &'t TileAxis,
-    pub(super) unroll: usize,
-    pub(super) lanes: u32,
-    pub(super) fold: bool,
-    pub(super) name: String,
-    /// The accumulator of single points left over on a fold axis with lanes.
-    pub(super) scalar_partial: usize,
-    /// What is shorter than a vector is a masked one.
-    pub(super) masked: bool,
-}
-
-impl Axis<'_> {
-    fn register_tile(&self) -> i64 {
-        i64::try_from(self.unroll).unwrap_or(i64::MAX).saturating_mul(i64::from(self.lanes))
-    }
-}
-
-/// What the emission of one tile needs to know, computed once.
-pub(crate) struct Plan<'t> {
-    pub(crate) tile: &'t Tile,
-    pub(crate) axes: Vec<Axis<'t>>,
-    /// How many of `axes` are points.
-    points: usize,
-    /// The axis with lanes.
-    pub(crate) vector: Option<usize>,
-    /// Dtype of each node of the value.
-    pub(crate) dtypes: Vec<DType>,
-    /// Whether each node depends on each axis.
-    pub(crate) depends: Vec<Vec<bool>>,
-    /// Nodes that are computed, in order.
-    pub(crate) needed: Vec<usize>,
-    /// The value is this product, to be added by a fused multiply-add.
-    fused: Option<(usize, usize)>,
-    /// Whole vectors are stored past the caches: the pieces of the vector axis begin at aligned addresses.
-    stream: bool,
-    /// An element may be computed and stored twice: the tile does not read what it stores to.
-    again: bool,
-}
-
-impl Plan<'_> {
-    /// Whether the vector stored at one choice of registers lies at a multiple of its size.
-    pub(crate) fn aligned(&self, regs: &[Vec<Reg<'_>>], combo: &[usize]) -> bool {
-        self.stream && self.vector.is_some_and(|axis| regs[axis][combo[axis]].aligned)
-    }
-}
-
 pub(super) type Body<'b, 'c> = &'b mut dyn FnMut(&mut Frame<'c>, &[Reg<'c>]) -> Emit<()>;
 
 impl<'c, 'n> Cx<'c, 'n> {
@@ -129,158 +77,6 @@ impl<'c, 'n> Cx<'c, 'n> {
         let bounded = self.binary_op(BinaryOp::Maximum, DType::I64, held, self.i64(0).into())?;
         let bounded = self.binary_op(BinaryOp::Minimum, DType::I64, bounded, self.i64(shift.last).into())?;
         self.element(self.memory_type(dtype), target, self.scalar_int(bounded)?, "moved")
-    }
-
-    fn plan<'t>(&self, tile: &'t Tile) -> Emit<Plan<'t>> {
-        let malformed = |what: &str| Err(self.malformed(&tile.origin, what));
-        if tile.fold.is_none() && !tile.folds.is_empty() {
-            return malformed("fold axes without a fold");
-        }
-        if tile.value.is_empty() {
-            return malformed("no value");
-        }
-        let all: Vec<&TileAxis> = tile.points.iter().chain(&tile.folds).collect();
-        if all.iter().filter(|axis| axis.lanes > 1).count() > 1 {
-            return malformed("more than one axis with lanes");
-        }
-        let mut axes = Vec::with_capacity(all.len());
-        for (at, &axis) in all.iter().enumerate() {
-            // Where a later axis' range depends on a fold axis, its terms differ: no lanes.
-            let uniform = all[at + 1..].iter().all(|later| {
-                later.range.lo.iter().chain(&later.range.hi).all(|bound| bound.coefficient(axis.var) == 0)
-            });
-            let (unroll, lanes) =
-                (axis.unroll.max(1), if uniform || at < tile.points.len() { axis.lanes.max(1) } else { 1 });
-            let name = self.nest.vars.get(axis.var).cloned().unwrap_or_else(|| format!("x{}", axis.var));
-            let Ok(lanes) = u32::try_from(lanes) else { return malformed("too many lanes") };
-            let scalar_partial = if lanes > 1 { unroll } else { 0 };
-            let fold = at >= tile.points.len();
-            let masked = self.options.target.masks || fold && self.masked_loads(tile, axis.var);
-            axes.push(Axis { axis, unroll, lanes, fold, name, scalar_partial, masked });
-        }
-        let vector = axes.iter().position(|axis| axis.lanes > 1);
-        let (dtypes, depends) = self.value_facts(tile, &axes)?;
-        let last = tile.value.len() - 1;
-        let fused = match (&tile.fold, &tile.value[last]) {
-            (Some(fold), TileScalar::Compute(node))
-                if fold.op == FoldOp::Sum && node.dtype.is_float() && self.relaxed =>
-            {
-                match node.op {
-                    ScalarOp::Binary(BinaryOp::Mul, x, y) => Some((x, y)),
-                    ScalarOp::Binary(..)
-                    | ScalarOp::Load(..)
-                    | ScalarOp::Const(_)
-                    | ScalarOp::Index(_)
-                    | ScalarOp::Unary(..)
-                    | ScalarOp::Where(..)
-                    | ScalarOp::Cast(_) => None,
-                }
-            }
-            _ => None,
-        };
-        let mut needed = vec![false; tile.value.len()];
-        match fused {
-            Some((x, y)) => (needed[x], needed[y]) = (true, true),
-            None => needed[last] = true,
-        }
-        for node in (0..tile.value.len()).rev() {
-            if needed[node] {
-                tile.value[node].operands().into_iter().for_each(|operand| needed[operand] = true);
-            }
-        }
-        let needed: Vec<usize> = (0..tile.value.len()).filter(|&node| needed[node]).collect();
-        if let Some(fold) = &tile.fold
-            && !self.relaxed
-            && !fold.op.reorders_exactly(dtypes[last])
-            && axes.iter().any(|axis| axis.fold && axis.register_tile() > 1)
-        {
-            return Err(CodegenError::NotReorderable { origin: tile.origin.clone() });
-        }
-        let count = |depends: &[bool]| {
-            axes.iter().zip(depends).filter(|(_, on)| **on).fold(1usize, |n, (axis, _)| n.saturating_mul(axis.unroll))
-        };
-        let operations = needed
-            .iter()
-            .map(|&node| count(&depends[node]))
-            .chain([count(&vec![true; axes.len()])])
-            .fold(0usize, usize::saturating_add);
-        if operations > OPERATION_LIMIT {
-            return Err(CodegenError::TooLarge { origin: tile.origin.clone(), operations, limit: OPERATION_LIMIT });
-        }
-        let stream = tile.stream && vector.is_some_and(|vector| streams(tile, &axes, vector));
-        let resumes = tile.fold.as_ref().is_some_and(|fold| !fold.first.is_empty());
-        let reads = tile.reads().any(|buffer| buffer == tile.target);
-        let again = !resumes && !reads;
-        Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused, stream, again })
-    }
-
-    /// Whether masked loads are cheap, though masked stores are not, and all loads along a variable are such: of whole
-    /// vectors of 4 or 8 bytes an element.
-    fn masked_loads(&self, tile: &Tile, var: usize) -> bool {
-        let avx2 = self.options.target.triple.starts_with("x86_64")
-            && self.options.target.features.split(',').any(|feature| feature == "+avx2");
-        avx2 && tile.value.iter().all(|scalar| match scalar {
-            TileScalar::Load { buffer, offset } => match offset.coefficient(var).abs() {
-                0 => true,
-                1 => self.nest.buffers.get(*buffer).is_some_and(|of| of.dtype.bytes() == 4 || of.dtype.bytes() == 8),
-                _ => false,
-            },
-            // Element by element, each in bounds.
-            TileScalar::Gather { .. } | TileScalar::Compute(_) => true,
-        })
-    }
-
-    /// Dtype and axis dependence of every node; checks operands, buffers and types on the way.
-    fn value_facts(&self, tile: &Tile, axes: &[Axis<'_>]) -> Emit<(Vec<DType>, Vec<Vec<bool>>)> {
-        let mut dtypes: Vec<DType> = Vec::with_capacity(tile.value.len());
-        let mut depends: Vec<Vec<bool>> = Vec::with_capacity(tile.value.len());
-        let on = |form: &moat_optimizer::affine::Affine| -> Vec<bool> {
-            axes.iter().map(|axis| form.coefficient(axis.axis.var) != 0).collect()
-        };
-        for (at, scalar) in tile.value.iter().enumerate() {
-            if scalar.operands().iter().any(|&operand| operand >= at) {
-                return Err(self.malformed(&tile.origin, format!("node {at} uses a later node")));
-            }
-            let (dtype, depend) = match scalar {
-                TileScalar::Load { buffer, offset } => match self.nest.buffers.get(*buffer) {
-                    Some(description) => (description.dtype, on(offset)),
-                    None => return Err(self.malformed(&tile.origin, format!("no buffer {buffer}"))),
-                },
-                TileScalar::Gather { buffer, offset, at: index, .. } => match self.nest.buffers.get(*buffer) {
-                    Some(description) => {
-                        let mut depend = on(offset);
-                        depend.iter_mut().zip(&depends[*index]).for_each(|(mine, theirs)| *mine |= theirs);
-                        (description.dtype, depend)
-                    }
-                    None => return Err(self.malformed(&tile.origin, format!("no buffer {buffer}"))),
-                },
-                TileScalar::Compute(node) => match &node.op {
-                    ScalarOp::Index(form) => (node.dtype, on(form)),
-                    ScalarOp::Load(..) => return Err(self.malformed(&tile.origin, "a load of the normal form")),
-                    ScalarOp::Const(_)
-                    | ScalarOp::Unary(..)
-                    | ScalarOp::Binary(..)
-                    | ScalarOp::Where(..)
-                    | ScalarOp::Cast(_) => {
-                        let mut depend = vec![false; axes.len()];
-                        for operand in scalar.operands() {
-                            depend.iter_mut().zip(&depends[operand]).for_each(|(mine, theirs)| *mine |= theirs);
-                        }
-                        (node.dtype, depend)
-                    }
-                },
-            };
-            dtypes.push(dtype);
-            depends.push(depend);
-        }
-        match self.nest.buffers.get(tile.target) {
-            Some(target) if Some(&target.dtype) == dtypes.last() => Ok((dtypes, depends)),
-            Some(target) => {
-                let what = format!("a value of {:?} stored into a buffer of {}", dtypes.last(), target.dtype);
-                Err(self.malformed(&tile.origin, what))
-            }
-            None => Err(self.malformed(&tile.origin, format!("no buffer {}", tile.target))),
-        }
     }
 
     fn points(&self, frame: &mut Frame<'c>, plan: &Plan<'_>, chosen: &mut Vec<Vec<Reg<'c>>>) -> Emit<()> {
@@ -784,25 +580,6 @@ impl<'c, 'n> Cx<'c, 'n> {
 /// Facts of an axis' variable off the grid of its register tile: it may take any value of the interval.
 fn anywhere(axis: &Axis<'_>, facts: Facts) -> Facts {
     Facts { modulus: 1, residue: 0, max: facts.max.saturating_add(axis.register_tile() - 1), ..facts }
-}
-
-/// Whether the vectors of a tile's element along `vector` are all aligned once the first is: they follow each other in
-/// memory, and what lies between the registers and inner steps of the other axes is a multiple of a vector.
-fn streams(tile: &Tile, axes: &[Axis<'_>], vector: usize) -> bool {
-    let stride = |axis: &Axis<'_>| tile.offset.coefficient(axis.axis.var);
-    let lanes = i64::from(axes[vector].lanes);
-    let points = axes.iter().enumerate().take(tile.points.len());
-    let own = |var: usize| axes.iter().any(|axis| axis.axis.var == var);
-    let bounds = axes.iter().flat_map(|axis| axis.axis.range.lo.iter().chain(&axis.axis.range.hi));
-    // Where an axis bounds another, rows differ in where they begin.
-    let ragged = bounds.flat_map(|form| &form.terms).any(|term| own(term.0));
-    !ragged
-        && vector < tile.points.len()
-        && axes[vector].lanes.is_power_of_two()
-        && stride(&axes[vector]) == 1
-        && points
-            .filter(|&(at, axis)| at > vector || at < vector && axis.unroll > 1)
-            .all(|(_, axis)| stride(axis) % lanes == 0)
 }
 
 enum First<'c> {

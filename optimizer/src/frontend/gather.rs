@@ -131,7 +131,7 @@ impl Evaluator<'_> {
             }
             return Ok(());
         }
-        let state = self.new_state(None, DType::Bool, Vec::new());
+        let state = self.new_state(Some("in_range"), DType::Bool, Vec::new());
         let yes = self.constant(Literal::Bool(true), DType::Bool, span)?;
         if let Some(first) = self.blocks.first_mut() {
             first.insert(0, Statement::Update { state, region: Vec::new(), shift: None, value: yes, span });

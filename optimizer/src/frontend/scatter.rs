@@ -163,7 +163,7 @@ impl Evaluator<'_> {
             last += (i64::try_from(extents[of]).map_err(|_| Poisoned)? - 1) * stride;
             region.axes[of] = SectionAxis::At(Affine::constant(0));
         }
-        let by = self.new_state(None, DType::I64, Vec::new());
+        let by = self.new_state(Some("place"), DType::I64, Vec::new());
         self.update(by, Vec::new(), distance, span)?;
         let value = value.map(|value| self.element_of_value(value, picked, &own, lead, span)).transpose()?;
         let kept: Vec<usize> = (0..own.len()).filter(|axis| !picked.axes.contains(axis)).collect();

@@ -81,6 +81,9 @@ fn main() -> ExitCode {
             }
             Verdict::Refused(why) => {
                 // Without names and numbers, so that the same reason counts once.
+                if options.programs == 1 {
+                    println!("{why}\n{}", moat_tests::random_loops::random_source(seed, case.size));
+                }
                 let why = why.lines().next().unwrap_or_default().replace(|c: char| c.is_ascii_digit(), "");
                 if !refused.contains_key(&why) {
                     println!("seed {seed} is refused: {why}");

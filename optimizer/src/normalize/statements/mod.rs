@@ -76,12 +76,42 @@ fn walk(body: &[Statement], around: &mut Vec<Around>, blocks: &mut Vec<Block>) -
                 steps.push(Skeleton::Loop { var: *var, name: name.clone(), lo: lo.clone(), hi: hi.clone(), body });
             }
             Statement::If { conditions, body } => {
-                let body = walk(body, around, blocks);
+                // Inside, the loops take the values that the conditions leave them.
+                let Some(mut within) = tightened(around, conditions) else { continue };
+                let body = walk(body, &mut within, blocks);
                 steps.push(Skeleton::If { conditions: conditions.clone(), body });
             }
         }
     }
     steps
+}
+
+/// The ranges of loops' variables where all of some forms are ≥ 0, as far as one bounds one variable; `None` where
+/// they cannot all be.
+fn tightened(around: &[Around], conditions: &[Affine]) -> Option<Vec<Around>> {
+    let mut within = around.to_vec();
+    // One condition may bound another's variables: as often as there are conditions.
+    for condition in conditions.iter().cycle().take(conditions.len() * conditions.len()) {
+        for &(var, coefficient) in &condition.terms {
+            let rest = condition.minus(&Affine::new(0, [(var, coefficient)]));
+            let most = rest.bounds(|v| within.iter().find(|a| a.var == v).map_or((0, 0), |a| (a.min, a.max))).1;
+            let Some(own) = within.iter_mut().find(|a| a.var == var) else { continue };
+            // coefficient · var ≥ −most
+            if coefficient > 0 {
+                own.min =
+                    own.min.max((-most).div_euclid(coefficient) + i64::from((-most).rem_euclid(coefficient) != 0));
+            } else {
+                own.max = own.max.min(most.div_euclid(-coefficient));
+            }
+            if own.min > own.max {
+                return None;
+            }
+        }
+        if condition.is_constant() && condition.constant < 0 {
+            return None;
+        }
+    }
+    Some(within)
 }
 
 /// The normal forms of a program with statements: all values in their source forms, then all in their best ones.

@@ -7,6 +7,7 @@
 use super::super::NormalizeError;
 use super::lift::{Around, Leaf};
 use crate::affine::Affine;
+use crate::apply::row_major;
 use crate::dtype::Literal;
 use crate::normal_form::{
     Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_variable,
@@ -240,7 +241,7 @@ impl Strip<'_> {
             let mut nodes = Vec::with_capacity(piece.value.nodes.len());
             for node in &piece.value.nodes {
                 let op = match &node.op {
-                    ScalarOp::Load(source, access) => self.load(id, *source, access, &rename)?,
+                    ScalarOp::Load(source, access) => self.load(id, piece, (*source, access), &rename)?,
                     ScalarOp::Index(form) => ScalarOp::Index(rename(form)),
                     op @ (ScalarOp::Const(_)
                     | ScalarOp::Unary(..)
@@ -248,8 +249,9 @@ impl Strip<'_> {
                     | ScalarOp::Where(..)
                     | ScalarOp::Cast(_)) => op.clone(),
                 };
-                if let ScalarOp::Load(source, Access::Axes(index)) = &op {
-                    self.keep_inside(*source, index, &mut domain[..kept.len()]);
+                if let (ScalarOp::Load(Source::Param(at), _), ScalarOp::Load(_, Access::Axes(index))) = (&node.op, &op)
+                {
+                    self.keep_inside(*at, index, &mut domain[..kept.len()]);
                 }
                 nodes.push(ScalarNode { op, dtype: node.dtype });
             }
@@ -275,8 +277,8 @@ impl Strip<'_> {
     }
 
     /// Bounds a domain by the arrays it reads: beyond them lie only the parameters' margins, which nobody needs.
-    fn keep_inside(&self, source: Source, index: &[Affine], domain: &mut [Range]) {
-        let Some((at, leaf)) = self.leaves.iter().enumerate().find(|(_, leaf)| leaf.source == source) else { return };
+    fn keep_inside(&self, at: usize, index: &[Affine], domain: &mut [Range]) {
+        let Some(leaf) = self.leaves.get(at) else { return };
         for (dimension, form) in index.iter().enumerate() {
             let extent = leaf.shape[dimension];
             if self.form.params[at].shape[dimension] == extent {
@@ -324,8 +326,8 @@ impl Strip<'_> {
     fn load(
         &self,
         id: usize,
-        source: Source,
-        access: &Access,
+        piece: &Piece,
+        (source, access): (Source, &Access),
         rename: &dyn Fn(&Affine) -> Affine,
     ) -> Result<ScalarOp, NormalizeError> {
         let Source::Param(at) = source else {
@@ -350,10 +352,65 @@ impl Strip<'_> {
             Access::Gather(gather) if leaf.margins.iter().all(|&margin| margin == 0) && self.is_whole(at, leaf) => {
                 Access::Gather(Gather { offset: rename(&gather.offset), ..gather.clone() })
             }
-            Access::Flat(_) | Access::Gather(_) => return Err(unbuildable(id)),
+            Access::Gather(gather) => {
+                let with_margins = self.form.params.get(at).ok_or(unbuildable(id))?;
+                let gather = without_margins(gather, piece, &with_margins.shape, leaf).ok_or(unbuildable(id))?;
+                Access::Gather(Gather { offset: rename(&gather.offset), ..gather })
+            }
+            Access::Flat(_) => return Err(unbuildable(id)),
         };
         Ok(ScalarOp::Load(leaf.source, access))
     }
+}
+
+/// A gather from an array with margins, as one from the array itself. `None` where the index on each axis cannot be told
+/// from the offset: it can where all stay inside the margins, as the digits of a number can.
+fn without_margins(gather: &Gather, piece: &Piece, padded: &[usize], leaf: &Leaf) -> Option<Gather> {
+    let ranges = piece.domain.iter().map(Range::as_constant).collect::<Option<Vec<_>>>()?;
+    let value = gather.bounds(|at| piece.value.nodes.get(at))?;
+    let strides = |shape: &[usize]| row_major(&shape.iter().map(|&n| to_i64(n)).collect::<Vec<_>>());
+    let (outer, inner) = (strides(padded), strides(&leaf.shape));
+    // What a step of one variable is on each axis: the digits of its coefficient, each the nearest.
+    let steps = |coefficient: i64| -> Vec<i64> {
+        let mut rest = coefficient;
+        let digit = |&stride: &i64| {
+            let nearest = (2 * rest + stride).div_euclid(2 * stride);
+            rest -= nearest * stride;
+            nearest
+        };
+        outer.iter().map(digit).collect()
+    };
+    // Where everything is least, the offset is a number whose digits are the indices.
+    let least = |variable: usize| ranges.get(variable).map_or(0, |range| range.0);
+    let mut rest = gather.offset.evaluate(least) + gather.stride * value.0;
+    let first: Vec<i64> = outer
+        .iter()
+        .map(|&stride| {
+            let digit = rest.div_euclid(stride);
+            rest -= digit * stride;
+            digit
+        })
+        .collect();
+    let picked = steps(gather.stride);
+    let along = picked.iter().position(|&step| step != 0)?;
+    let mut offset = Affine::constant(0);
+    for axis in 0..padded.len() {
+        let mut index = Affine::constant(first[axis]);
+        for &(variable, coefficient) in &gather.offset.terms {
+            let step = steps(coefficient)[axis];
+            index = index.plus(&Affine::new(-step * least(variable), [(variable, step)]));
+        }
+        index = index.offset(-picked[axis] * value.0);
+        let (low, high) = index.bounds(|variable| ranges.get(variable).map_or((0, 0), |range| (range.0, range.1 - 1)));
+        let moved = [picked[axis] * value.0, picked[axis] * value.1];
+        let (low, high) = (low + moved[0].min(moved[1]), high + moved[0].max(moved[1]));
+        if low < 0 || high >= to_i64(padded[axis]) {
+            return None;
+        }
+        offset = offset.plus(&index.offset(-leaf.margins[axis]).times(inner[axis]));
+    }
+    let one_axis = picked.iter().filter(|&&step| step != 0).count() == 1;
+    one_axis.then_some(Gather { offset, stride: picked[along] * inner[along], at: gather.at })
 }
 
 /// The least or greatest value of `form` over a domain, as forms over loop variables of which the greatest (for the
