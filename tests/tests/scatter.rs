@@ -50,7 +50,7 @@ const BODIES: [&str; 38] = [
     "for t in range(4):\n        for s in range(t):\n            A[i[t], s] += A[j[s], t] * 0.5",
     "for t in range(4):\n        if t > 1:\n            A[i[t]] = v[t]",
     "for t in range(6):\n        if t < 3:\n            A[0, t, t] += A[n, 4 - t, t + 2]",
-    "for t in range(5):\n        for s in range(t - 1, 0, -1):\n            A[0, s, 2] = A[n, -s + 4, s + 3] + A[i[s], s - 1, 1:t].sum()",
+    "for t in range(5):\n        for s in range(t - 1, 0, -1):\n            A[0, s, 2] = A[n, -s + 4, s + 3] + A[i[s], s - 1, 1:4].sum()",
     "x = 0.0\n    for t in range(4):\n        x = x * 0.5 + A[i[t], j[t], t]\n    return x",
     "row = A[n].copy()\n    A[0] = A[n] + row\n    A[1] = row",
     "x = A[n, 1, i[0]]\n    A[...] = 0.0\n    A[0] = x",
