@@ -99,7 +99,6 @@ fn outside_the_language() {
         "np.linalg.norm(A)",
         "np.take(A, i, mode='nearest')",
         "np.take(A, v)",
-        "np.add.at(A, 0, 1)",
         "np.subtract.reduce(A)",
         "np.exp.accumulate(A)",
         "np.add.accumulate(s)",

@@ -116,7 +116,6 @@ fn subscripts_that_are_refused() {
         "for k in range(8):\n    x[k] = x[k + 1]\nreturn x",
         "for k in range(8):\n    x[k + 8] = 1\nreturn x",
         "for k in range(8):\n    x[k * k] = 1\nreturn x",
-        "for k in range(8):\n    x[i[k]] = 1\nreturn x",
         "for k in range(8):\n    x[k / 2] = 1\nreturn x",
         "for k in range(8):\n    x[: k - 1] = 1\nreturn x",
         "for k in range(8):\n    x[: k + 5] = 1\nreturn x",
