@@ -7,8 +7,20 @@ use std::process::Command;
 
 /// Small odd extents for the constants that the workloads are written with. A name that a file does not define is an
 /// error of `moat tune`, so only those it defines are passed.
-const EXTENTS: [(&str, u32); 10] =
-    [("N", 37), ("M", 29), ("K", 23), ("D", 19), ("H", 21), ("W", 35), ("P", 7), ("C", 5), ("O", 6), ("B", 2)];
+const EXTENTS: [(&str, u32); 12] = [
+    ("NODES", 17),
+    ("EDGES", 53),
+    ("N", 37),
+    ("M", 29),
+    ("K", 23),
+    ("D", 19),
+    ("H", 21),
+    ("W", 35),
+    ("P", 7),
+    ("C", 5),
+    ("O", 6),
+    ("B", 2),
+];
 
 #[test]
 fn every_workload_equals_numpy() {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-N, K = 4194304, 1024
+N, K = 1048576, 1024
 
 
 def histogram(x: f64[N], weights: f64[N]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-NODES, EDGES = 200000, 1000000
+NODES, EDGES = 50000, 250000
 
 
 def divergence(edges: Annotated[i32[EDGES, 2], Index(NODES)], potential: f64[NODES], conductance: f64[EDGES]):
