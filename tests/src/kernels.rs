@@ -1,11 +1,20 @@
-//! Every form of a program, compiled under its default schedule and one that is drawn.
+//! A workload's interpreter, forms and kernels held against each other and against NumPy: what tests of the language ask
+//! of every text.
 
+use crate::python::{SourceCase, run_sources};
 use crate::seeded::Seeded;
+use moat_codegen::abi::Status;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
+use moat_optimizer::evaluate_form::{EvaluateError, evaluate};
 use moat_optimizer::expr::Program;
+use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
+use moat_optimizer::interpret::{InterpretError, interpret};
+use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::normal_form_verify::verify_form;
+use moat_optimizer::notation;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
@@ -14,14 +23,27 @@ use moat_rules::schedule_rules::ScheduleRules;
 use moat_tuner::candidates::forms;
 use moat_tuner::machine;
 
-/// The workload of a source text.
+/// The numerics of all of this.
+const NUMERICS: Numerics = Numerics::Reassociate;
+
+/// The workload of a source text, well-formed.
 pub fn program(source: &str) -> Program {
-    parse("case.py", source, &ParseOptions::default()).unwrap_or_else(|errors| panic!("{errors}\n{source}")).program
+    let workload = parse("case.py", source, &ParseOptions::default());
+    let program = workload.unwrap_or_else(|errors| panic!("{errors}\n{source}")).program;
+    verify(&program).unwrap_or_else(|error| panic!("{error}\n{source}"));
+    program
 }
 
 /// Random arguments of a workload.
 pub fn arguments(program: &Program, seed: u64) -> Vec<Tensor> {
     program.params.iter().zip(0..).map(|(param, at)| random(param, seed * 16 + at).expect("inputs")).collect()
+}
+
+/// The forms of a program.
+fn normal_forms(program: &Program) -> Vec<NormalForm> {
+    let rules = RuleBase::standard().expect("the rules load");
+    let forms = forms(program, &rules, NUMERICS, 3).expect("the program has forms");
+    forms.into_iter().map(|form| form.normal_form).collect()
 }
 
 /// Compiles every form of a program under its default schedule and one that is drawn, runs each, and gives what it
@@ -33,17 +55,15 @@ pub fn kernels(
     each: &mut dyn FnMut(Result<Vec<Tensor>, CodegenError>),
 ) -> usize {
     let target = machine::detect();
-    let numerics = Numerics::Reassociate;
     let mut choose = Seeded::new(7);
     let mut count = 0;
-    let rules = RuleBase::standard().expect("the rules load");
-    for form in forms(program, &rules, numerics, 3).expect("the program has forms") {
-        let form = form.normal_form;
-        let space = ScheduleSpace::new(&form, &target, &ScheduleRules::standard(), numerics, threads)
+    for form in normal_forms(program) {
+        let space = ScheduleSpace::new(&form, &target, &ScheduleRules::standard(), NUMERICS, threads)
             .expect("the form has schedules");
         for schedule in [space.default(), space.sample(&mut choose)] {
             let nest = apply(&form, &schedule).expect("a legal schedule");
-            let options = CompileOptions { target: target.clone(), numerics, threads, function: "f".to_owned() };
+            let options =
+                CompileOptions { target: target.clone(), numerics: NUMERICS, threads, function: "f".to_owned() };
             let kernel = CompiledNest::load(&nest, &options).expect("a kernel");
             let mut found: Vec<Tensor> = program
                 .results()
@@ -56,4 +76,67 @@ pub fn kernels(
         }
     }
     count
+}
+
+/// Every form is well-formed, reads back from its notation, and gives what the interpreter does, as do its kernels.
+pub fn equal_the_interpreter(program: &Program, inputs: &[Tensor], threads: usize, what: &str) {
+    let expected = interpret(program, inputs, NUMERICS).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let check = |found: Vec<Tensor>| {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (reference, found) in expected.iter().zip(&found) {
+            reference.check(found).unwrap_or_else(|mismatch| panic!("{what}: {mismatch}"));
+        }
+    };
+    for form in &normal_forms(program) {
+        verify_form(form).unwrap_or_else(|error| panic!("{what}: {error}"));
+        check(evaluate(form, inputs).unwrap_or_else(|error| panic!("{what}: {error}")));
+        let text = notation::print(form);
+        let again = notation::parse(&text).unwrap_or_else(|error| panic!("{what}: {error}\n{text}"));
+        assert_eq!(notation::print(&again), text, "{what}");
+    }
+    let count = kernels(program, inputs, threads, &mut |found| check(found.expect(what)));
+    assert!(count >= 2, "{what}");
+}
+
+/// The interpreter gives what NumPy does that runs the texts themselves, each on arguments drawn by its number from 1 on.
+pub fn equal_numpy(sources: &[String]) {
+    let programs: Vec<Program> = sources.iter().map(|source| program(source)).collect();
+    let inputs: Vec<Vec<Tensor>> = (1..).zip(&programs).map(|(seed, program)| arguments(program, seed)).collect();
+    let cases: Vec<SourceCase<'_>> = sources
+        .iter()
+        .zip(&programs)
+        .zip(&inputs)
+        .map(|((source, program), inputs)| SourceCase { source, lets: vec![], program, inputs })
+        .collect();
+    let outcomes = run_sources(&cases);
+    assert_eq!(outcomes.len(), sources.len());
+    for (case, outcome) in cases.iter().zip(outcomes) {
+        let source = case.source;
+        let found = outcome.unwrap_or_else(|error| panic!("{error}\n{source}"));
+        let expected = interpret(case.program, case.inputs, NUMERICS).expect("a verified program");
+        assert_eq!(found.len(), expected.len(), "{source}");
+        for (reference, found) in expected.iter().zip(&found) {
+            reference.check(found).unwrap_or_else(|mismatch| panic!("{mismatch}\n{source}"));
+        }
+    }
+}
+
+/// The interpreter, every form and every kernel say that an index is out of range.
+pub fn all_out_of_range(program: &Program, inputs: &[Tensor], what: &str) {
+    match interpret(program, inputs, NUMERICS) {
+        Err(InterpretError::IndexOutOfRange { .. }) => {}
+        other => panic!("{what}: {other:?}"),
+    }
+    for form in &normal_forms(program) {
+        match evaluate(form, inputs) {
+            Err(EvaluateError::IndexOutOfRange { .. }) => {}
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    kernels(program, inputs, 1, &mut |found| match found {
+        Err(CodegenError::Status { status, .. }) => {
+            assert_eq!(Status::of(status), Some(Status::IndexOutOfRange), "{what}");
+        }
+        other => panic!("{what}: {other:?}"),
+    });
 }

@@ -1,21 +1,10 @@
 //! Scatters, and gathers of what changes: what the frontend reads, the interpreter, every form and kernels of drawn
 //! schedules against NumPy itself; an index out of range is an error of all of them and writes nothing outside.
 
-use moat_codegen::CodegenError;
-use moat_codegen::abi::Status;
-use moat_optimizer::dtype::DType;
-use moat_optimizer::evaluate_form::{EvaluateError, evaluate};
-use moat_optimizer::expr::Program;
-use moat_optimizer::expr_verify::verify;
-use moat_optimizer::interpret::{InterpretError, interpret};
-use moat_optimizer::normal_form_verify::verify_form;
-use moat_optimizer::notation;
+use moat_optimizer::interpret::interpret;
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::tensor::{Data, Tensor};
-use moat_rules::RuleBase;
-use moat_tests::kernels::{arguments, kernels, program};
-use moat_tests::python::numpy_python;
-use moat_tuner::candidates::forms;
+use moat_optimizer::tensor::Data;
+use moat_tests::kernels::{all_out_of_range, arguments, equal_numpy, equal_the_interpreter, kernels, program};
 
 /// Bodies over `A: f64[5, 6, 7]`, `i, j: i32[4]`, `k: i64[3, 1]`, `n: i32`, whose values are in −5 .. 5, `v: f64[4]` and
 /// `w: f64[4, 7]`; they return A, or what they say.
@@ -70,75 +59,19 @@ fn source(body: &str) -> String {
     )
 }
 
-fn case(body: &str) -> Program {
-    let program = program(&source(body));
-    verify(&program).unwrap_or_else(|error| panic!("{body}: {error}"));
-    program
-}
-
 #[test]
 fn kernels_and_forms_equal_the_interpreter() {
     for (seed, body) in (1..).zip(BODIES) {
-        let program = case(body);
-        let inputs = arguments(&program, seed);
-        let expected = interpret(&program, &inputs, Numerics::Reassociate).unwrap();
-        let check = |found: Vec<Tensor>| {
-            assert_eq!(found.len(), expected.len(), "{body}");
-            for (reference, found) in expected.iter().zip(&found) {
-                reference.check(found).unwrap_or_else(|mismatch| panic!("{body}: {mismatch}"));
-            }
-        };
-        for form in forms(&program, &RuleBase::standard().unwrap(), Numerics::Reassociate, 3).unwrap() {
-            let form = &form.normal_form;
-            verify_form(form).unwrap_or_else(|error| panic!("{body}: {error}"));
-            check(evaluate(form, &inputs).unwrap_or_else(|error| panic!("{body}: {error}")));
-            let text = notation::print(form);
-            let again = notation::parse(&text).unwrap_or_else(|error| panic!("{body}: {error}\n{text}"));
-            assert_eq!(notation::print(&again), text, "{body}");
-        }
+        let program = program(&source(body));
         let threads = 1 + usize::try_from(seed % 2).unwrap();
-        assert!(kernels(&program, &inputs, threads, &mut |found| check(found.unwrap())) >= 2, "{body}");
+        equal_the_interpreter(&program, &arguments(&program, seed), threads, body);
     }
 }
 
 /// NumPy itself runs the source.
 #[test]
 fn the_interpreter_equals_numpy() {
-    let mut script = String::from("import json, numpy as np\nout = []\n");
-    for (seed, body) in (1..).zip(BODIES) {
-        let program = case(body);
-        script += "args = []\n";
-        for (param, input) in program.params.iter().zip(arguments(&program, seed)) {
-            let numbers: Vec<f64> = (0..input.len()).map(|at| input.get_f64(at)).collect();
-            let kind = if param.dtype == DType::F64 {
-                "float64".to_owned()
-            } else {
-                param.dtype.to_string().replace('i', "int")
-            };
-            let shape: String = param.shape.iter().map(|n| format!("{n},")).collect();
-            script += &format!("args.append(np.array({numbers:?}).astype(np.{kind}).reshape(({shape})))\n");
-        }
-        script += &format!("scope = {{}}\nexec({:?}, scope)\n", source(body));
-        script += "r = np.asarray(scope['f'](*args), dtype=float)\nout.append([list(r.shape), r.ravel().tolist()])\n";
-    }
-    script += "print(json.dumps(out))\n";
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("scatter.py");
-    std::fs::write(&file, script).unwrap();
-    let run = std::process::Command::new(numpy_python().unwrap()).arg(&file).output().unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let found: Vec<(Vec<usize>, Vec<f64>)> = serde_json::from_slice(&run.stdout).unwrap();
-    assert_eq!(found.len(), BODIES.len());
-    for ((seed, body), (shape, numbers)) in (1..).zip(BODIES).zip(found) {
-        let program = case(body);
-        let expected = interpret(&program, &arguments(&program, seed), Numerics::Reassociate).unwrap();
-        assert_eq!(expected[0].value.shape, shape, "{body}");
-        #[expect(clippy::cast_possible_truncation, reason = "counts are small")]
-        let whole = || Data::I64(numbers.iter().map(|&x| x as i64).collect());
-        let data = if expected[0].value.dtype == DType::I64 { whole() } else { Data::F64(numbers) };
-        let tensor = Tensor { dtype: expected[0].value.dtype, shape, data };
-        expected[0].check(&tensor).unwrap_or_else(|mismatch| panic!("{body}: {mismatch}"));
-    }
+    equal_numpy(&BODIES.map(source));
 }
 
 #[test]
@@ -151,23 +84,12 @@ fn an_index_out_of_range_is_an_error_everywhere() {
     ];
     let bad = [(2, i32::MAX), (1, -6), (1, 5), (2, 6), (2, -7), (1, i32::MIN)];
     for (number, body) in bodies.into_iter().enumerate() {
-        let program = case(body);
+        let program = program(&source(body));
         for (parameter, bad) in bad.into_iter().take(if number == 0 { bad.len() } else { 2 }) {
             let mut inputs = arguments(&program, 1);
             let Data::I32(all) = &mut inputs[parameter].data else { panic!("no array of indices") };
             all[2] = bad;
-            let error = interpret(&program, &inputs, Numerics::Reassociate).unwrap_err();
-            assert!(matches!(error, InterpretError::IndexOutOfRange { .. }), "{body}: {error}");
-            for form in forms(&program, &RuleBase::standard().unwrap(), Numerics::Reassociate, 3).unwrap() {
-                let error = evaluate(&form.normal_form, &inputs).unwrap_err();
-                assert!(matches!(error, EvaluateError::IndexOutOfRange { .. }), "{body}: {error}");
-            }
-            kernels(&program, &inputs, 1, &mut |found| match found {
-                Err(CodegenError::Status { status, .. }) => {
-                    assert_eq!(Status::of(status), Some(Status::IndexOutOfRange), "{body}");
-                }
-                other => panic!("{body}, {bad} for parameter {parameter}: {other:?}"),
-            });
+            all_out_of_range(&program, &inputs, &format!("{body}, {bad} for parameter {parameter}"));
         }
     }
 }
@@ -175,7 +97,7 @@ fn an_index_out_of_range_is_an_error_everywhere() {
 /// Where the loop never comes to a bad index, there is no error.
 #[test]
 fn an_index_that_is_not_used_is_not_checked() {
-    let program = case("for t in range(4):\n        if t > 1:\n            A[i[t]] = v[t]");
+    let program = program(&source("for t in range(4):\n        if t > 1:\n            A[i[t]] = v[t]"));
     let mut inputs = arguments(&program, 1);
     let Data::I32(all) = &mut inputs[1].data else { panic!("no array of indices") };
     all[0] = 100;
