@@ -3,7 +3,7 @@
 //! A loop's body is read once, with its variable as an affine form. What it rebinds is the business of
 //! [`super::carry`].
 
-use super::evaluate::{Evaluator, Poisoned, span_of};
+use super::evaluate::{Eval, Evaluator, Poisoned, span_of};
 use super::statement::{Flow, assigned, has_return, targets};
 use super::value::{Arg, Condition, Range, Value};
 use crate::affine::Affine;
@@ -93,6 +93,26 @@ impl<'s> Evaluator<'s> {
             return None;
         };
         Some((Affine::constant(0), count, start.plus(&own.times(*step))))
+    }
+
+    /// What `body` appends, in a loop that counts from `lo` to below `hi`; its variable is what `body` is given.
+    pub(super) fn counted_loop(
+        &mut self,
+        name: &str,
+        (lo, hi): (Affine, Affine),
+        body: impl FnOnce(&mut Self, usize) -> Eval<()>,
+    ) -> Eval<()> {
+        let var = self.loops.len();
+        self.loops.push(name.to_owned());
+        self.domain.loops.push(LoopRange { var, lo: lo.clone(), hi: hi.clone() });
+        self.blocks.push(Vec::new());
+        let done = body(self, var);
+        let body = self.blocks.pop().unwrap_or_default();
+        self.domain.loops.pop();
+        if let Some(block) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
+            block.push(Statement::Loop { var, name: name.to_owned(), lo, hi, body });
+        }
+        done
     }
 
     fn run_loop(

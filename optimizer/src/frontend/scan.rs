@@ -11,9 +11,8 @@ use super::promote;
 use super::reduction::folded;
 use super::value::{Array, Value};
 use crate::affine::Affine;
-use crate::affine_domain::LoopRange;
 use crate::dtype::{DType, Literal};
-use crate::expr::{NodeId, Op, SectionAxis, Span, Statement};
+use crate::expr::{NodeId, Op, SectionAxis, Span};
 use crate::scalar::{BinaryOp, FoldOp};
 
 /// `np.cumsum`: the sums of all beginnings, of the flattened array if no axis is given.
@@ -200,23 +199,15 @@ impl Evaluator<'_> {
         };
         let first = element(self, node, Affine::constant(0))?;
         self.store_at(&array, axis, Affine::constant(0), first, span)?;
-        let var = self.loops.len();
-        let at = Affine::variable(var);
-        self.loops.push("i".to_owned());
-        let (lo, hi) = (Affine::constant(1), Affine::constant(extent));
-        self.domain.loops.push(LoopRange { var, lo: lo.clone(), hi: hi.clone() });
-        self.blocks.push(Vec::new());
-        let stored = element(self, array.node, at.offset(-1)).and_then(|before| {
-            let next = element(self, node, at.clone())?;
-            let value = self.binary(op, before, next, span)?;
-            self.store_at(&array, axis, at, value, span)
-        });
-        let body = self.blocks.pop().unwrap_or_default();
-        self.domain.loops.pop();
-        if let Some(block) = self.blocks.last_mut() {
-            block.push(Statement::Loop { var, name: "i".to_owned(), lo, hi, body });
-        }
-        stored.map(|()| array)
+        let range = (Affine::constant(1), Affine::constant(extent));
+        self.counted_loop("i", range, |evaluator, var| {
+            let at = Affine::variable(var);
+            let before = element(evaluator, array.node, at.offset(-1))?;
+            let next = element(evaluator, node, at.clone())?;
+            let value = evaluator.binary(op, before, next, span)?;
+            evaluator.store_at(&array, axis, at, value, span)
+        })?;
+        Ok(array)
     }
 
     /// `array[…, at, …] = value`.

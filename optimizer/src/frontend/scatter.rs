@@ -14,9 +14,8 @@ use super::promote;
 use super::subscript::{Picked, Selection};
 use super::value::{Arg, Array, Value};
 use crate::affine::Affine;
-use crate::affine_domain::LoopRange;
 use crate::dtype::{DType, Literal};
-use crate::expr::{NodeId, Op, SectionAxis, Shift, Span, Statement};
+use crate::expr::{NodeId, Op, SectionAxis, Shift, Span};
 use crate::expr_type::constants;
 use crate::scalar::BinaryOp;
 
@@ -28,13 +27,8 @@ pub(super) enum Scattered<'a> {
     Combined(&'static Function, Option<&'a Arg>),
 }
 
-/// The open loops over the indices.
-struct Lead {
-    /// The variable of each axis of the index arrays, all broadcast against each other.
-    vars: Vec<usize>,
-    /// Their extents.
-    extents: Vec<usize>,
-}
+/// What is done inside of the loops over the indices, given their variables.
+type Inside<'a, 's> = Box<dyn FnOnce(&mut Evaluator<'s>, &[usize]) -> Eval<()> + 'a>;
 
 /// `ufunc.at(a, indices, b)`.
 pub(super) fn at(evaluator: &mut Evaluator<'_>, ufunc: &'static Function, call: &Call) -> Eval {
@@ -76,7 +70,7 @@ pub(super) fn at(evaluator: &mut Evaluator<'_>, ufunc: &'static Function, call: 
     Ok(Value::None)
 }
 
-impl Evaluator<'_> {
+impl<'s> Evaluator<'s> {
     /// Writes to the elements of `array` that `picked` names.
     pub(super) fn scatter(&mut self, array: &Array, picked: &Picked, what: &Scattered<'_>, span: Span) -> Eval<()> {
         let Some(region) = self.region_to_write(array, picked.node, span)? else { return Ok(()) };
@@ -117,10 +111,21 @@ impl Evaluator<'_> {
             Some(node) if !lead.is_empty() => Some(self.steady(node, region.state, span)?),
             value => value,
         };
-        let open = self.open_lead(&lead);
-        let done = self.scatter_one(picked, region, &indices, (ufunc, value), &open, span);
-        self.close_lead(open);
-        done
+        let one = |evaluator: &mut Self, vars: &[usize]| {
+            evaluator.scatter_one(picked, region, &indices, (ufunc, value), vars, span)
+        };
+        self.over_indices(&lead, Vec::new(), Box::new(one))
+    }
+
+    /// Loops over index arrays of these extents, broadcast against each other.
+    fn over_indices(&mut self, extents: &[usize], mut vars: Vec<usize>, inside: Inside<'_, 's>) -> Eval<()> {
+        const NAMES: [&str; 4] = ["i", "j", "k", "l"];
+        let Some((&extent, rest)) = extents.split_first() else { return inside(self, &vars) };
+        let range = (Affine::constant(0), Affine::constant(i64::try_from(extent).unwrap_or(i64::MAX)));
+        self.counted_loop(NAMES[vars.len().min(3)], range, |evaluator, var| {
+            vars.push(var);
+            evaluator.over_indices(rest, vars, inside)
+        })
     }
 
     /// One element, in the loops over the indices.
@@ -130,14 +135,14 @@ impl Evaluator<'_> {
         mut region: Region,
         indices: &[NodeId],
         (ufunc, value): (Option<&'static Function>, Option<NodeId>),
-        lead: &Lead,
+        vars: &[usize],
         span: Span,
     ) -> Eval<()> {
         let own = self.shape(picked.node).to_vec();
         let extents = self.states[region.state].shape.clone();
         let mut counted = Vec::with_capacity(indices.len());
         for (&axis, &index) in picked.axes.iter().zip(indices) {
-            let index = self.element_of(index, lead, span)?;
+            let index = self.element_at(index, (vars.len(), 0), vars, span)?;
             counted.push(self.counted_index(index, own[axis], span)?);
         }
         // How far the element is from the region's first, in elements of the state.
@@ -165,7 +170,8 @@ impl Evaluator<'_> {
         }
         let by = self.new_state(Some("place"), DType::I64, Vec::new());
         self.update(by, Vec::new(), distance, span)?;
-        let value = value.map(|value| self.element_of_value(value, picked, &own, lead, span)).transpose()?;
+        let rank = own.len() - picked.axes.len() + vars.len();
+        let value = value.map(|value| self.element_at(value, (rank, picked.first), vars, span)).transpose()?;
         let kept: Vec<usize> = (0..own.len()).filter(|axis| !picked.axes.contains(axis)).collect();
         let shape: Vec<usize> = kept.iter().map(|&axis| own[axis]).collect();
         let node = match (ufunc, value) {
@@ -238,67 +244,19 @@ impl Evaluator<'_> {
         }
     }
 
-    fn open_lead(&mut self, extents: &[usize]) -> Lead {
-        const NAMES: [&str; 4] = ["i", "j", "k", "l"];
-        let mut vars = Vec::with_capacity(extents.len());
-        for (axis, &extent) in extents.iter().enumerate() {
-            let var = self.loops.len();
-            self.loops.push(NAMES[axis.min(3)].to_owned());
-            let hi = Affine::constant(i64::try_from(extent).unwrap_or(i64::MAX));
-            self.domain.loops.push(LoopRange { var, lo: Affine::constant(0), hi });
-            self.blocks.push(Vec::new());
-            vars.push(var);
-        }
-        Lead { vars, extents: extents.to_vec() }
-    }
-
-    fn close_lead(&mut self, lead: Lead) {
-        for (var, extent) in lead.vars.into_iter().zip(lead.extents).rev() {
-            let body = self.blocks.pop().unwrap_or_default();
-            self.domain.loops.pop();
-            let (lo, hi) = (Affine::constant(0), Affine::constant(i64::try_from(extent).unwrap_or(i64::MAX)));
-            if let Some(block) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
-                block.push(Statement::Loop { var, name: self.loops[var].clone(), lo, hi, body });
-            }
-        }
-    }
-
-    /// The element of an index array that the loops stand at.
-    fn element_of(&mut self, node: NodeId, lead: &Lead, span: Span) -> Eval<NodeId> {
-        let own = self.shape(node).to_vec();
-        if own.is_empty() {
-            return Ok(node);
-        }
-        let missing = lead.vars.len() - own.len();
-        let at = |(axis, &extent): (usize, &usize)| {
-            SectionAxis::At(if extent == 1 { Affine::constant(0) } else { Affine::variable(lead.vars[missing + axis]) })
-        };
-        let axes = own.iter().enumerate().map(at).collect();
-        self.section(node, axes, Vec::new(), span)
-    }
-
-    /// The part of a value that belongs to the element that the loops stand at; it may still be stretched.
-    fn element_of_value(
-        &mut self,
-        node: NodeId,
-        picked: &Picked,
-        own: &[usize],
-        lead: &Lead,
-        span: Span,
-    ) -> Eval<NodeId> {
+    /// The part that belongs to the element that the loops `vars` stand at, of an array that is stretched to `rank` axes:
+    /// the loops' are those from `first` on. What is left may still be stretched.
+    fn element_at(&mut self, node: NodeId, (rank, first): (usize, usize), vars: &[usize], span: Span) -> Eval<NodeId> {
         let shape = self.shape(node).to_vec();
-        if shape.is_empty() || lead.vars.is_empty() {
+        if shape.is_empty() || vars.is_empty() {
             return Ok(node);
         }
-        let rank = own.len() - picked.axes.len() + lead.vars.len();
         let missing = rank - shape.len();
         let (mut axes, mut extents) = (Vec::new(), Vec::new());
         for (axis, &extent) in shape.iter().enumerate() {
-            match (axis + missing).checked_sub(picked.first).filter(|at| *at < lead.vars.len()) {
-                Some(at) => {
-                    let one = Affine::constant(0);
-                    axes.push(SectionAxis::At(if extent == 1 { one } else { Affine::variable(lead.vars[at]) }));
-                }
+            match (axis + missing).checked_sub(first).and_then(|at| vars.get(at)) {
+                Some(_) if extent == 1 => axes.push(SectionAxis::At(Affine::constant(0))),
+                Some(&var) => axes.push(SectionAxis::At(Affine::variable(var))),
                 None => {
                     axes.push(SectionAxis::Slice { start: Affine::constant(0), step: 1 });
                     extents.push(extent);
