@@ -346,10 +346,8 @@ impl Strip<'_> {
             Access::Axes(index) => Access::Axes(
                 index.iter().zip(&leaf.margins).map(|(form, margin)| rename(form).offset(-margin)).collect(),
             ),
-            Access::Flat(offset) if leaf.margins.iter().all(|&margin| margin == 0) && self.is_whole(at, leaf) => {
-                Access::Flat(rename(offset))
-            }
-            Access::Gather(gather) if leaf.margins.iter().all(|&margin| margin == 0) && self.is_whole(at, leaf) => {
+            Access::Flat(offset) if self.is_whole(at, leaf) => Access::Flat(rename(offset)),
+            Access::Gather(gather) if self.is_whole(at, leaf) => {
                 Access::Gather(Gather { offset: rename(&gather.offset), ..gather.clone() })
             }
             Access::Gather(gather) => {
@@ -366,6 +364,10 @@ impl Strip<'_> {
 /// A gather from an array with margins, as one from the array itself. `None` where the index on each axis cannot be told
 /// from the offset: it can where all stay inside the margins, as the digits of a number can.
 fn without_margins(gather: &Gather, piece: &Piece, padded: &[usize], leaf: &Leaf) -> Option<Gather> {
+    // An array without elements has no offsets.
+    if padded.contains(&0) {
+        return None;
+    }
     let ranges = piece.domain.iter().map(Range::as_constant).collect::<Option<Vec<_>>>()?;
     let value = gather.bounds(|at| piece.value.nodes.get(at))?;
     let strides = |shape: &[usize]| row_major(&shape.iter().map(|&n| to_i64(n)).collect::<Vec<_>>());
