@@ -23,7 +23,8 @@ pub struct TimeTile {
     pub time: usize,
     /// What a tile covers of the states, outermost loop first: at least one band, each along another dimension.
     pub bands: Vec<Band>,
-    /// Tiles are divided among threads: the outermost bands where they are independent, a wavefront's otherwise.
+    /// Tiles are divided among threads: the outermost bands where they are independent, those after the panel where they
+    /// have one, a wavefront's otherwise.
     pub parallel: bool,
 }
 
@@ -39,8 +40,24 @@ pub struct Band {
     /// No dependence leads from one band to another.
     #[serde(default)]
     pub independent: bool,
+    /// Where the bands lie that others need, if that is made use of. Only without a skew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panel: Option<Panel>,
     /// Indices along the dimension.
     pub height: usize,
+}
+
+/// Where the panel of a block of iterations lies along a dimension: the coordinates (with the statement's shift) that
+/// others need, before all that need no more than it (BLAS: the panel of a factorization).
+///
+/// Iteration t touches no coordinate before `t + begins`; where it needs another coordinate than the one it computes, that
+/// one lies before `t + ends`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Panel {
+    /// No coordinate is before.
+    pub begins: i64,
+    /// From here on, no coordinate is needed by another.
+    pub ends: i64,
 }
 
 /// Decisions for one definition. Axes are numbered as in `Def`: points, then folds.

@@ -22,7 +22,7 @@ use moat_optimizer::nest::LoopNest;
 use moat_optimizer::normal_form::{NormalForm, loop_of};
 use moat_optimizer::normalize::{NormalizeConfig, Prepared, normalize_prepared, prepare};
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::schedule::{Band, LoopSpec, Place, Schedule, TimeTile};
+use moat_optimizer::schedule::{Band, LoopSpec, Panel, Place, Schedule, TimeTile};
 use moat_optimizer::skew::{Tilable, statements};
 use moat_optimizer::space::{Choose, ScheduleSpace};
 use moat_optimizer::target::Target;
@@ -215,10 +215,11 @@ fn schedules(space: &ScheduleSpace, choose: &mut Seeded, count: usize) -> Vec<Sc
         }
         if choose.below(4) > 0 {
             schedule.time_tiles.clear();
-            for Tilable { var, dim, skew, shifts, independent } in space.time_loops() {
+            for Tilable { var, dim, skew, shifts, independent, panel } in space.time_loops() {
                 let more = choose.below(2);
                 let independent = independent && more == 0;
-                let band = Band { dim, skew: skew + more, shifts, independent, height: 1 + choose.below(5) };
+                let panel = panel.filter(|_| more == 0 && choose.below(4) > 0);
+                let band = Band { dim, skew: skew + more, shifts, independent, panel, height: 1 + choose.below(5) };
                 match schedule.time_tiles.iter_mut().find(|tile| tile.var == var) {
                     Some(tile) if choose.below(2) > 0 => tile.bands.push(band),
                     Some(_) => {}
@@ -271,9 +272,13 @@ fn wild(form: &NormalForm, from: &Schedule, choose: &mut Seeded) -> Schedule {
                 let tile = &mut schedule.time_tiles[choose.below(tiles)];
                 let bands = tile.bands.len();
                 let band = &mut tile.bands[choose.below(bands)];
-                match choose.below(4) {
+                match choose.below(5) {
                     0 => band.skew = choose.below(3),
                     3 => band.independent = !band.independent,
+                    4 => {
+                        let (begins, ends) = (choose.below(4), choose.below(4));
+                        band.panel = Some(Panel { begins: begins as i64 - 2, ends: ends as i64 - 1 });
+                    }
                     1 => band.shifts.iter_mut().for_each(|shift| *shift = choose.below(3)),
                     _ => tile.parallel = !tile.parallel,
                 }
@@ -282,7 +287,8 @@ fn wild(form: &NormalForm, from: &Schedule, choose: &mut Seeded) -> Schedule {
                 if let Some(var) = form.defs[at].scope.last().and_then(|scope| loop_of(scope.variable)) {
                     let shifts = vec![0; statements(form, var).map_or(0, |all| all.len())];
                     let (dim, skew, height) = (choose.below(2), choose.below(3), 1 + choose.below(4));
-                    let band = Band { dim, skew, shifts, independent: choose.below(3) == 0, height };
+                    let independent = choose.below(3) == 0;
+                    let band = Band { dim, skew, shifts, independent, panel: None, height };
                     let tile = TimeTile { var, time: 1 + choose.below(4), bands: vec![band], parallel: false };
                     schedule.time_tiles.push(tile);
                 }

@@ -7,6 +7,7 @@ use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::{Band, LoopSpec, Place, Schedule, TimeTile};
+use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::ScheduleSpace;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
@@ -81,7 +82,8 @@ fn tile(space: &ScheduleSpace, dims: &[usize], time: usize, height: usize) -> Ti
     let known = space.time_loops();
     let bands = dims.iter().map(|&dim| {
         let known = known.iter().find(|known| known.dim == dim).unwrap();
-        Band { dim, skew: known.skew, shifts: known.shifts.clone(), independent: known.independent, height }
+        let Tilable { skew, shifts, independent, panel, .. } = known.clone();
+        Band { dim, skew, shifts, independent, panel, height }
     });
     TimeTile { var: known[0].var, time, bands: bands.collect(), parallel: false }
 }
@@ -129,7 +131,7 @@ fn a_loop_without_a_legal_band_is_not_tiled() {
     assert!(space.time_loops().is_empty(), "{:?}", space.time_loops());
     let mut schedule = space.plain();
     for skew in [0, 1, 4] {
-        let bands = vec![Band { dim: 0, skew, shifts: vec![0, 0], independent: false, height: 3 }];
+        let bands = vec![Band { dim: 0, skew, shifts: vec![0, 0], independent: false, panel: None, height: 3 }];
         schedule.time_tiles = vec![TimeTile { var: 0, time: 3, bands, parallel: false }];
         let refused = refusal(&space, &schedule);
         assert!(refused.contains("dependence through `"), "{refused}");

@@ -378,7 +378,7 @@ fn time_loops_run_in_skewed_tiles() {
     let tile = |skew, time, height| TimeTile {
         var: 0,
         time,
-        bands: vec![Band { dim: 0, skew, shifts: known.shifts.clone(), independent: false, height }],
+        bands: vec![Band { dim: 0, skew, shifts: known.shifts.clone(), independent: false, panel: None, height }],
         parallel: false,
     };
     let least = known.skew;

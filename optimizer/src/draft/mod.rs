@@ -89,7 +89,8 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
         total[placement.root] += own[id];
     }
     let contexts = contexts(form);
-    let mut sum: f64 = schedule.time_tiles.iter().map(|tile| Sharing::new(form, tile).starts * FORK).sum();
+    let mut sum: f64 =
+        schedule.time_tiles.iter().map(|tile| Sharing::new(form, tile, rates.threads).starts * FORK).sum();
     for (id, time) in total.into_iter().enumerate() {
         let stage = &schedule.stages[id];
         sum += match (stage.parallel, stage.loops.first(), &models[id]) {

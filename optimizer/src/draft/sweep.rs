@@ -50,7 +50,7 @@ impl Sweep {
                 sweep.tiles *= count;
             }
         }
-        sweep.threads = rates.threads.min(Sharing::new(form, tile).at_once).max(1.0);
+        sweep.threads = rates.threads.min(Sharing::new(form, tile, rates.threads).at_once).max(1.0);
         sweep
     }
 
@@ -82,7 +82,7 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    pub(super) fn new(form: &NormalForm, tile: &TimeTile) -> Sharing {
+    pub(super) fn new(form: &NormalForm, tile: &TimeTile, threads: f64) -> Sharing {
         let Some(band) = tile.bands.first().filter(|_| tile.parallel) else {
             return Sharing { at_once: 1.0, starts: 0.0 };
         };
@@ -96,6 +96,14 @@ impl Sharing {
         let executions = contexts.iter().find(inside).map_or(1.0, |context| context.executions() / trips.max(1) as f64);
         if band.independent {
             return Sharing { at_once: bands, starts: blocks * executions };
+        }
+        if let Some(panel) = band.panel {
+            // Of all bands from the panel on, those in it run on one thread.
+            let length = i64::try_from(tile.time).unwrap_or(i64::MAX).saturating_add(panel.ends - panel.begins - 1);
+            let serial = (length.max(0) as f64 / band.height.max(1) as f64).ceil();
+            let average = (bands / 2.0).max(serial);
+            let at_once = average / (serial + (average - serial) / threads.max(1.0));
+            return Sharing { at_once, starts: 2.0 * blocks * executions };
         }
         // A block is so many waves behind the one before it.
         let behind = 1.0 + moved.div_ceil(band.height.max(1)) as f64;

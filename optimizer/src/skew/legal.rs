@@ -10,13 +10,15 @@ use super::{coordinate, loops, signed, statements, trips};
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
 use crate::normal_form::{Context, Def, DefId, NormalForm, contexts, loop_of, loop_variable};
-use crate::schedule::TimeTile;
+use crate::schedule::{Panel, TimeTile};
 use crate::touch::{Touch, known_touches};
 
 /// The greatest skew that is tried.
 const MAX_SKEW: usize = 8;
 /// Distances beyond this are not told apart.
 const FAR: i64 = 16;
+/// Elements that a panel's first coordinate is a multiple of, counted from the iteration.
+const LINE: i64 = 8;
 
 /// A loop that can run in bands along a dimension of its states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Tilable {
     pub shifts: Vec<usize>,
     /// No dependence leads from one band to another.
     pub independent: bool,
+    /// The coordinates that others need, where they are few in every iteration and no band moves.
+    pub panel: Option<Panel>,
 }
 
 /// Each loop and dimension that can be tiled so.
@@ -56,7 +60,8 @@ pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
                 && body.keeps(skew, &shifts, Side::Forward)
             {
                 let independent = body.keeps(skew, &shifts, Side::Here);
-                found.push(Tilable { var, dim, skew, shifts, independent });
+                let panel = if independent || skew > 0 { None } else { body.panel(&shifts) };
+                found.push(Tilable { var, dim, skew, shifts, independent, panel });
             }
         }
     }
@@ -81,6 +86,7 @@ pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
                 && Body::new(form, &contexts, tile.var, band.dim, &defs).is_some_and(|body| {
                     body.keeps(band.skew, &band.shifts, Side::Forward)
                         && (!band.independent || body.keeps(band.skew, &band.shifts, Side::Here))
+                        && band.panel.is_none_or(|panel| band.skew == 0 && body.panel(&band.shifts) == Some(panel))
                 })
         })
 }
@@ -164,7 +170,7 @@ impl<'f> Body<'f> {
         let mut found = Vec::new();
         for first in &one.touches {
             for second in &other.touches {
-                if first.state == second.state && (first.writes || second.writes) {
+                if meets(first, second) {
                     let (set, places) = self.meeting(one, first, other, second, carried);
                     let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
                     found.push((set, difference));
@@ -210,6 +216,55 @@ impl<'f> Body<'f> {
         (set, places)
     }
 
+    /// The least panel of bands that do not move; `None` where it has no bound that is known.
+    fn panel(&self, shifts: &[usize]) -> Option<Panel> {
+        let mut begins: Option<i64> = None;
+        let mut last: Option<i64> = None;
+        for (statement, &shift) in self.statements.iter().zip(shifts) {
+            for (set, ahead) in self.ahead(statement) {
+                if set.answer() != Answer::Empty {
+                    let least = least_value(&set, &ahead)? + signed(shift);
+                    begins = Some(begins.map_or(least, |known| known.min(least)));
+                }
+            }
+        }
+        for (source, sink, carried) in self.pairs() {
+            let (one, other) = (&self.statements[source], &self.statements[sink]);
+            let shift = signed(shifts[sink]) - signed(shifts[source]);
+            for first in &one.touches {
+                for second in other.touches.iter().filter(|second| meets(first, second)) {
+                    let (mut set, places) = self.meeting(one, first, other, second, carried);
+                    let from = places.early(&one.coordinate);
+                    set.require_non_negative(&places.late(&other.coordinate).minus(&from).offset(shift - 1), |v| v);
+                    if set.answer() != Answer::Empty {
+                        let behind = Affine::variable(places.again).minus(&from);
+                        let most = signed(shifts[source]) - least_value(&set, &behind)?;
+                        last = Some(last.map_or(most, |known| known.max(most)));
+                    }
+                }
+            }
+        }
+        // It may begin earlier: at a line of elements, if the block of iterations does.
+        Some(Panel { begins: begins?.div_euclid(LINE) * LINE, ends: last? + 1 })
+    }
+
+    /// The instances of a statement, by what they touch, and how far their coordinate is ahead of the iteration.
+    fn ahead(&self, statement: &Statement<'_>) -> Vec<(IntegerSet, Affine)> {
+        let loops: Vec<usize> = statement.context.loops.iter().map(|known| known.0).collect();
+        let symbol = |v: usize| match loop_of(v) {
+            Some(_) => loops.iter().position(|known| *known == v).unwrap_or(usize::MAX),
+            None => v + loops.len(),
+        };
+        let of = |touch: &Touch<'_>| {
+            let mut set = IntegerSet::all(loops.len() + touch.domain.len());
+            statement.context.require(&mut set, symbol);
+            set.require_domain(touch.domain, symbol);
+            let ahead = statement.coordinate.minus(&Affine::variable(self.time));
+            (set, ahead.substitute(|v| Affine::variable(symbol(v))))
+        };
+        statement.touches.iter().map(of).collect()
+    }
+
     /// Whether every dependence keeps to its side.
     fn keeps(&self, skew: usize, shifts: &[usize], side: Side) -> bool {
         self.leaving(skew, shifts, side).is_none()
@@ -221,27 +276,25 @@ impl<'f> Body<'f> {
             let shift = signed(shifts[sink]) - signed(shifts[source]);
             let (one, other) = (&self.statements[source], &self.statements[sink]);
             let pairs = one.touches.iter().flat_map(|first| other.touches.iter().map(move |second| (first, second)));
-            pairs.filter(|(first, second)| first.state == second.state && (first.writes || second.writes)).find_map(
-                |(first, second)| {
-                    let (set, places) = self.meeting(one, first, other, second, carried);
-                    let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
-                    let forward = difference.plus(&places.between().times(signed(skew))).offset(shift);
-                    let never = |form: Affine| {
-                        let mut set = set.clone();
-                        set.require_non_negative(&form.offset(-1), |v| v);
-                        set.answer() == Answer::Empty
-                    };
-                    let keeps = never(forward.times(-1)) && (side == Side::Forward || never(forward));
-                    (!keeps).then(|| Leaving {
-                        source,
-                        sink,
-                        carried,
-                        state: first.state,
-                        ends: (first.writes, second.writes),
-                        distance: least_value(&set, &difference),
-                    })
-                },
-            )
+            pairs.filter(|(first, second)| meets(first, second)).find_map(|(first, second)| {
+                let (set, places) = self.meeting(one, first, other, second, carried);
+                let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
+                let forward = difference.plus(&places.between().times(signed(skew))).offset(shift);
+                let never = |form: Affine| {
+                    let mut set = set.clone();
+                    set.require_non_negative(&form.offset(-1), |v| v);
+                    set.answer() == Answer::Empty
+                };
+                let keeps = never(forward.times(-1)) && (side == Side::Forward || never(forward));
+                (!keeps).then(|| Leaving {
+                    source,
+                    sink,
+                    carried,
+                    state: first.state,
+                    ends: (first.writes, second.writes),
+                    distance: least_value(&set, &difference),
+                })
+            })
         })
     }
 }
@@ -298,6 +351,11 @@ impl Places {
     fn between(&self) -> Affine {
         Affine::variable(self.again).minus(&Affine::variable(self.symbol(self.time)))
     }
+}
+
+/// Whether one of two touches of a state writes.
+fn meets(first: &Touch<'_>, second: &Touch<'_>) -> bool {
+    first.state == second.state && (first.writes || second.writes)
 }
 
 /// What an iteration of a statement touches; `None` where it updates no state, or that is not known by axes.

@@ -4,6 +4,10 @@
 //!
 //! Parallel: `for block: parallel for band₁: …`, where the bands are independent.
 //!
+//! Parallel, panel first: `for block: for phase in 0..2: parallel for part: for band₁: …`. In phase 0, one part runs the
+//! bands of the panel, one after the other; in phase 1, each part is one band after it. What a band needs of others lies in
+//! the panel ([`crate::schedule::Panel`]), so the parts are independent.
+//!
 //! Parallel, on a wavefront: tile (block, band₁) needs tiles (block, < band₁), and of the block before it those up to
 //! `band₁ + k` with k = ⌈skew·time / height⌉, because the bands of a block begin where the iteration is the block's
 //! first. So with K = k + 1 the tiles of one wave `K·block + band₁` are independent, and a wave needs only earlier ones.
@@ -13,7 +17,7 @@
 use super::{coordinate, loops, range_of, signed, updates};
 use crate::affine::Affine;
 use crate::normal_form::{DefId, NormalForm, Range, Step, loop_variable};
-use crate::schedule::TimeTile;
+use crate::schedule::{Band, Panel, TimeTile};
 
 /// A form with a loop in tiles.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,29 +41,32 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     let ([lo], [hi]) = (range.lo.as_slice(), range.hi.as_slice()) else { return None };
     let (lo, hi) = (lo.clone(), hi.clone());
     let blocks = ceil_div(Some(hi.minus(&lo)).filter(Affine::is_constant)?.constant, time)?;
-    let outer = next..next + 3;
     let block = Affine::variable(loop_variable(next));
     let t = Affine::variable(loop_variable(tile.var));
     let first = lo.plus(&block.times(time));
-    let around = Loops::new(form, tile, &defs, outer, blocks)?;
+    let around = Loops::new(form, tile, &defs, next, Blocks { lo: &lo, first: &first, count: blocks })?;
     for (at, band) in tile.bands.iter().enumerate() {
         for (number, &id) in defs.iter().enumerate() {
             let def = &mut tiled.defs[id];
             let (form, axis) = coordinate(def, band.dim)?;
             let phase = t.minus(&first).times(signed(band.skew)).offset(signed(*band.shifts.get(number)?));
-            let height = signed(band.height);
-            let low = around.bands[at].times(height).minus(&phase);
+            let Span { low, ends } = &around.spans[at];
+            let low = low.minus(&phase);
+            let ends: Vec<Affine> = std::iter::once(low.offset(signed(band.height)))
+                .chain(ends.iter().map(|end| end.minus(&phase)))
+                .collect();
             match axis {
                 Some(axis) => {
                     // The axis is the coordinate less a constant.
                     let rest = form.minus(&Affine::variable(axis));
                     for piece in &mut def.pieces {
                         piece.domain[axis].lo.push(low.minus(&rest));
-                        piece.domain[axis].hi.push(low.minus(&rest).offset(height));
+                        piece.domain[axis].hi.extend(ends.iter().map(|end| end.minus(&rest)));
                     }
                 }
                 None => {
-                    let inside = vec![form.minus(&low), low.offset(height - 1).minus(&form)];
+                    let before = ends.iter().map(|end| end.offset(-1).minus(&form));
+                    let inside: Vec<Affine> = std::iter::once(form.minus(&low)).chain(before).collect();
                     guard(&mut tiled.steps, id, &inside);
                 }
             }
@@ -74,66 +81,146 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     Some(Tiled { form: tiled, parallel: tile.parallel.then_some(around.shared) })
 }
 
+/// Blocks of iterations.
+struct Blocks<'a> {
+    /// The loop's first iteration.
+    lo: &'a Affine,
+    /// A block's first iteration.
+    first: &'a Affine,
+    count: i64,
+}
+
+/// What a band covers of its dimension, before the bands move: from `low`, as many coordinates as it is high.
+struct Span {
+    low: Affine,
+    /// Not beyond these.
+    ends: Option<Affine>,
+}
+
 /// The loops around a tile.
 struct Loops {
     /// Number, what it is called after the time loop's name, and range; outermost first.
     loops: Vec<(usize, &'static str, Range)>,
-    /// The number of each band over the loops' variables.
-    bands: Vec<Affine>,
+    /// Of each band over the loops' variables.
+    spans: Vec<Span>,
     /// The loop that threads may share.
     shared: usize,
 }
 
 impl Loops {
-    /// `outer`: numbers for the block and, on a wavefront, the digits of the wave.
-    fn new(
-        form: &NormalForm,
-        tile: &TimeTile,
-        defs: &[DefId],
-        outer: std::ops::Range<usize>,
-        blocks: i64,
-    ) -> Option<Loops> {
-        let (block, high, low) = (outer.start, outer.start + 1, outer.start + 2);
+    /// `next`: the first number that no loop has; the block of iterations has it.
+    fn new(form: &NormalForm, tile: &TimeTile, defs: &[DefId], next: usize, blocks: Blocks<'_>) -> Option<Loops> {
         let [first, rest @ ..] = tile.bands.as_slice() else { return None };
-        let count = |band: &crate::schedule::Band| -> Option<i64> {
-            // Coordinates of all statements lie in the states' extents.
+        // Coordinates of all statements lie in the states' extents.
+        let extent = |band: &Band| -> Option<i64> {
             let extent = defs.iter().filter_map(|&id| {
                 let update = form.defs[id].update.as_ref()?;
                 form.states.get(update.state)?.shape.get(band.dim).copied()
             });
-            let shift = band.shifts.iter().copied().max().unwrap_or(0);
-            ceil_div(
-                signed(extent.max()?) + signed(band.skew) * signed(tile.time - 1) + signed(shift),
-                signed(band.height),
-            )
+            Some(signed(extent.max()?) + signed(band.shifts.iter().copied().max().unwrap_or(0)))
         };
-        let mut loops = Vec::new();
-        let mut bands = Vec::new();
-        let wavefront = tile.parallel && !first.independent;
-        if wavefront {
-            let waves = 1 + ceil_div(signed(first.skew) * signed(tile.time), signed(first.height))?;
-            let length = ceil_div(count(first)?, waves)?;
-            loops.push((high, "wave", Range::constant(0, blocks + length - 1)));
-            loops.push((low, "wave_digit", Range::constant(0, waves)));
-            let wave = Affine::variable(loop_variable(high));
-            let range = Range {
-                lo: vec![Affine::constant(0), wave.offset(1 - length)],
-                hi: vec![Affine::constant(blocks), wave.offset(1)],
-            };
-            loops.push((block, "block", range));
-            let behind = wave.minus(&Affine::variable(loop_variable(block)));
-            bands.push(behind.times(waves).plus(&Affine::variable(loop_variable(low))));
-        } else {
-            loops.push((block, "block", Range::constant(0, blocks)));
-            loops.push((high, "band", Range::constant(0, count(first)?)));
-            bands.push(Affine::variable(loop_variable(high)));
+        let count = |band: &Band| -> Option<i64> {
+            ceil_div(extent(band)? + signed(band.skew) * signed(tile.time - 1), signed(band.height))
+        };
+        let mut around = match (tile.parallel && !first.independent, first.panel) {
+            (true, Some(panel)) => Loops::panel(tile, first, panel, extent(first)?, next, &blocks)?,
+            (true, None) => Loops::wavefront(tile, first, count(first)?, next, &blocks)?,
+            (false, _) => {
+                let (block, band) = (next, next + 1);
+                let loops = vec![
+                    (block, "block", Range::constant(0, blocks.count)),
+                    (band, "band", numbers(tile, first, &blocks, next, count(first)?)),
+                ];
+                let low = Affine::variable(loop_variable(band)).times(signed(first.height));
+                Loops { loops, spans: vec![Span { low, ends: None }], shared: band }
+            }
+        };
+        for (number, band) in (next + 4..).zip(rest) {
+            around.loops.push((number, "band", numbers(tile, band, &blocks, next, count(band)?)));
+            let low = Affine::variable(loop_variable(number)).times(signed(band.height));
+            around.spans.push(Span { low, ends: None });
         }
-        for (number, band) in (outer.end..).zip(rest) {
-            loops.push((number, "band", Range::constant(0, count(band)?)));
-            bands.push(Affine::variable(loop_variable(number)));
-        }
-        Some(Loops { loops, bands, shared: if wavefront { block } else { high } })
+        Some(around)
     }
+
+    fn wavefront(tile: &TimeTile, band: &Band, count: i64, next: usize, blocks: &Blocks<'_>) -> Option<Loops> {
+        let (block, high, low) = (next, next + 1, next + 2);
+        let waves = 1 + ceil_div(signed(band.skew) * signed(tile.time), signed(band.height))?;
+        let length = ceil_div(count, waves)?;
+        let wave = Affine::variable(loop_variable(high));
+        let range = Range {
+            lo: vec![Affine::constant(0), wave.offset(1 - length)],
+            hi: vec![Affine::constant(blocks.count), wave.offset(1)],
+        };
+        let loops = vec![
+            (high, "wave", Range::constant(0, blocks.count + length - 1)),
+            (low, "wave_digit", Range::constant(0, waves)),
+            (block, "block", range),
+        ];
+        let behind = wave.minus(&Affine::variable(loop_variable(block)));
+        let number = behind.times(waves).plus(&Affine::variable(loop_variable(low)));
+        let spans = vec![Span { low: number.times(signed(band.height)), ends: None }];
+        Some(Loops { loops, spans, shared: block })
+    }
+
+    /// `extent`: coordinates of all statements are below.
+    fn panel(
+        tile: &TimeTile,
+        band: &Band,
+        panel: Panel,
+        extent: i64,
+        next: usize,
+        blocks: &Blocks<'_>,
+    ) -> Option<Loops> {
+        let (block, phase, part, inner) = (next, next + 1, next + 2, next + 3);
+        let (time, height) = (signed(tile.time), signed(band.height));
+        // Coordinates of the panel, and its bands.
+        let length = (time - 1 + panel.ends - panel.begins).max(0);
+        let high = ceil_div(length, height)?;
+        // Bands after the panel of the first block, and by how many fewer they are at least with each block.
+        let after = ceil_div(extent - panel.begins - length - blocks.lo.constant, height)?.max(1);
+        let fewer = if blocks.lo.is_constant() { time / height } else { 0 };
+        let variable = |number: usize| Affine::variable(loop_variable(number));
+        let not_yet = Affine::constant(1).minus(&variable(phase));
+        let parts = Range {
+            lo: vec![Affine::constant(0)],
+            hi: vec![
+                variable(phase).times(after - 1).offset(1),
+                Affine::constant(after)
+                    .minus(&variable(block).times(fewer))
+                    .plus(&not_yet.times(1 + blocks.count * fewer)),
+            ],
+        };
+        let bands = Range {
+            lo: vec![Affine::constant(0)],
+            hi: vec![Affine::constant(high).minus(&variable(phase).times(high - 1))],
+        };
+        let loops = vec![
+            (block, "block", Range::constant(0, blocks.count)),
+            (phase, "phase", Range::constant(0, 2)),
+            (part, "part", parts),
+            (inner, "band", bands),
+        ];
+        let begin = blocks.first.offset(panel.begins);
+        let low = begin.plus(&variable(phase).times(length)).plus(&variable(part).plus(&variable(inner)).times(height));
+        let end = begin.offset(length).plus(&variable(phase).times(extent));
+        Some(Loops { loops, spans: vec![Span { low, ends: Some(end) }], shared: part })
+    }
+}
+
+/// The numbers of the bands along a dimension: with a panel, from the one where it begins.
+fn numbers(tile: &TimeTile, band: &Band, blocks: &Blocks<'_>, block: usize, count: i64) -> Range {
+    let mut range = Range::constant(0, count);
+    if let Some(panel) = band.panel.filter(|_| blocks.lo.is_constant()) {
+        let height = signed(band.height).max(1);
+        let first = (blocks.lo.constant + panel.begins).div_euclid(height);
+        let more = Affine::variable(loop_variable(block)).times(signed(tile.time) / height);
+        let from = more.offset(first);
+        if !from.is_constant() || from.constant > 0 {
+            range.lo.push(from);
+        }
+    }
+    range
 }
 
 fn ceil_div(length: i64, step: i64) -> Option<i64> {

@@ -8,9 +8,9 @@ use super::heuristic::divided;
 use crate::schedule::{Place, Schedule};
 
 impl ScheduleSpace {
-    /// `schedule` with its work divided among the threads of this space: time tiles on wavefronts, and of every other
-    /// stage an outer axis, each where that is legal and the draft does not find it slower. With one thread, nothing is
-    /// parallel. The result is not legal if `schedule` is not.
+    /// `schedule` with its work divided among the threads of this space: time tiles after their panel or on wavefronts,
+    /// and of every other stage an outer axis, each where that is legal and the draft does not find it slower. With one
+    /// thread, nothing is parallel. The result is not legal if `schedule` is not.
     pub fn shared(&self, schedule: &Schedule) -> Schedule {
         let mut shared = schedule.clone();
         if self.threads < 2 {
@@ -21,7 +21,15 @@ impl ScheduleSpace {
         for at in 0..shared.time_tiles.len() {
             let var = shared.time_tiles[at].var;
             if self.time_loops.iter().any(|known| known.var == var && known.wavefront) {
-                self.keep_if_fast(&mut shared, |wish| wish.time_tiles[at].parallel = true);
+                self.keep_if_fast(&mut shared, |wish| {
+                    let tile = &mut wish.time_tiles[at];
+                    tile.parallel = true;
+                    for band in &mut tile.bands {
+                        let known =
+                            self.time_loops().into_iter().find(|known| (known.var, known.dim) == (var, band.dim));
+                        band.panel = known.filter(|known| known.skew == band.skew).and_then(|known| known.panel);
+                    }
+                });
             }
         }
         for stage in 0..shared.stages.len().min(self.choices.len()) {

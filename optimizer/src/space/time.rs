@@ -38,8 +38,8 @@ impl TimeLoop {
 
     fn band(&self, at: usize, height: usize) -> Option<Band> {
         let (known, _) = self.dims.get(at)?;
-        let Tilable { dim, skew, shifts, independent, .. } = known.clone();
-        Some(Band { dim, skew, shifts, independent, height })
+        let Tilable { dim, skew, shifts, independent, panel, .. } = known.clone();
+        Some(Band { dim, skew, shifts, independent, panel, height })
     }
 }
 
@@ -128,7 +128,8 @@ impl ScheduleSpace {
                 // What is known of the least skew holds for a greater one, but for independence.
                 let moves = band.skew > known.skew;
                 let apart = band.independent && (moves || !known.independent);
-                if band.skew < known.skew || band.shifts != known.shifts || apart {
+                let elsewhere = band.panel.is_some() && (moves || band.panel != known.panel);
+                if band.skew < known.skew || band.shifts != known.shifts || apart || elsewhere {
                     return illegal(format!(
                         "loop {} in bands along dimension {} needs a skew of {} and statements shifted by {:?}{}",
                         tile.var,
@@ -188,10 +189,14 @@ impl ScheduleSpace {
             dims.remove(rng.below(dims.len()));
         }
         let parallel = known.wavefront && percent(rng, 85);
+        let by_waves = percent(rng, 25);
         for _ in 0..ATTEMPTS {
             let time = *pick(rng, &known.blocks)?;
-            let bands =
+            let mut bands =
                 dims.iter().map(|&at| known.band(at, *pick(rng, &known.dims[at].1)?)).collect::<Option<Vec<Band>>>()?;
+            if by_waves && parallel {
+                bands[0].panel = None;
+            }
             let tile = TimeTile { var: known.var, time, bands, parallel };
             if known.touched(&tile) <= budget {
                 return Some(tile);
@@ -225,8 +230,15 @@ impl ScheduleSpace {
                 }
             }
             _ => {
+                let panel = tile.bands.first().and_then(|band| known.dims.iter().find(|(dim, _)| dim.dim == band.dim));
                 if known.wavefront && percent(rng, 30) {
                     tile.parallel = !tile.parallel;
+                } else if let Some((Tilable { panel: Some(panel), .. }, _)) = panel
+                    && tile.parallel
+                    && percent(rng, 30)
+                {
+                    let first = &mut tile.bands[0];
+                    first.panel = if first.panel.is_some() { None } else { Some(*panel) };
                 } else if tile.bands.len() > 1 && percent(rng, 50) {
                     tile.bands.remove(rng.below(tile.bands.len()));
                 } else {

@@ -14,6 +14,7 @@ use moat_optimizer::lower::lower;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::notation;
+use moat_optimizer::schedule::Panel;
 use moat_optimizer::skew::{Tilable, tilable};
 use moat_optimizer::work;
 use moat_rules::RuleBase;
@@ -85,14 +86,19 @@ fn explain_loops(form: &NormalForm, out: &mut impl Write) -> Result<(), CliError
         let state = &form.states[found.state].name;
         writeln!(out, "{}: {source} -> {sink} through {state} ({})", found.kind, vector.join(", "))?;
     }
-    for Tilable { var, dim, skew, shifts, independent } in tilable(form) {
+    for Tilable { var, dim, skew, shifts, independent, panel } in tilable(form) {
         let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
         writeln!(
             out,
             "loop {var} may run in {}bands along dimension {dim} of its states, skewed by {skew} or more, \
-             statements shifted by {}",
+             statements shifted by {}{}",
             if independent { "independent " } else { "" },
-            shifts.join(" ")
+            shifts.join(" "),
+            match panel {
+                Some(Panel { begins, ends }) =>
+                    format!("; others need coordinates from v{var}{begins:+} to below v{var}{ends:+} only"),
+                None => String::new(),
+            }
         )?;
     }
     Ok(())

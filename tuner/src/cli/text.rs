@@ -43,6 +43,7 @@ pub(super) fn schedule_in_words(form: &NormalForm, schedule: &Schedule) -> Vec<S
         let bands: Vec<String> = tile.bands.iter().map(band).collect();
         let shared = match tile.bands.first() {
             Some(first) if tile.parallel && first.independent => ", shared by threads",
+            Some(first) if tile.parallel && first.panel.is_some() => ", shared by threads after the panel",
             Some(_) if tile.parallel => ", shared by threads on wavefronts",
             Some(_) | None => "",
         };
