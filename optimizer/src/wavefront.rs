@@ -4,7 +4,7 @@
 //! of dependences. With b = i + skew · t, every dependence from one t to a later one leads to a later b. So of each block
 //! of [`WIDTH`] iterations of t those at one b are independent, and become an axis of the definition: its points lie on
 //! rows that are `skew` apart, and the chains along j run side by side. Where b leaves the rows of the first or of the
-//! last iteration of the block, the loops stay as they are.
+//! last iteration of the block, those that have a row there follow one another.
 //!
 //! Input: a form. Output: an equal form, if a nest of loops is of that kind. Legal: no dependence leads from t to a later
 //! t′ with i + skew · t ≥ i′ + skew · t′. Integer elimination decides, exactly.
@@ -176,13 +176,10 @@ fn rewritten(form: &NormalForm, nest: &Nest, skew: i64) -> Option<NormalForm> {
     let begin = lo.plus(&Affine::variable(loop_variable(block)).times(width));
     let end = begin.offset(width);
     let reach = skew * (width - 1);
-    // How far a row of iteration t is behind its wavefront.
-    let behind = |t: usize| Affine::variable(loop_variable(t)).minus(&begin).times(skew);
-
-    let t = copies.fresh();
-    let rows = Range { lo: vec![row_lo.clone()], hi: vec![row_hi.clone(), row_lo.offset(reach).minus(&behind(t))] };
     let within = Range { lo: vec![begin.clone()], hi: vec![end.clone()] };
-    let before = copies.nest(&mut next, nest, (t, within.clone()), rows);
+    let edge = Edge { begin: &begin, within: &within, rows: (row_lo, row_hi), skew };
+    let fronts = Range { lo: vec![row_lo.clone()], hi: vec![row_lo.offset(reach)] };
+    let before = copies.edge(&mut next, nest, &edge, fronts);
 
     let front = copies.fresh();
     let along =
@@ -190,10 +187,8 @@ fn rewritten(form: &NormalForm, nest: &Nest, skew: i64) -> Option<NormalForm> {
     let range = Range { lo: vec![row_lo.offset(reach)], hi: vec![row_hi.clone()] };
     let during = copies.front(&mut next, nest, along, (front, range));
 
-    let t = copies.fresh();
-    let late = [row_lo.clone(), row_hi.minus(&behind(t)), row_lo.offset(reach).minus(&behind(t))];
-    let rows = Range { lo: late.to_vec(), hi: vec![row_hi.clone()] };
-    let after = copies.nest(&mut next, nest, (t, within), rows);
+    let fronts = Range { lo: vec![row_hi.clone(), row_lo.offset(reach)], hi: vec![row_hi.offset(reach)] };
+    let after = copies.edge(&mut next, nest, &edge, fronts);
 
     let mut all = vec![Step::Loop {
         var: block,
@@ -212,6 +207,16 @@ fn rewritten(form: &NormalForm, nest: &Nest, skew: i64) -> Option<NormalForm> {
         def.scope = scope;
     }
     Some(next)
+}
+
+/// A block of iterations at the first or the last rows.
+struct Edge<'a> {
+    /// The block's first iteration, and all of them.
+    begin: &'a Affine,
+    within: &'a Range,
+    /// The first row, and the end of the rows.
+    rows: (&'a Affine, &'a Affine),
+    skew: i64,
 }
 
 /// Copies of a nest, each with loops and definitions of its own; the first one has the definitions that were there.
@@ -239,6 +244,23 @@ impl Copies {
         let body = self.inner(form, nest, &mut known, false);
         let rows = Step::Loop { var: row, name: nest.loops[1].1.clone(), range: rows, body };
         Step::Loop { var: t, name: nest.loops[0].1.clone(), range: iterations, body: vec![rows] }
+    }
+
+    /// Wavefronts of which only some iterations have rows, one point after the other.
+    fn edge(&mut self, form: &mut NormalForm, nest: &Nest, edge: &Edge<'_>, fronts: Range) -> Step {
+        let front = self.fresh();
+        let t = self.fresh();
+        let behind = Affine::variable(loop_variable(t)).minus(edge.begin).times(edge.skew);
+        let row = Affine::variable(loop_variable(front)).minus(&behind);
+        let conditions = vec![row.minus(edge.rows.0), edge.rows.1.offset(-1).minus(&row)];
+        let mut known = BTreeMap::from([
+            (loop_variable(nest.loops[0].0), Affine::variable(loop_variable(t))),
+            (loop_variable(nest.loops[1].0), row),
+        ]);
+        let body = self.inner(form, nest, &mut known, false);
+        let body = vec![Step::If { conditions, body }];
+        let iterations = Step::Loop { var: t, name: nest.loops[0].1.clone(), range: edge.within.clone(), body };
+        Step::Loop { var: front, name: format!("{}_front", nest.loops[1].1), range: fronts, body: vec![iterations] }
     }
 
     /// The wavefronts: the iterations of the first loop are an axis.

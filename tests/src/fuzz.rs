@@ -233,6 +233,10 @@ fn schedules(space: &ScheduleSpace, choose: &mut Seeded, count: usize) -> Vec<Sc
             if !space.is_legal(&schedule) {
                 schedule.time_tiles.iter_mut().for_each(|tile| tile.parallel = false);
             }
+            // Of a loop and one inside of it, one is tiled.
+            while !space.is_legal(&schedule) && schedule.time_tiles.len() > 1 {
+                schedule.time_tiles.remove(choose.below(schedule.time_tiles.len()));
+            }
         }
         all.push(schedule);
     }

@@ -18,7 +18,7 @@ use moat_tuner::machine;
 use std::collections::BTreeSet;
 
 const JACOBI: &str = "
-def f(A: f64[12], B: f64[12]):
+def f(A: f64[80], B: f64[80]):
     for t in range(6):
         B[1:-1] = A[:-2] + A[1:-1] + A[2:]
         A[1:-1] = B[:-2] + B[1:-1] + B[2:]
@@ -34,7 +34,7 @@ def f(A: f64[7, 8], B: f64[7, 8]):
 ";
 
 const REVERSED: &str = "
-def f(A: f64[12], B: f64[12]):
+def f(A: f64[80], B: f64[80]):
     for t in range(6):
         B[:] = A[::-1] * 0.5
         A[:] = B + 1.0

@@ -2,9 +2,9 @@
 //! share the tiles.
 
 use super::Rates;
-use crate::normal_form::{Context, Def, DefId, NormalForm, contexts, loop_variable};
+use crate::normal_form::{Context, Def, DefId, NormalForm, Range, contexts, loop_variable};
 use crate::schedule::{Schedule, TimeTile};
-use crate::skew::trips;
+use crate::skew::{coordinate, trips};
 use crate::space::touched_bytes;
 use std::collections::BTreeSet;
 
@@ -35,17 +35,17 @@ impl Sweep {
         let from_there: f64 = rates.per_byte.iter().skip(sweep.resident).sum();
         let statements = form.defs.iter().filter(|def| def.scope.iter().any(|s| s.variable == loop_variable(tile.var)));
         // Each line comes in and goes out again.
-        sweep.cold = 2.0 * touched * from_there / (tile.time.max(1) * statements.count().max(1)) as f64;
+        let context = &contexts(form)[id];
+        let inside = (context.executions() / around_loop(context, tile.var).1).max(1.0);
+        let share = (tile.time.max(1) * statements.count().max(1)) as f64 * inside;
+        sweep.cold = 2.0 * touched * from_there / share;
         for band in &tile.bands {
             let extent = states.iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
             let moved = band.skew * tile.time.saturating_sub(1) + band.shifts.iter().max().copied().unwrap_or(0);
             // Of one iteration, the tiles that the whole extent is cut into; where bands move, some are cut short.
             let count = (extent as f64 / band.height as f64).max(1.0) + if moved > 0 { 1.0 } else { 0.0 };
-            let axis = def.update.as_ref().and_then(|update| {
-                let index = update.index().get(band.dim)?;
-                (0..def.axes.len()).find(|&axis| index.coefficient(axis) != 0)
-            });
-            if let Some(axis) = axis {
+            // What moves with a loop is executed as often as before.
+            if let Some(axis) = coordinate(def, band.dim).and_then(|of| of.axis) {
                 sweep.heights[axis] = Some(band.height);
                 sweep.tiles *= count;
             }
@@ -61,6 +61,15 @@ impl Sweep {
         };
         extents.iter().enumerate().map(limit).collect()
     }
+}
+
+/// How often a loop is executed, and its body.
+fn around_loop(context: &Context, var: usize) -> (f64, f64) {
+    let at = context.loops.iter().position(|known| known.0 == loop_variable(var)).unwrap_or(context.loops.len());
+    let executions = |loops: &[(usize, Range)]| {
+        Context { loops: loops.to_vec(), conditions: context.conditions.clone() }.executions().max(1.0)
+    };
+    (executions(&context.loops[..at]), executions(&context.loops[..(at + 1).min(context.loops.len())]))
 }
 
 fn updated_states(form: &NormalForm, tile: &TimeTile) -> BTreeSet<usize> {
@@ -93,7 +102,7 @@ impl Sharing {
         let bands = (extent + moved).div_ceil(band.height.max(1)) as f64;
         let contexts = contexts(form);
         let inside = |context: &&Context| context.loops.iter().any(|known| known.0 == loop_variable(tile.var));
-        let executions = contexts.iter().find(inside).map_or(1.0, |context| context.executions() / trips.max(1) as f64);
+        let executions = contexts.iter().find(inside).map_or(1.0, |context| around_loop(context, tile.var).0);
         if band.independent {
             return Sharing { at_once: bands, starts: blocks * executions };
         }

@@ -6,7 +6,7 @@
 //! `shift(q) − shift(p) ≥ −(least c′ − c) − (skew, if it is carried by the loop)`; the least solution is a longest path
 //! (Bellman, Ford). Each least distance is found by integer elimination; one that it cannot bound is a refusal.
 
-use super::{coordinate, loops, signed, statements, trips};
+use super::{Coordinate, coordinate, coordinates, loops, signed, statements, trips};
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
 use crate::normal_form::{Context, Def, DefId, NormalForm, contexts, loop_of, loop_variable};
@@ -14,9 +14,9 @@ use crate::schedule::{Panel, TimeTile};
 use crate::touch::{Touch, known_touches};
 
 /// The greatest skew that is tried.
-const MAX_SKEW: usize = 8;
+const MAX_SKEW: usize = 32;
 /// Distances beyond this are not told apart.
-const FAR: i64 = 16;
+const FAR: i64 = 64;
 /// Elements that a panel's first coordinate is a multiple of, counted from the iteration.
 const LINE: i64 = 8;
 
@@ -49,7 +49,13 @@ pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
         let rank = |id: &DefId| form.defs[*id].update.as_ref().map_or(0, |update| update.index().len());
         for dim in 0..defs.iter().map(rank).min().unwrap_or(0) {
             // Bands that hold one element each are no bands.
-            let wide = |id: &DefId| coordinate(&form.defs[*id], dim).is_some_and(|(_, axis)| axis.is_some());
+            let inside =
+                |id: &DefId| contexts[*id].loops.iter().skip_while(|known| known.0 != loop_variable(var)).skip(1);
+            let wide = |id: &DefId| {
+                coordinate(&form.defs[*id], dim).is_some_and(|Coordinate { form, axis, .. }| {
+                    axis.is_some() || inside(id).any(|known| form.coefficient(known.0) != 0)
+                })
+            };
             if !defs.iter().any(wide) {
                 continue;
             }
@@ -110,13 +116,27 @@ struct Statement<'f> {
     context: &'f Context,
     coordinate: Affine,
     touches: Vec<Touch<'f>>,
+    /// Variables of the loops around the time loop, and of those between it and the statement.
+    outer: Vec<usize>,
+    inner: Vec<usize>,
+}
+
+/// When the sink of a dependence runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// In a later iteration of the time loop.
+    Later,
+    /// In the same one, but in a later iteration of the loop of this number of those around both.
+    LaterInside(usize),
+    /// In the same iteration of all loops around both: it stands later.
+    Below,
 }
 
 /// `shift(sink) − shift(source) ≥ −distance`, less the skew if another iteration is the sink.
 struct Constraint {
     source: usize,
     sink: usize,
-    carried: bool,
+    when: When,
     /// The least coordinate of a sink less that of its source.
     distance: i64,
 }
@@ -133,7 +153,14 @@ impl<'f> Body<'f> {
             .iter()
             .map(|&id| {
                 let def = &form.defs[id];
-                Some(Statement { context: &contexts[id], coordinate: coordinate(def, dim)?.0, touches: touched(def)? })
+                let context = &contexts[id];
+                let Coordinate { form: coordinate, spread, .. } = coordinate(def, dim)?;
+                let loops: Vec<usize> = context.loops.iter().map(|known| known.0).collect();
+                let at = loops.iter().position(|known| *known == loop_variable(var))?;
+                let (outer, inner) = (loops[..at].to_vec(), loops[at + 1..].to_vec());
+                let statement = Statement { context, coordinate, touches: touched(def)?, outer, inner };
+                // What is no index need not be inside of what bands cover.
+                (!spread || statement.stays_below(coordinates(form, def, dim)?)).then_some(statement)
             })
             .collect::<Option<Vec<_>>>()?;
         Some(Body { time: loop_variable(var), statements })
@@ -142,36 +169,41 @@ impl<'f> Body<'f> {
     /// One for each two statements with a dependence; `None` where a distance has no bound that is known.
     fn constraints(&self) -> Option<Vec<Constraint>> {
         let mut all = Vec::new();
-        for (source, sink, carried) in self.pairs() {
+        for (source, sink, when) in self.pairs() {
             let mut least: Option<i64> = None;
-            for (set, difference) in self.dependences(source, sink, carried) {
+            for (set, difference) in self.dependences(source, sink, when) {
                 if set.answer() == Answer::Empty {
                     continue;
                 }
                 let distance = least_value(&set, &difference)?;
                 least = Some(least.map_or(distance, |known| known.min(distance)));
             }
-            all.extend(least.map(|distance| Constraint { source, sink, carried, distance }));
+            all.extend(least.map(|distance| Constraint { source, sink, when, distance }));
         }
         Some(all)
     }
 
-    /// Statements, and whether the sink is in a later iteration, in which there may be a dependence.
-    fn pairs(&self) -> impl Iterator<Item = (usize, usize, bool)> {
+    /// Statements, and when the sink runs, in which there may be a dependence.
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize, When)> {
         let count = self.statements.len();
         let ordered = (0..count).flat_map(move |p| (0..count).map(move |q| (p, q)));
-        ordered.flat_map(|(p, q)| (p < q).then_some((p, q, false)).into_iter().chain([(p, q, true)]))
+        ordered.flat_map(|(p, q)| {
+            let common = common(&self.statements[p], &self.statements[q]);
+            let below = (p < q).then_some(When::Below);
+            let inside = (0..common).map(When::LaterInside);
+            below.into_iter().chain(inside).chain([When::Later]).map(move |when| (p, q, when))
+        })
     }
 
     /// The dependences from one statement to another: the set of the pairs of instances, and the coordinate of the sink
     /// less that of the source over the set's variables, plus the iterations between them where asked for.
-    fn dependences(&self, source: usize, sink: usize, carried: bool) -> Vec<(IntegerSet, Affine)> {
+    fn dependences(&self, source: usize, sink: usize, when: When) -> Vec<(IntegerSet, Affine)> {
         let (one, other) = (&self.statements[source], &self.statements[sink]);
         let mut found = Vec::new();
         for first in &one.touches {
             for second in &other.touches {
                 if meets(first, second) {
-                    let (set, places) = self.meeting(one, first, other, second, carried);
+                    let (set, places) = self.meeting(one, first, other, second, when);
                     let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
                     found.push((set, difference));
                 }
@@ -180,24 +212,24 @@ impl<'f> Body<'f> {
         found
     }
 
-    /// The pairs of instances that touch one element. Variables: the loops around (the time loop once for each end),
-    /// then the axes of both.
+    /// The pairs of instances that touch one element. Variables: the loops around, the time loop, once for each end, the
+    /// loops inside of it of both, the axes of both.
     fn meeting(
         &self,
         one: &Statement<'_>,
         first: &Touch<'_>,
         other: &Statement<'_>,
         second: &Touch<'_>,
-        carried: bool,
+        when: When,
     ) -> (IntegerSet, Places) {
-        let loops: Vec<usize> = one.context.loops.iter().map(|known| known.0).collect();
-        let source_axes = loops.len() + 1;
+        let source_axes = one.outer.len() + 2 + one.inner.len() + other.inner.len();
         let places = Places {
-            again: loops.len(),
+            outer: one.outer.clone(),
+            source_inner: one.inner.clone(),
+            sink_inner: other.inner.clone(),
             source_axes,
             sink_axes: source_axes + first.domain.len(),
             time: self.time,
-            loops,
         };
         let mut set = IntegerSet::all(places.sink_axes + second.domain.len());
         one.context.require(&mut set, |v| places.source(v));
@@ -208,10 +240,24 @@ impl<'f> Body<'f> {
             set.require_zero(&places.early(a).minus(&places.late(b)), |v| v);
         }
         let between = places.between();
-        if carried {
-            set.require_non_negative(&between.offset(-1), |v| v);
-        } else {
-            set.require_zero(&between, |v| v);
+        let apart = |level: usize| {
+            let variable = one.inner[level];
+            Affine::variable(places.sink(variable)).minus(&Affine::variable(places.source(variable)))
+        };
+        let together = match when {
+            When::Later => {
+                set.require_non_negative(&between.offset(-1), |v| v);
+                return (set, places);
+            }
+            When::LaterInside(level) => {
+                set.require_non_negative(&apart(level).offset(-1), |v| v);
+                level
+            }
+            When::Below => common(one, other),
+        };
+        set.require_zero(&between, |v| v);
+        for level in 0..together {
+            set.require_zero(&apart(level), |v| v);
         }
         (set, places)
     }
@@ -221,23 +267,23 @@ impl<'f> Body<'f> {
         let mut begins: Option<i64> = None;
         let mut last: Option<i64> = None;
         for (statement, &shift) in self.statements.iter().zip(shifts) {
-            for (set, ahead) in self.ahead(statement) {
+            for (set, ahead) in statement.instances(&statement.coordinate.minus(&Affine::variable(self.time))) {
                 if set.answer() != Answer::Empty {
                     let least = least_value(&set, &ahead)? + signed(shift);
                     begins = Some(begins.map_or(least, |known| known.min(least)));
                 }
             }
         }
-        for (source, sink, carried) in self.pairs() {
+        for (source, sink, when) in self.pairs() {
             let (one, other) = (&self.statements[source], &self.statements[sink]);
             let shift = signed(shifts[sink]) - signed(shifts[source]);
             for first in &one.touches {
                 for second in other.touches.iter().filter(|second| meets(first, second)) {
-                    let (mut set, places) = self.meeting(one, first, other, second, carried);
+                    let (mut set, places) = self.meeting(one, first, other, second, when);
                     let from = places.early(&one.coordinate);
                     set.require_non_negative(&places.late(&other.coordinate).minus(&from).offset(shift - 1), |v| v);
                     if set.answer() != Answer::Empty {
-                        let behind = Affine::variable(places.again).minus(&from);
+                        let behind = Affine::variable(places.again()).minus(&from);
                         let most = signed(shifts[source]) - least_value(&set, &behind)?;
                         last = Some(last.map_or(most, |known| known.max(most)));
                     }
@@ -248,23 +294,6 @@ impl<'f> Body<'f> {
         Some(Panel { begins: begins?.div_euclid(LINE) * LINE, ends: last? + 1 })
     }
 
-    /// The instances of a statement, by what they touch, and how far their coordinate is ahead of the iteration.
-    fn ahead(&self, statement: &Statement<'_>) -> Vec<(IntegerSet, Affine)> {
-        let loops: Vec<usize> = statement.context.loops.iter().map(|known| known.0).collect();
-        let symbol = |v: usize| match loop_of(v) {
-            Some(_) => loops.iter().position(|known| *known == v).unwrap_or(usize::MAX),
-            None => v + loops.len(),
-        };
-        let of = |touch: &Touch<'_>| {
-            let mut set = IntegerSet::all(loops.len() + touch.domain.len());
-            statement.context.require(&mut set, symbol);
-            set.require_domain(touch.domain, symbol);
-            let ahead = statement.coordinate.minus(&Affine::variable(self.time));
-            (set, ahead.substitute(|v| Affine::variable(symbol(v))))
-        };
-        statement.touches.iter().map(of).collect()
-    }
-
     /// Whether every dependence keeps to its side.
     fn keeps(&self, skew: usize, shifts: &[usize], side: Side) -> bool {
         self.leaving(skew, shifts, side).is_none()
@@ -272,12 +301,12 @@ impl<'f> Body<'f> {
 
     /// A dependence that leads elsewhere.
     pub(super) fn leaving(&self, skew: usize, shifts: &[usize], side: Side) -> Option<Leaving> {
-        self.pairs().find_map(|(source, sink, carried)| {
+        self.pairs().find_map(|(source, sink, when)| {
             let shift = signed(shifts[sink]) - signed(shifts[source]);
             let (one, other) = (&self.statements[source], &self.statements[sink]);
             let pairs = one.touches.iter().flat_map(|first| other.touches.iter().map(move |second| (first, second)));
             pairs.filter(|(first, second)| meets(first, second)).find_map(|(first, second)| {
-                let (set, places) = self.meeting(one, first, other, second, carried);
+                let (set, places) = self.meeting(one, first, other, second, when);
                 let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
                 let forward = difference.plus(&places.between().times(signed(skew))).offset(shift);
                 let never = |form: Affine| {
@@ -289,7 +318,7 @@ impl<'f> Body<'f> {
                 (!keeps).then(|| Leaving {
                     source,
                     sink,
-                    carried,
+                    carried: when == When::Later,
                     state: first.state,
                     ends: (first.writes, second.writes),
                     distance: least_value(&set, &difference),
@@ -297,6 +326,40 @@ impl<'f> Body<'f> {
             })
         })
     }
+}
+
+impl Statement<'_> {
+    /// Its instances, by what they touch, each with a form over loops and axes as one over the set's variables.
+    fn instances(&self, form: &Affine) -> Vec<(IntegerSet, Affine)> {
+        let loops: Vec<usize> = self.context.loops.iter().map(|known| known.0).collect();
+        let symbol = |v: usize| match loop_of(v) {
+            Some(_) => loops.iter().position(|known| *known == v).unwrap_or(usize::MAX),
+            None => v + loops.len(),
+        };
+        let of = |touch: &Touch<'_>| {
+            let mut set = IntegerSet::all(loops.len() + touch.domain.len());
+            self.context.require(&mut set, symbol);
+            set.require_domain(touch.domain, symbol);
+            (set, form.substitute(|v| Affine::variable(symbol(v))))
+        };
+        self.touches.iter().map(of).collect()
+    }
+
+    /// Whether its coordinate is always in `0 .. extent`.
+    fn stays_below(&self, extent: usize) -> bool {
+        self.instances(&self.coordinate).into_iter().all(|(set, coordinate)| {
+            [coordinate.times(-1).offset(-1), coordinate.offset(-signed(extent))].iter().all(|outside| {
+                let mut set = set.clone();
+                set.require_non_negative(outside, |v| v);
+                set.answer() == Answer::Empty
+            })
+        })
+    }
+}
+
+/// How many of the loops inside of the time loop stand around both.
+fn common(one: &Statement<'_>, other: &Statement<'_>) -> usize {
+    one.inner.iter().zip(&other.inner).take_while(|(a, b)| a == b).count()
 }
 
 /// A dependence between two statements of a body, by their numbers in it.
@@ -314,27 +377,45 @@ pub(super) struct Leaving {
 
 /// Where variables stand in the set of pairs.
 struct Places {
-    loops: Vec<usize>,
+    outer: Vec<usize>,
     time: usize,
-    /// The time loop of the sink.
-    again: usize,
+    source_inner: Vec<usize>,
+    sink_inner: Vec<usize>,
     source_axes: usize,
     sink_axes: usize,
 }
 
 impl Places {
-    fn symbol(&self, v: usize) -> usize {
-        self.loops.iter().position(|known| *known == v).unwrap_or(usize::MAX)
+    /// The time loop of the source.
+    fn once(&self) -> usize {
+        self.outer.len()
+    }
+
+    /// The time loop of the sink.
+    fn again(&self) -> usize {
+        self.outer.len() + 1
+    }
+
+    fn symbol(&self, v: usize, time: usize, (inner, first): (&[usize], usize)) -> usize {
+        let position = |among: &[usize]| among.iter().position(|known| *known == v);
+        match position(&self.outer) {
+            Some(at) => at,
+            None if v == self.time => time,
+            None => position(inner).map_or(usize::MAX, |at| first + at),
+        }
     }
 
     fn source(&self, v: usize) -> usize {
-        if loop_of(v).is_some() { self.symbol(v) } else { v + self.source_axes }
+        match loop_of(v) {
+            Some(_) => self.symbol(v, self.once(), (&self.source_inner, self.outer.len() + 2)),
+            None => v + self.source_axes,
+        }
     }
 
     fn sink(&self, v: usize) -> usize {
+        let first = self.outer.len() + 2 + self.source_inner.len();
         match loop_of(v) {
-            Some(_) if v == self.time => self.again,
-            Some(_) => self.symbol(v),
+            Some(_) => self.symbol(v, self.again(), (&self.sink_inner, first)),
             None => v + self.sink_axes,
         }
     }
@@ -349,7 +430,7 @@ impl Places {
 
     /// Iterations from the source to the sink.
     fn between(&self) -> Affine {
-        Affine::variable(self.again).minus(&Affine::variable(self.symbol(self.time)))
+        Affine::variable(self.again()).minus(&Affine::variable(self.once()))
     }
 }
 
@@ -391,7 +472,7 @@ fn least_shifts(constraints: &[Constraint], count: usize, skew: usize) -> Option
     for _ in 0..=count {
         let mut changed = false;
         for constraint in constraints {
-            let slack = constraint.distance + if constraint.carried { signed(skew) } else { 0 };
+            let slack = constraint.distance + if constraint.when == When::Later { signed(skew) } else { 0 };
             let least = shifts[constraint.source] - slack;
             if shifts[constraint.sink] < least {
                 shifts[constraint.sink] = least;

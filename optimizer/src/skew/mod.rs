@@ -8,6 +8,8 @@
 //!
 //! With a skew of 0, a band runs all its iterations before the next one begins: a factorization by rows.
 //!
+//! The statements may stand in loops of their own inside of the time loop; c is then over their variables, too.
+//!
 //! Legal: along each dimension every dependence from (t, p, c) to (t′, p′, c′) has
 //! `c + skew·t + shift(p) ≤ c′ + skew·t′ + shift(p′)`, so that its source lies in the same band or an earlier one; inside
 //! a tile the order is the source's. [`legal`] finds the least skew and shifts; integer elimination decides, exactly.
@@ -28,6 +30,9 @@ pub use legal::{Tilable, is_legal, tilable};
 pub use offending::{Offending, offending};
 pub use rewrite::{Tiled, skewed};
 
+/// How far beyond the state's extent a front may be.
+const SPREAD: usize = 64;
+
 /// The iterations of a loop; `None` if they depend on another loop.
 pub fn trips(form: &NormalForm, var: usize) -> Option<usize> {
     let range = range_of(&form.steps, var)?;
@@ -36,7 +41,7 @@ pub fn trips(form: &NormalForm, var: usize) -> Option<usize> {
     usize::try_from(length.constant).ok().filter(|_| length.is_constant())
 }
 
-/// The definitions of a loop's body, if it consists of updates alone, in order.
+/// The definitions of a loop's body, in loops of its own or not, if it consists of updates alone, in order.
 pub fn statements(form: &NormalForm, var: usize) -> Option<Vec<DefId>> {
     let all = loops(&form.steps);
     let (_, body) = all.iter().find(|(known, _)| *known == var)?;
@@ -60,24 +65,45 @@ fn loops(steps: &[Step]) -> Vec<(usize, &[Step])> {
 }
 
 fn updates(form: &NormalForm, body: &[Step]) -> Option<Vec<DefId>> {
-    body.iter()
-        .map(|step| match step {
-            Step::Def(id) => form.defs[*id].update.is_some().then_some(*id),
-            Step::Loop { .. } | Step::If { .. } => None,
-        })
-        .collect()
+    let mut found = Vec::new();
+    for step in body {
+        match step {
+            Step::Def(id) => found.push(form.defs[*id].update.is_some().then_some(*id)?),
+            Step::Loop { body, .. } | Step::If { body, .. } => found.extend(updates(form, body)?),
+        }
+    }
+    Some(found)
 }
 
-/// The coordinate of an update along a dimension, and its axis, if it has one; it moves with the dimension by single
-/// steps.
-fn coordinate(def: &Def, dim: usize) -> Option<(Affine, Option<usize>)> {
-    let form = def.update.as_ref()?.index().get(dim)?.clone();
-    let axes: Vec<(usize, i64)> = form.terms.iter().copied().filter(|term| loop_of(term.0).is_none()).collect();
-    match axes.as_slice() {
-        [] => Some((form, None)),
-        [(axis, 1)] => Some((form, Some(*axis))),
-        _ => None,
-    }
+/// Where an update lies along a dimension.
+pub(crate) struct Coordinate {
+    /// Over the loops' variables and the axis.
+    pub(crate) form: Affine,
+    /// The axis with which it moves, by single steps.
+    pub(crate) axis: Option<usize>,
+    /// Points of one instance lie elsewhere, too: `form` is where its first one does.
+    pub(crate) spread: bool,
+}
+
+/// The coordinate of an update along a dimension: its index; on a wavefront, where that moves by several steps with some
+/// loop or axis, what moves by single steps, which is the front.
+pub(crate) fn coordinate(def: &Def, dim: usize) -> Option<Coordinate> {
+    let form = def.update.as_ref()?.index().get(dim)?;
+    let axes: Vec<usize> = form.terms.iter().map(|term| term.0).filter(|&v| loop_of(v).is_none()).collect();
+    let several = |&&(v, coefficient): &&(usize, i64)| {
+        coefficient.abs() != 1 || (loop_of(v).is_none() && (axes.len() > 1 || coefficient != 1))
+    };
+    let dropped =
+        form.terms.iter().filter(several).fold(form.clone(), |rest, &term| rest.minus(&Affine::new(0, [term])));
+    let spread = dropped != *form;
+    let axis = axes.first().copied().filter(|_| !spread);
+    Some(Coordinate { form: dropped, axis, spread })
+}
+
+/// The coordinates of an update along a dimension are below this.
+fn coordinates(form: &NormalForm, def: &Def, dim: usize) -> Option<usize> {
+    let extent = form.states.get(def.update.as_ref()?.state)?.shape.get(dim).copied()?;
+    Some(if coordinate(def, dim)?.spread { extent + SPREAD } else { extent })
 }
 
 fn range_of(steps: &[Step], wanted: usize) -> Option<Range> {

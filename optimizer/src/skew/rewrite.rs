@@ -14,7 +14,7 @@
 //! Waves are counted by digits, wave = K·w₁ + w₀, so that every bound has the coefficient 1:
 //! `for w₁: for w₀ in 0..K: parallel for block: band₁ = K·(w₁ − block) + w₀: …`.
 
-use super::{coordinate, loops, range_of, signed, updates};
+use super::{Coordinate, coordinate, coordinates, loops, range_of, signed, updates};
 use crate::affine::Affine;
 use crate::normal_form::{DefId, NormalForm, Range, Step, loop_variable};
 use crate::schedule::{Band, Panel, TimeTile};
@@ -48,7 +48,7 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     for (at, band) in tile.bands.iter().enumerate() {
         for (number, &id) in defs.iter().enumerate() {
             let def = &mut tiled.defs[id];
-            let (form, axis) = coordinate(def, band.dim)?;
+            let Coordinate { form, axis, .. } = coordinate(def, band.dim)?;
             let phase = t.minus(&first).times(signed(band.skew)).offset(signed(*band.shifts.get(number)?));
             let Span { low, ends } = &around.spans[at];
             let low = low.minus(&phase);
@@ -67,7 +67,7 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
                 None => {
                     let before = ends.iter().map(|end| end.offset(-1).minus(&form));
                     let inside: Vec<Affine> = std::iter::once(form.minus(&low)).chain(before).collect();
-                    guard(&mut tiled.steps, id, &inside);
+                    restrict(&mut tiled.steps, id, tile.var, &inside);
                 }
             }
         }
@@ -111,12 +111,8 @@ impl Loops {
     /// `next`: the first number that no loop has; the block of iterations has it.
     fn new(form: &NormalForm, tile: &TimeTile, defs: &[DefId], next: usize, blocks: Blocks<'_>) -> Option<Loops> {
         let [first, rest @ ..] = tile.bands.as_slice() else { return None };
-        // Coordinates of all statements lie in the states' extents.
         let extent = |band: &Band| -> Option<i64> {
-            let extent = defs.iter().filter_map(|&id| {
-                let update = form.defs[id].update.as_ref()?;
-                form.states.get(update.state)?.shape.get(band.dim).copied()
-            });
+            let extent = defs.iter().filter_map(|&id| coordinates(form, &form.defs[id], band.dim));
             Some(signed(extent.max()?) + signed(band.shifts.iter().copied().max().unwrap_or(0)))
         };
         let count = |band: &Band| -> Option<i64> {
@@ -225,6 +221,59 @@ fn numbers(tile: &TimeTile, band: &Band, blocks: &Blocks<'_>, block: usize, coun
 
 fn ceil_div(length: i64, step: i64) -> Option<i64> {
     (step > 0).then(|| length.div_euclid(step) + i64::from(length.rem_euclid(step) != 0))
+}
+
+/// Runs a definition only where all of some forms are not negative: the loop inside of the time loop with which they
+/// grow or fall one by one is bounded by them, if the definition is alone in it; else it is put under conditions.
+fn restrict(steps: &mut [Step], id: DefId, time: usize, inside: &[Affine]) {
+    for step in steps {
+        match step {
+            Step::Def(_) => {}
+            Step::Loop { var, body, .. } if *var == time => {
+                if !bound(body, id, inside) {
+                    guard(body, id, inside);
+                }
+            }
+            Step::Loop { body, .. } | Step::If { body, .. } => restrict(body, id, time, inside),
+        }
+    }
+}
+
+/// Whether the definition is alone in a loop that these bound.
+fn bound(steps: &mut [Step], id: DefId, inside: &[Affine]) -> bool {
+    steps.iter_mut().any(|step| match step {
+        Step::Def(_) => false,
+        Step::If { body, .. } => bound(body, id, inside),
+        Step::Loop { var, range, body, .. } => {
+            let variable = loop_variable(*var);
+            let deeper = loops(body);
+            let bounds = |form: &Affine| {
+                form.coefficient(variable).abs() == 1
+                    && deeper.iter().all(|(var, _)| form.coefficient(loop_variable(*var)) == 0)
+            };
+            if defs_of(body) != [id] || !inside.iter().all(bounds) {
+                return bound(body, id, inside);
+            }
+            for form in inside {
+                let coefficient = form.coefficient(variable);
+                let rest = form.minus(&Affine::new(0, [(variable, coefficient)]));
+                if coefficient > 0 {
+                    range.lo.push(rest.times(-1));
+                } else {
+                    range.hi.push(rest.offset(1));
+                }
+            }
+            true
+        }
+    })
+}
+
+fn defs_of(steps: &[Step]) -> Vec<DefId> {
+    let of = |step: &Step| match step {
+        Step::Def(id) => vec![*id],
+        Step::Loop { body, .. } | Step::If { body, .. } => defs_of(body),
+    };
+    steps.iter().flat_map(of).collect()
 }
 
 /// Puts a definition under conditions.

@@ -54,7 +54,7 @@ impl ScheduleSpace {
         let mut best = self.draft(schedule);
         for tile in self.typical_time_tiles() {
             let mut wish = schedule.clone();
-            wish.time_tiles.retain(|known| known.var != tile.var);
+            wish.time_tiles.retain(|known| known.var != tile.var && !self.nested(known.var, tile.var));
             wish.time_tiles.push(tile);
             self.repair(&mut wish);
             let cost = self.draft(&wish);

@@ -103,6 +103,9 @@ impl ScheduleSpace {
             if !seen.insert(tile.var) {
                 return illegal(format!("loop {} is tiled twice", tile.var));
             }
+            if let Some(other) = schedule.time_tiles.iter().find(|other| self.nested(tile.var, other.var)) {
+                return illegal(format!("loops {} and {}, one inside of the other, are tiled", tile.var, other.var));
+            }
             let mut dims = BTreeSet::new();
             if tile.time == 0 || tile.bands.is_empty() || tile.bands.iter().any(|band| band.height == 0) {
                 return illegal(format!("a tile of loop {} is empty", tile.var));
@@ -149,6 +152,11 @@ impl ScheduleSpace {
         Ok(())
     }
 
+    /// Whether one of two different loops is inside of the other.
+    pub(super) fn nested(&self, one: usize, other: usize) -> bool {
+        one != other && self.inside(one).any(|stage| self.inside(other).any(|found| found == stage))
+    }
+
     /// Stages inside of a loop.
     fn inside(&self, var: usize) -> impl Iterator<Item = usize> + '_ {
         let within =
@@ -156,9 +164,15 @@ impl ScheduleSpace {
         (0..self.form.defs.len()).filter(within)
     }
 
-    /// Inside of parallel tiles nothing else is parallel.
+    /// Inside of tiles no loop is tiled, inside of parallel ones nothing else is parallel.
     pub(super) fn repair_time_tiles(&self, wish: &mut Schedule) {
-        wish.time_tiles.retain(|tile| !tile.bands.is_empty());
+        let mut kept: Vec<TimeTile> = Vec::new();
+        for tile in std::mem::take(&mut wish.time_tiles) {
+            if !tile.bands.is_empty() && !kept.iter().any(|other| self.nested(tile.var, other.var)) {
+                kept.push(tile);
+            }
+        }
+        wish.time_tiles = kept;
         for tile in &wish.time_tiles {
             if tile.parallel {
                 for stage in self.inside(tile.var) {
