@@ -409,8 +409,8 @@ impl<'a> Apply<'a> {
             if stage.spec.place != Place::Root {
                 return self.malformed(stage.id, "only a definition stored whole has a parallel loop");
             }
-            match stage.spec.loops.first() {
-                Some(first) if first.axis < points => {}
+            match stage.spec.shared_loop() {
+                Some(shared) if shared.axis < points => {}
                 _ => return self.malformed(stage.id, "the parallel loop must be over a point axis"),
             }
         }
@@ -461,7 +461,7 @@ impl<'a> Apply<'a> {
             state.hull = Interval { base: Affine::variable(var), extent: step.min(state.hull.extent) };
             state.loops.push((var, step));
         }
-        let shared = depth == 0 && stage.spec.parallel && !self.in_parallel;
+        let shared = depth == stage.spec.serial && stage.spec.parallel && !self.in_parallel;
         let kind = if shared { LoopKind::Parallel } else { LoopKind::Serial };
         let outer_parallel = self.in_parallel;
         self.in_parallel |= kind == LoopKind::Parallel;
@@ -633,8 +633,17 @@ impl<'a> Apply<'a> {
                 );
             }
             let limits: Vec<Range> = stage.axes.iter().map(|axis| self.limits(axis, &stage.axes)).collect();
-            let (packed, copy) = crate::pack::pack(self, pack, node, (buffer, &offset), &stage.axes, &limits, lanes)
-                .map_err(|message| ApplyError::Malformed { stage: self.form.defs[stage.id].name.clone(), message })?;
+            let (packed, mut copy) =
+                crate::pack::pack(self, pack, node, (buffer, &offset), &stage.axes, &limits, lanes).map_err(
+                    |message| ApplyError::Malformed { stage: self.form.defs[stage.id].name.clone(), message },
+                )?;
+            // Outside of the parallel loop, the threads share the copy: its blocks are apart.
+            if let Node::Loop(blocks) = &mut copy
+                && stage.spec.parallel
+                && !self.in_parallel
+            {
+                blocks.kind = LoopKind::Parallel;
+            }
             nodes.push(copy);
             stage.packs.push(packed);
         }

@@ -183,7 +183,7 @@ impl FormFacts {
             let tiles = decisions.tile.iter().enumerate();
             facts.tiles.extend(tiles.map(|(at, tile)| (stage, loops + at, tile.axis, tile.unroll, tile.lanes)));
             if decisions.parallel {
-                facts.parallel.push((stage,));
+                facts.parallel.push((stage, decisions.serial));
             }
             match decisions.place {
                 Place::Root => facts.root.push((stage,)),

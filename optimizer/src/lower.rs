@@ -25,6 +25,7 @@ pub(crate) fn plain_stage(axes: usize) -> StageSchedule {
         loops: Vec::new(),
         tile: (0..axes).map(|axis| TileSpec { axis, unroll: 1, lanes: 1 }).collect(),
         parallel: false,
+        serial: 0,
         stream: false,
         packs: Vec::new(),
     }

@@ -70,14 +70,29 @@ pub struct StageSchedule {
     pub loops: Vec<LoopSpec>,
     /// The innermost band in loop order, every axis exactly once: points first, then folds.
     pub tile: Vec<TileSpec>,
-    /// The first of `loops` is divided among threads (H, T: parallel). Only where `place` is `Root`.
+    /// One of `loops` is divided among threads (H, T: parallel). Only where `place` is `Root`.
     pub parallel: bool,
+    /// So many of `loops` are around the parallel one. What is packed there, all threads pack together and share.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub serial: usize,
     /// Operands that are copied into contiguous scratch.
     pub packs: Vec<Pack>,
     /// The elements go to memory past the caches, by whole vectors (non-temporal stores). Worth it
     /// for what is written once and is larger than the last cache: no line is read to be overwritten.
     #[serde(default)]
     pub stream: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl StageSchedule {
+    /// The loop that is divided among threads.
+    pub fn shared_loop(&self) -> Option<LoopSpec> {
+        self.loops.get(self.serial).copied().filter(|_| self.parallel)
+    }
 }
 
 /// Where a definition lives.

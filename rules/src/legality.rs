@@ -26,7 +26,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("together/carried", "points computed together although one depends on another"),
     ("parallel/carried", "a parallel loop that carries a dependence"),
     ("parallel/place", "a parallel loop in a stage that is not stored whole"),
-    ("parallel/loop", "a parallel stage without a loop"),
+    ("parallel/loop", "a parallel loop that the stage does not have"),
     ("inline/fold", "an inlined fold"),
     ("inline/pieces", "an inlined definition of several pieces"),
     ("inline/result", "an inlined result"),
@@ -83,8 +83,8 @@ pub struct Facts {
     pub loop_counts: Vec<(usize, usize)>,
     /// Requested: `(stage, position, axis, unroll, lanes)`; positions go on after the loops.
     pub tiles: Vec<(usize, usize, usize, usize, usize)>,
-    /// Requested: stages whose first loop is parallel.
-    pub parallel: Vec<(usize,)>,
+    /// Requested: stages with a parallel loop, and its number.
+    pub parallel: Vec<(usize, usize)>,
     /// Requested: stages stored whole.
     pub root: Vec<(usize,)>,
     /// Requested: inlined stages.
@@ -161,7 +161,7 @@ mod program {
         relation step_loop(usize, usize, usize, usize);
         relation loop_count(usize, usize);
         relation tile(usize, usize, usize, usize, usize);
-        relation parallel(usize);
+        relation parallel(usize, usize);
         relation root(usize);
         relation inline(usize);
         relation at(usize, usize, usize);
@@ -225,10 +225,10 @@ mod program {
             enabled("together/carried"), dependence(s, d, false), direction(s, d, a, x), if x.may_differ(),
             tile(s, p, a, unroll, lanes), if unroll * lanes > 1, !carried_before(s, d, p);
         illegal(s, "parallel/carried", a) <--
-            enabled("parallel/carried"), parallel(s), step_loop(s, 0, a, _), direction(s, _, a, x),
+            enabled("parallel/carried"), parallel(s, p), step_loop(s, p, a, _), direction(s, _, a, x),
             if x.may_differ();
-        illegal(s, "parallel/place", 0) <-- enabled("parallel/place"), parallel(s), !root(s);
-        illegal(s, "parallel/loop", 0) <-- enabled("parallel/loop"), parallel(s), loop_count(s, 0);
+        illegal(s, "parallel/place", 0) <-- enabled("parallel/place"), parallel(s, _), !root(s);
+        illegal(s, "parallel/loop", 0) <-- enabled("parallel/loop"), parallel(s, p), loop_count(s, n), if p >= n;
 
         // ---- places
         illegal(s, "inline/fold", s) <-- enabled("inline/fold"), inline(s), fold(s);

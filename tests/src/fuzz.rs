@@ -264,7 +264,7 @@ fn wild(form: &NormalForm, from: &Schedule, choose: &mut Seeded) -> Schedule {
                 let spec = LoopSpec { axis: choose.below(axes), step: 1 + choose.below(4) };
                 stage.loops.insert(choose.below(stage.loops.len() + 1), spec);
             }
-            5 => stage.parallel = !stage.parallel,
+            5 => (stage.parallel, stage.serial) = (!stage.parallel, choose.below(2)),
             6 => {
                 stage.place = match choose.below(3) {
                     0 => Place::Inline,

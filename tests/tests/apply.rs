@@ -46,6 +46,20 @@ fn blocked_and_packed_matmul() {
 }
 
 #[test]
+fn threads_share_what_is_packed_around_their_loop() {
+    insta::assert_snapshot!(check(&forms::matmul(96, 64, 64, DType::F32), |schedule| {
+        let stage = &mut schedule.stages[0];
+        stage.loops = vec![spec(2, 32), spec(0, 24)];
+        stage.tile = vec![tile(0, 6, 1), tile(1, 2, 8), tile(2, 1, 1)];
+        stage.packs = vec![
+            Pack { load: 0, depth: 2, layout: vec![spec(0, 6), spec(2, 1), spec(0, 1)] },
+            Pack { load: 1, depth: 1, layout: vec![spec(1, 16), spec(2, 1), spec(1, 1)] },
+        ];
+        (stage.parallel, stage.serial) = (true, 1);
+    }));
+}
+
+#[test]
 fn softmax_by_rows() {
     insta::assert_snapshot!(check(&forms::softmax(10, 33, DType::F32), |schedule| {
         let last = schedule.stages.len() - 1;

@@ -49,7 +49,15 @@ fn planted() -> Vec<Planted> {
         s.stages[0].loops = vec![l(2, 16)];
         s.stages[0].parallel = true;
     });
+    plant("parallel/carried", matmul(), free, &|s| {
+        s.stages[0].loops = vec![l(0, 16), l(2, 16)];
+        (s.stages[0].parallel, s.stages[0].serial) = (true, 1);
+    });
     plant("parallel/loop", matmul(), free, &|s| s.stages[0].parallel = true);
+    plant("parallel/loop", matmul(), free, &|s| {
+        s.stages[0].loops = vec![l(0, 16)];
+        (s.stages[0].parallel, s.stages[0].serial) = (true, 1);
+    });
     plant("parallel/place", forms::softmax(8, 64, f), free, &|s| {
         s.stages[3].loops = vec![l(0, 2)];
         for stage in 0..3 {

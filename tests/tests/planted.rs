@@ -6,7 +6,7 @@ use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::numerics::Numerics;
-use moat_optimizer::schedule::{Band, LoopSpec, Place, Schedule, TimeTile};
+use moat_optimizer::schedule::{Band, LoopSpec, Panel, Place, Schedule, TimeTile};
 use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::ScheduleSpace;
 use moat_rules::RuleBase;
@@ -18,7 +18,7 @@ use moat_tuner::machine;
 use std::collections::BTreeSet;
 
 const JACOBI: &str = "
-def f(A: f64[80], B: f64[80]):
+def f(A: f64[12], B: f64[12]):
     for t in range(6):
         B[1:-1] = A[:-2] + A[1:-1] + A[2:]
         A[1:-1] = B[:-2] + B[1:-1] + B[2:]
@@ -41,6 +41,23 @@ def f(A: f64[80], B: f64[80]):
     return A
 ";
 
+const FACTORS: &str = "
+def f(A: Annotated[f64[9, 9], SPD]):
+    for k in range(9):
+        A[k + 1:, k] /= A[k, k]
+        A[k + 1:, k + 1:] -= np.outer(A[k + 1:, k], A[k, k + 1:])
+    return A
+";
+
+const SWEEPS: &str = "
+def f(A: f64[7, 8]):
+    for t in range(4):
+        for i in range(1, 6):
+            for j in range(1, 7):
+                A[i, j] = (A[i - 1, j + 1] + A[i, j - 1] + A[i, j] + A[i + 1, j]) * 0.25
+    return A
+";
+
 const SUMS: &str = "
 def f(A: f64[8, 8], x: f64[8]):
     s = np.zeros_like(x)
@@ -51,7 +68,8 @@ def f(A: f64[8, 8], x: f64[8]):
 ";
 
 fn form(source: &str, numerics: Numerics) -> NormalForm {
-    let text = format!("from __future__ import annotations\nimport numpy as np\n{source}");
+    let header = "from __future__ import annotations\nfrom typing import Annotated\nimport numpy as np\n";
+    let text = format!("{header}{source}");
     let workload = parse("planted.py", &text, &ParseOptions::default()).unwrap();
     forms(&workload.program, &RuleBase::standard().unwrap(), numerics, 1).unwrap().remove(0).normal_form
 }
@@ -138,6 +156,62 @@ fn a_loop_without_a_legal_band_is_not_tiled() {
         assert!(reversed(&form, &schedule).is_some(), "skew {skew}: brute force finds no dependence reversed");
     }
     insta::assert_snapshot!(refusal(&space, &schedule));
+}
+
+#[test]
+fn what_runs_after_a_panel_that_is_too_small_is_refused_with_the_dependence() {
+    let form = form(FACTORS, Numerics::Reassociate);
+    let space = space(&form, Numerics::Reassociate);
+    let mut text = String::new();
+    for dim in 0..2 {
+        for (time, height) in [(3, 1), (2, 2), (4, 3)] {
+            let mut legal = tile(&space, &[dim], time, height);
+            legal.parallel = true;
+            let mut schedule = space.plain();
+            schedule.time_tiles = vec![legal.clone()];
+            space.check(&schedule).unwrap();
+            assert_eq!(reversed(&form, &schedule), None, "a legal panel");
+            let panel = legal.bands[0].panel.unwrap();
+            let mut smaller = legal.clone();
+            smaller.bands[0].panel = Some(Panel { ends: panel.ends - 1, ..panel });
+            schedule.time_tiles = vec![smaller];
+            let refused = refusal(&space, &schedule);
+            assert!(refused.contains("dependence through `"), "{refused}");
+            assert!(reversed(&form, &schedule).is_some(), "{time} by {height}: brute force finds none reversed");
+            text += &format!("dimension {dim}, {time} iterations by {height}\n  {refused}\n");
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn tiles_of_a_loop_around_loops_move_as_far_as_their_sweeps_need() {
+    let form = form(SWEEPS, Numerics::Reassociate);
+    let space = space(&form, Numerics::Reassociate);
+    let mut schedule = space.plain();
+    let known = space.time_loops();
+    let var = known.iter().map(|known| known.var).min().unwrap();
+    let Tilable { dim, skew, shifts, .. } = known.into_iter().find(|known| known.var == var).unwrap();
+    assert_eq!((dim, skew), (0, 1));
+    let mut text = String::new();
+    for (parallel, skew) in [(false, skew), (true, skew), (false, 0), (true, 0)] {
+        let band = Band { dim, skew, shifts: shifts.clone(), independent: false, panel: None, height: 2 };
+        schedule.time_tiles = vec![TimeTile { var, time: 3, bands: vec![band], parallel }];
+        let found = reversed(&form, &schedule);
+        if skew == 1 {
+            space.check(&schedule).unwrap();
+            assert_eq!(found, None);
+        } else {
+            let refused = refusal(&space, &schedule);
+            assert!(refused.contains("dependence through `"), "{refused}");
+            assert!(found.is_some(), "brute force finds no dependence reversed");
+            text += &format!("{refused}\n");
+        }
+    }
+    let inner = TimeTile { var: var + 1, ..schedule.time_tiles[0].clone() };
+    schedule.time_tiles.push(inner);
+    text += &refusal(&space, &schedule);
+    insta::assert_snapshot!(text);
 }
 
 #[test]

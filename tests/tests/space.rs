@@ -234,6 +234,7 @@ fn the_shapes_of_fast_kernels_are_legal() {
                 TileSpec { axis: 2, unroll: 1, lanes: 1 },
             ],
             parallel: false,
+            serial: 0,
             stream: false,
             packs: vec![
                 Pack { load: 0, depth: 3, layout: vec![l(0, mr), l(2, 1), l(0, 1)] },

@@ -38,6 +38,11 @@ struct Rates {
 const ISSUE: f64 = 2.0;
 /// Cycles of a multiply-add's latency.
 const LATENCY: f64 = 4.0;
+/// Bytes of a page, pages whose addresses are at hand, and nanoseconds to find another one's and to begin a run of lines
+/// there that no prefetcher foresees.
+const PAGE: usize = 4096;
+const PAGES_AT_HAND: f64 = 64.0;
+const NEW_PAGE: f64 = 5.0;
 /// Nanoseconds to start the threads of a parallel loop and wait for them.
 const FORK: f64 = 4000.0;
 
@@ -93,17 +98,20 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
         schedule.time_tiles.iter().map(|tile| Sharing::new(form, tile, rates.threads).starts * FORK).sum();
     for (id, time) in total.into_iter().enumerate() {
         let stage = &schedule.stages[id];
-        sum += match (stage.parallel, stage.loops.first(), &models[id]) {
-            (true, Some(first), Some(model)) if rates.threads > 1.0 => {
-                let trips = ceil(model.extents.get(first.axis).copied().unwrap_or(1), first.step) as f64;
+        sum += match (stage.shared_loop(), &models[id]) {
+            (Some(first), Some(model)) if rates.threads > 1.0 => {
+                let (outside, times) = block(stage, &model.extents, stage.serial);
+                let trips = ceil(outside.get(first.axis).copied().unwrap_or(1), first.step) as f64;
                 let rounds = (trips / rates.threads).ceil();
+                let packs = stage.packs.iter().filter(|pack| pack.depth <= stage.serial);
+                let starts: f64 = packs.map(|pack| block(stage, &model.extents, pack.depth).1).sum::<f64>() + times;
                 let share = if form.defs[id].ragged().contains(&first.axis) {
                     // Blocks of a triangle: the thread that gets the last gets the largest of every round.
                     rounds * (2.0 * trips - 1.0 - rates.threads * (rounds - 1.0)) / (trips * trips)
                 } else {
                     rounds / trips
                 };
-                time * share.min(1.0) + FORK * contexts[id].executions().max(1.0)
+                time * share.min(1.0) + FORK * starts * contexts[id].executions().max(1.0)
             }
             _ => time,
         };
@@ -366,7 +374,21 @@ fn stage_cost(
     let compute = compute * rates.slot;
     let longest = moving.iter().fold(compute, |longest, &time| longest.max(time));
     let sum = moving.iter().sum::<f64>() + compute;
-    longest + 0.15 * (sum - longest)
+    longest + 0.15 * (sum - longest) + pages(model, extents)
+}
+
+/// Nanoseconds spent because the rows that one execution reads lie on many pages.
+fn pages(model: &StageModel, extents: &[usize]) -> f64 {
+    let mut of_source: BTreeMap<Source, f64> = BTreeMap::new();
+    for load in &model.loads {
+        let footprint = load.footprint(extents, PAGE);
+        let apart = footprint.row_stride == 0 || footprint.row_stride >= PAGE;
+        let bytes = if apart { footprint.bytes } else { footprint.rows * footprint.row_stride as f64 };
+        let count = of_source.entry(load.source).or_default();
+        *count = count.max((bytes / PAGE as f64).ceil());
+    }
+    let all: f64 = of_source.values().sum();
+    if all > PAGES_AT_HAND { all * NEW_PAGE } else { 0.0 }
 }
 
 /// Nanoseconds spent to move data into each cache level.

@@ -45,7 +45,7 @@ impl Sweep {
             // Of one iteration, the tiles that the whole extent is cut into; where bands move, some are cut short.
             let count = (extent as f64 / band.height as f64).max(1.0) + if moved > 0 { 1.0 } else { 0.0 };
             // What moves with a loop is executed as often as before.
-            if let Some(axis) = coordinate(def, band.dim).and_then(|of| of.axis) {
+            if let Some(axis) = coordinate(form, id, band.dim).and_then(|of| of.axis) {
                 sweep.heights[axis] = Some(band.height);
                 sweep.tiles *= count;
             }

@@ -6,10 +6,10 @@
 //! `shift(q) − shift(p) ≥ −(least c′ − c) − (skew, if it is carried by the loop)`; the least solution is a longest path
 //! (Bellman, Ford). Each least distance is found by integer elimination; one that it cannot bound is a refusal.
 
-use super::{Coordinate, coordinate, coordinates, loops, signed, statements, trips};
+use super::{Coordinate, coordinate, coordinates, loops, readers, signed, statements, trips};
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
-use crate::normal_form::{Context, Def, DefId, NormalForm, contexts, loop_of, loop_variable};
+use crate::normal_form::{Context, DefId, NormalForm, ScalarOp, Source, contexts, loop_of, loop_variable};
 use crate::schedule::{Panel, TimeTile};
 use crate::touch::{Touch, known_touches};
 
@@ -46,13 +46,13 @@ pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
         if trips(form, var).is_none() {
             continue;
         }
-        let rank = |id: &DefId| form.defs[*id].update.as_ref().map_or(0, |update| update.index().len());
-        for dim in 0..defs.iter().map(rank).min().unwrap_or(0) {
+        let rank = |id: &DefId| Some(form.defs[*id].update.as_ref()?.index().len());
+        for dim in 0..defs.iter().filter_map(rank).min().unwrap_or(0) {
             // Bands that hold one element each are no bands.
             let inside =
                 |id: &DefId| contexts[*id].loops.iter().skip_while(|known| known.0 != loop_variable(var)).skip(1);
             let wide = |id: &DefId| {
-                coordinate(&form.defs[*id], dim).is_some_and(|Coordinate { form, axis, .. }| {
+                coordinate(form, *id, dim).is_some_and(|Coordinate { form, axis, .. }| {
                     axis.is_some() || inside(id).any(|known| form.coefficient(known.0) != 0)
                 })
             };
@@ -64,6 +64,7 @@ pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
             let least = (0..=MAX_SKEW).find_map(|skew| Some((skew, least_shifts(&constraints, defs.len(), skew)?)));
             if let Some((skew, shifts)) = least
                 && body.keeps(skew, &shifts, Side::Forward)
+                && body.keeps_values(&shifts)
             {
                 let independent = body.keeps(skew, &shifts, Side::Here);
                 let panel = if independent || skew > 0 { None } else { body.panel(&shifts) };
@@ -91,6 +92,7 @@ pub fn is_legal(form: &NormalForm, tile: &TimeTile) -> bool {
                 && band.shifts.len() == defs.len()
                 && Body::new(form, &contexts, tile.var, band.dim, &defs).is_some_and(|body| {
                     body.keeps(band.skew, &band.shifts, Side::Forward)
+                        && body.keeps_values(&band.shifts)
                         && (!band.independent || body.keeps(band.skew, &band.shifts, Side::Here))
                         && band.panel.is_none_or(|panel| band.skew == 0 && body.panel(&band.shifts) == Some(panel))
                 })
@@ -113,6 +115,8 @@ pub(super) struct Body<'f> {
 }
 
 struct Statement<'f> {
+    /// What reads it of the statements, if it is no update.
+    readers: Vec<usize>,
     context: &'f Context,
     coordinate: Affine,
     touches: Vec<Touch<'f>>,
@@ -152,15 +156,20 @@ impl<'f> Body<'f> {
         let statements = defs
             .iter()
             .map(|&id| {
-                let def = &form.defs[id];
                 let context = &contexts[id];
-                let Coordinate { form: coordinate, spread, .. } = coordinate(def, dim)?;
+                let Coordinate { form: coordinate, spread, .. } = coordinate(form, id, dim)?;
+                let place = |reader: DefId| defs.iter().position(|known| *known == reader);
+                let readers = match &form.defs[id].update {
+                    Some(_) => Vec::new(),
+                    None => readers(form, id).map(place).collect::<Option<_>>()?,
+                };
                 let loops: Vec<usize> = context.loops.iter().map(|known| known.0).collect();
                 let at = loops.iter().position(|known| *known == loop_variable(var))?;
                 let (outer, inner) = (loops[..at].to_vec(), loops[at + 1..].to_vec());
-                let statement = Statement { context, coordinate, touches: touched(def)?, outer, inner };
+                let touches = touched(form, id)?;
+                let statement = Statement { readers, context, coordinate, touches, outer, inner };
                 // What is no index need not be inside of what bands cover.
-                (!spread || statement.stays_below(coordinates(form, def, dim)?)).then_some(statement)
+                (!spread || statement.stays_below(coordinates(form, id, dim)?)).then_some(statement)
             })
             .collect::<Option<Vec<_>>>()?;
         Some(Body { time: loop_variable(var), statements })
@@ -262,10 +271,45 @@ impl<'f> Body<'f> {
         (set, places)
     }
 
+    /// The dependences that lead to another band where none moves, each with how far its source is behind the sink's
+    /// iteration.
+    fn crossing(&self, shifts: &[usize]) -> Vec<Crossing> {
+        let mut found = Vec::new();
+        for (source, sink, when) in self.pairs() {
+            let (one, other) = (&self.statements[source], &self.statements[sink]);
+            let shift = signed(shifts[sink]) - signed(shifts[source]);
+            for first in &one.touches {
+                for second in other.touches.iter().filter(|second| meets(first, second)) {
+                    let (mut set, places) = self.meeting(one, first, other, second, when);
+                    let from = places.early(&one.coordinate);
+                    let distance = places.late(&other.coordinate).minus(&from);
+                    set.require_non_negative(&distance.offset(shift - 1), |v| v);
+                    if set.answer() != Answer::Empty {
+                        let behind = Affine::variable(places.again()).minus(&from).offset(-signed(shifts[source]));
+                        let ends = (first.writes, second.writes);
+                        let carried = when == When::Later;
+                        let distance = least_value(&set, &distance);
+                        let leaving = Leaving { source, sink, carried, state: first.state, ends, distance };
+                        found.push(Crossing { set, behind, leaving });
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// A dependence that leads to another band from behind a panel.
+    pub(super) fn beyond(&self, shifts: &[usize], panel: Panel) -> Option<Leaving> {
+        self.crossing(shifts).into_iter().find_map(|crossing| {
+            let mut set = crossing.set;
+            set.require_non_negative(&crossing.behind.times(-1).offset(-panel.ends), |v| v);
+            (set.answer() != Answer::Empty).then_some(crossing.leaving)
+        })
+    }
+
     /// The least panel of bands that do not move; `None` where it has no bound that is known.
     fn panel(&self, shifts: &[usize]) -> Option<Panel> {
         let mut begins: Option<i64> = None;
-        let mut last: Option<i64> = None;
         for (statement, &shift) in self.statements.iter().zip(shifts) {
             for (set, ahead) in statement.instances(&statement.coordinate.minus(&Affine::variable(self.time))) {
                 if set.answer() != Answer::Empty {
@@ -274,24 +318,21 @@ impl<'f> Body<'f> {
                 }
             }
         }
-        for (source, sink, when) in self.pairs() {
-            let (one, other) = (&self.statements[source], &self.statements[sink]);
-            let shift = signed(shifts[sink]) - signed(shifts[source]);
-            for first in &one.touches {
-                for second in other.touches.iter().filter(|second| meets(first, second)) {
-                    let (mut set, places) = self.meeting(one, first, other, second, when);
-                    let from = places.early(&one.coordinate);
-                    set.require_non_negative(&places.late(&other.coordinate).minus(&from).offset(shift - 1), |v| v);
-                    if set.answer() != Answer::Empty {
-                        let behind = Affine::variable(places.again()).minus(&from);
-                        let most = signed(shifts[source]) - least_value(&set, &behind)?;
-                        last = Some(last.map_or(most, |known| known.max(most)));
-                    }
-                }
-            }
+        let mut last: Option<i64> = None;
+        for Crossing { set, behind, .. } in self.crossing(shifts) {
+            let most = -least_value(&set, &behind)?;
+            last = Some(last.map_or(most, |known| known.max(most)));
         }
         // It may begin earlier: at a line of elements, if the block of iterations does.
         Some(Panel { begins: begins?.div_euclid(LINE) * LINE, ends: last? + 1 })
+    }
+
+    /// Whether what is no update is in the band of all that reads it.
+    fn keeps_values(&self, shifts: &[usize]) -> bool {
+        let same = |(statement, shift): (&Statement<'_>, &usize)| {
+            statement.readers.iter().all(|&reader| shifts.get(reader) == Some(shift))
+        };
+        self.statements.iter().zip(shifts).all(same)
     }
 
     /// Whether every dependence keeps to its side.
@@ -375,6 +416,14 @@ pub(super) struct Leaving {
     pub(super) distance: Option<i64>,
 }
 
+/// Dependences that lead to another band.
+struct Crossing {
+    set: IntegerSet,
+    /// The sink's iteration less the source's coordinate, with its shift, over the set's variables.
+    behind: Affine,
+    leaving: Leaving,
+}
+
 /// Where variables stand in the set of pairs.
 struct Places {
     outer: Vec<usize>,
@@ -439,9 +488,24 @@ fn meets(first: &Touch<'_>, second: &Touch<'_>) -> bool {
     first.state == second.state && (first.writes || second.writes)
 }
 
-/// What an iteration of a statement touches; `None` where it updates no state, or that is not known by axes.
-fn touched(def: &Def) -> Option<Vec<Touch<'_>>> {
-    def.update.as_ref().and(known_touches(def))
+/// What an iteration of a statement touches; `None` where that is not known by axes. Definitions that are no updates
+/// count as states of one element, with numbers after those of the states.
+fn touched(form: &NormalForm, id: DefId) -> Option<Vec<Touch<'_>>> {
+    let def = &form.defs[id];
+    let mut all = known_touches(def)?;
+    let value =
+        |id: DefId, domain, writes| Touch { state: form.states.len() + id, domain, index: &[], known: true, writes };
+    for piece in &def.pieces {
+        if def.update.is_none() {
+            all.push(value(id, &piece.domain[..def.axes.len()], true));
+        }
+        for node in &piece.value.nodes {
+            if let ScalarOp::Load(Source::Def(read), _) = node.op {
+                all.push(value(read, &piece.domain, false));
+            }
+        }
+    }
+    Some(all)
 }
 
 /// The least value of a form in a set, at most [`FAR`]; `None` if it may be below −[`FAR`].

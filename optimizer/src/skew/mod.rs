@@ -8,7 +8,8 @@
 //!
 //! With a skew of 0, a band runs all its iterations before the next one begins: a factorization by rows.
 //!
-//! The statements may stand in loops of their own inside of the time loop; c is then over their variables, too.
+//! The statements may stand in loops of their own inside of the time loop; c is then over their variables, too. What an
+//! iteration computes for one coordinate only, it computes in the band of that.
 //!
 //! Legal: along each dimension every dependence from (t, p, c) to (t′, p′, c′) has
 //! `c + skew·t + shift(p) ≤ c′ + skew·t′ + shift(p′)`, so that its source lies in the same band or an earlier one; inside
@@ -24,7 +25,7 @@ mod offending;
 mod rewrite;
 
 use crate::affine::Affine;
-use crate::normal_form::{Def, DefId, NormalForm, Range, Step, loop_of};
+use crate::normal_form::{Def, DefId, NormalForm, Range, ScalarOp, Source, Step, loop_of};
 
 pub use legal::{Tilable, is_legal, tilable};
 pub use offending::{Offending, offending};
@@ -41,11 +42,10 @@ pub fn trips(form: &NormalForm, var: usize) -> Option<usize> {
     usize::try_from(length.constant).ok().filter(|_| length.is_constant())
 }
 
-/// The definitions of a loop's body, in loops of its own or not, if it consists of updates alone, in order.
+/// The definitions of a loop's body, in loops of its own or not, in order; `None` if there is no such loop.
 pub fn statements(form: &NormalForm, var: usize) -> Option<Vec<DefId>> {
     let all = loops(&form.steps);
-    let (_, body) = all.iter().find(|(known, _)| *known == var)?;
-    updates(form, body)
+    all.iter().find(|(known, _)| *known == var).map(|(_, body)| definitions(body))
 }
 
 /// Every loop with its body.
@@ -64,18 +64,24 @@ fn loops(steps: &[Step]) -> Vec<(usize, &[Step])> {
     found
 }
 
-fn updates(form: &NormalForm, body: &[Step]) -> Option<Vec<DefId>> {
-    let mut found = Vec::new();
-    for step in body {
-        match step {
-            Step::Def(id) => found.push(form.defs[*id].update.is_some().then_some(*id)?),
-            Step::Loop { body, .. } | Step::If { body, .. } => found.extend(updates(form, body)?),
-        }
-    }
-    Some(found)
+fn definitions(steps: &[Step]) -> Vec<DefId> {
+    let of = |step: &Step| match step {
+        Step::Def(id) => vec![*id],
+        Step::Loop { body, .. } | Step::If { body, .. } => definitions(body),
+    };
+    steps.iter().flat_map(of).collect()
 }
 
-/// Where an update lies along a dimension.
+/// The definitions that read a definition.
+fn readers(form: &NormalForm, id: DefId) -> impl Iterator<Item = DefId> + '_ {
+    let reads = move |def: &Def| {
+        let mut nodes = def.pieces.iter().flat_map(|piece| &piece.value.nodes);
+        nodes.any(|node| matches!(node.op, ScalarOp::Load(Source::Def(read), _) if read == id))
+    };
+    (0..form.defs.len()).filter(move |&reader| reads(&form.defs[reader]))
+}
+
+/// Where a statement lies along a dimension.
 pub(crate) struct Coordinate {
     /// Over the loops' variables and the axis.
     pub(crate) form: Affine,
@@ -86,9 +92,16 @@ pub(crate) struct Coordinate {
 }
 
 /// The coordinate of an update along a dimension: its index; on a wavefront, where that moves by several steps with some
-/// loop or axis, what moves by single steps, which is the front.
-pub(crate) fn coordinate(def: &Def, dim: usize) -> Option<Coordinate> {
-    let form = def.update.as_ref()?.index().get(dim)?;
+/// loop or axis, what moves by single steps, which is the front. What is no update lies where all lies that reads it.
+pub(crate) fn coordinate(form: &NormalForm, id: DefId, dim: usize) -> Option<Coordinate> {
+    let def = &form.defs[id];
+    let Some(update) = &def.update else {
+        let mut all = readers(form, id).map(|reader| coordinate(form, reader, dim));
+        let first = all.next()??;
+        let alone = first.axis.is_none() && !first.spread;
+        return (alone && all.all(|other| other.is_some_and(|other| other.form == first.form))).then_some(first);
+    };
+    let form = update.index().get(dim)?;
     let axes: Vec<usize> = form.terms.iter().map(|term| term.0).filter(|&v| loop_of(v).is_none()).collect();
     let several = |&&(v, coefficient): &&(usize, i64)| {
         coefficient.abs() != 1 || (loop_of(v).is_none() && (axes.len() > 1 || coefficient != 1))
@@ -101,9 +114,9 @@ pub(crate) fn coordinate(def: &Def, dim: usize) -> Option<Coordinate> {
 }
 
 /// The coordinates of an update along a dimension are below this.
-fn coordinates(form: &NormalForm, def: &Def, dim: usize) -> Option<usize> {
-    let extent = form.states.get(def.update.as_ref()?.state)?.shape.get(dim).copied()?;
-    Some(if coordinate(def, dim)?.spread { extent + SPREAD } else { extent })
+fn coordinates(form: &NormalForm, id: DefId, dim: usize) -> Option<usize> {
+    let extent = form.states.get(form.defs[id].update.as_ref()?.state)?.shape.get(dim).copied()?;
+    Some(if coordinate(form, id, dim)?.spread { extent + SPREAD } else { extent })
 }
 
 fn range_of(steps: &[Step], wanted: usize) -> Option<Range> {

@@ -39,14 +39,17 @@ pub fn offending(form: &NormalForm, var: usize, band: &Band) -> Option<Offending
     let contexts = contexts(form);
     let body = Body::new(form, &contexts, var, band.dim, &defs)?;
     let side = if band.independent { Side::Here } else { Side::Forward };
-    let Leaving { source, sink, carried, state, ends, distance } = body.leaving(band.skew, &band.shifts, side)?;
+    let behind_panel = || body.beyond(&band.shifts, band.panel?);
+    let Leaving { source, sink, carried, state, ends, distance } =
+        body.leaving(band.skew, &band.shifts, side).or_else(behind_panel)?;
     let kind = match ends {
         (true, true) => Kind::Output,
         (true, false) => Kind::Flow,
         (false, _) => Kind::Anti,
     };
     let name = |number: usize| form.defs[defs[number]].name.clone();
-    let state = form.states.get(state).map(|state| state.name.clone()).unwrap_or_default();
+    let value = |state: usize| form.defs.get(state - form.states.len()).map(|def| def.name.clone());
+    let state = form.states.get(state).map(|state| state.name.clone()).or_else(|| value(state)).unwrap_or_default();
     Some(Offending { kind, state, source: name(source), sink: name(sink), carried, dim: band.dim, distance })
 }
 

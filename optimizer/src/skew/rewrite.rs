@@ -14,7 +14,7 @@
 //! Waves are counted by digits, wave = K·w₁ + w₀, so that every bound has the coefficient 1:
 //! `for w₁: for w₀ in 0..K: parallel for block: band₁ = K·(w₁ − block) + w₀: …`.
 
-use super::{Coordinate, coordinate, coordinates, loops, range_of, signed, updates};
+use super::{Coordinate, coordinate, coordinates, definitions, loops, range_of, signed};
 use crate::affine::Affine;
 use crate::normal_form::{DefId, NormalForm, Range, Step, loop_variable};
 use crate::schedule::{Band, Panel, TimeTile};
@@ -33,7 +33,7 @@ pub struct Tiled {
 pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     let all = loops(&form.steps);
     let (_, body) = all.iter().find(|(var, _)| *var == tile.var)?;
-    let defs = updates(form, body)?;
+    let defs = definitions(body);
     let next = 1 + all.iter().map(|(var, _)| *var).max().unwrap_or(0);
     let mut tiled = form.clone();
     let time = signed(tile.time);
@@ -47,8 +47,7 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     let around = Loops::new(form, tile, &defs, next, Blocks { lo: &lo, first: &first, count: blocks })?;
     for (at, band) in tile.bands.iter().enumerate() {
         for (number, &id) in defs.iter().enumerate() {
-            let def = &mut tiled.defs[id];
-            let Coordinate { form, axis, .. } = coordinate(def, band.dim)?;
+            let Coordinate { form, axis, .. } = coordinate(form, id, band.dim)?;
             let phase = t.minus(&first).times(signed(band.skew)).offset(signed(*band.shifts.get(number)?));
             let Span { low, ends } = &around.spans[at];
             let low = low.minus(&phase);
@@ -59,7 +58,7 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
                 Some(axis) => {
                     // The axis is the coordinate less a constant.
                     let rest = form.minus(&Affine::variable(axis));
-                    for piece in &mut def.pieces {
+                    for piece in &mut tiled.defs[id].pieces {
                         piece.domain[axis].lo.push(low.minus(&rest));
                         piece.domain[axis].hi.extend(ends.iter().map(|end| end.minus(&rest)));
                     }
@@ -112,7 +111,7 @@ impl Loops {
     fn new(form: &NormalForm, tile: &TimeTile, defs: &[DefId], next: usize, blocks: Blocks<'_>) -> Option<Loops> {
         let [first, rest @ ..] = tile.bands.as_slice() else { return None };
         let extent = |band: &Band| -> Option<i64> {
-            let extent = defs.iter().filter_map(|&id| coordinates(form, &form.defs[id], band.dim));
+            let extent = defs.iter().filter_map(|&id| coordinates(form, id, band.dim));
             Some(signed(extent.max()?) + signed(band.shifts.iter().copied().max().unwrap_or(0)))
         };
         let count = |band: &Band| -> Option<i64> {
@@ -251,7 +250,7 @@ fn bound(steps: &mut [Step], id: DefId, inside: &[Affine]) -> bool {
                 form.coefficient(variable).abs() == 1
                     && deeper.iter().all(|(var, _)| form.coefficient(loop_variable(*var)) == 0)
             };
-            if defs_of(body) != [id] || !inside.iter().all(bounds) {
+            if definitions(body) != [id] || !inside.iter().all(bounds) {
                 return bound(body, id, inside);
             }
             for form in inside {
@@ -266,14 +265,6 @@ fn bound(steps: &mut [Step], id: DefId, inside: &[Affine]) -> bool {
             true
         }
     })
-}
-
-fn defs_of(steps: &[Step]) -> Vec<DefId> {
-    let of = |step: &Step| match step {
-        Step::Def(id) => vec![*id],
-        Step::Loop { body, .. } | Step::If { body, .. } => defs_of(body),
-    };
-    steps.iter().flat_map(of).collect()
 }
 
 /// Puts a definition under conditions.

@@ -116,8 +116,11 @@ impl StageChoices {
         }
         self.repair_tile(wish);
         self.repair_loops(wish);
-        if wish.place != Place::Root || !wish.loops.first().is_some_and(|step| self.parallels.contains(&step.axis)) {
-            wish.parallel = false;
+        let may_be = |at: usize| wish.loops.get(at).is_some_and(|step| self.parallels.contains(&step.axis));
+        if wish.place != Place::Root || !wish.parallel {
+            (wish.parallel, wish.serial) = (false, 0);
+        } else if !may_be(wish.serial) {
+            (wish.parallel, wish.serial) = (may_be(0), 0);
         }
         // An element that is resumed is read again soon.
         let resumed = wish.loops.iter().any(|step| step.axis >= self.points);

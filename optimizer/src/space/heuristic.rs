@@ -91,10 +91,27 @@ impl ScheduleSpace {
             (false, _) => self.map(model, choices, vector, &mut wish),
         }
         if self.threads > 1 {
-            divided(self.threads, choices, &mut wish);
+            wish = self.with_threads(stage, wish);
         }
         wish.stream = choices.stream;
         wish
+    }
+
+    /// A stage with one of its loops, or a new one around them, divided among threads: what the draft likes best.
+    fn with_threads(&self, stage: usize, wish: StageSchedule) -> StageSchedule {
+        let choices = &self.choices[stage];
+        let mut best = wish.clone();
+        divided(self.threads, choices, &mut best);
+        for at in shareable(self.threads, choices, &wish) {
+            let mut attempt = wish.clone();
+            (attempt.parallel, attempt.serial) = (true, at);
+            choices.repair(&mut attempt);
+            let [new, old] = [&attempt, &best].map(|decisions| self.alone(stage, decisions));
+            if self.draft(&new) < self.draft(&old) * 0.99 && self.is_legal(&new) {
+                best = attempt;
+            }
+        }
+        best
     }
 
     /// A register tile of rows × vectors with packed panels, blocked for the caches.
@@ -371,6 +388,7 @@ pub(super) fn divided(threads: usize, choices: &StageChoices, wish: &mut StageSc
     for pack in &mut wish.packs {
         pack.depth += 1;
     }
+    wish.serial = 0;
     wish.loops.insert(0, LoopSpec { axis, step });
     if let Some(at) = first_of_axis
         && wish.loops[at + 1].step >= step
@@ -385,15 +403,28 @@ pub(super) fn divided(threads: usize, choices: &StageChoices, wish: &mut StageSc
     wish.parallel = true;
 }
 
+/// The loops that threads may share as they are, if each has several iterations, by their numbers.
+pub(super) fn shareable(threads: usize, choices: &StageChoices, wish: &StageSchedule) -> Vec<usize> {
+    let mut extents = choices.extents.clone();
+    let mut found = Vec::new();
+    for (at, step) in wish.loops.iter().enumerate() {
+        let extent = std::mem::replace(&mut extents[step.axis], step.step);
+        if choices.parallels.contains(&step.axis) && extent.div_ceil(step.step.max(1)) >= threads {
+            found.push(at);
+        }
+    }
+    found
+}
+
 /// Inside another's loops a stage has no threads, and its outermost blocks are its consumer's.
 fn choices_at(stage: &mut StageSchedule, choices: &StageChoices) {
-    if stage.parallel && !stage.loops.is_empty() {
+    if stage.parallel && stage.serial == 0 && !stage.loops.is_empty() {
         stage.loops.remove(0);
         for pack in &mut stage.packs {
             pack.depth = pack.depth.saturating_sub(1);
         }
     }
-    stage.parallel = false;
+    (stage.parallel, stage.serial) = (false, 0);
     choices.repair(stage);
 }
 

@@ -4,7 +4,7 @@
 //! work is divided.
 
 use super::ScheduleSpace;
-use super::heuristic::divided;
+use super::heuristic::{divided, shareable};
 use crate::schedule::{Place, Schedule};
 
 impl ScheduleSpace {
@@ -15,7 +15,7 @@ impl ScheduleSpace {
         let mut shared = schedule.clone();
         if self.threads < 2 {
             shared.time_tiles.iter_mut().for_each(|tile| tile.parallel = false);
-            shared.stages.iter_mut().for_each(|stage| stage.parallel = false);
+            shared.stages.iter_mut().for_each(|stage| (stage.parallel, stage.serial) = (false, 0));
             return shared;
         }
         for at in 0..shared.time_tiles.len() {
@@ -37,8 +37,15 @@ impl ScheduleSpace {
             if !open || self.choices[stage].parallels.is_empty() {
                 continue;
             }
+            let serial = shared.clone();
             let before = shared.stages[stage].loops.len();
+            for at in shareable(self.threads, &self.choices[stage], &serial.stages[stage]) {
+                self.keep_if_fast(&mut shared, |wish| {
+                    (wish.stages[stage].parallel, wish.stages[stage].serial) = (true, at);
+                });
+            }
             self.keep_if_fast(&mut shared, |wish| {
+                wish.clone_from(&serial);
                 divided(self.threads, &self.choices[stage], &mut wish.stages[stage]);
                 self.choices[stage].repair(&mut wish.stages[stage]);
                 let deeper = wish.stages[stage].loops.len() > before;

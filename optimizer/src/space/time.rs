@@ -132,7 +132,15 @@ impl ScheduleSpace {
                 let moves = band.skew > known.skew;
                 let apart = band.independent && (moves || !known.independent);
                 let elsewhere = band.panel.is_some() && (moves || band.panel != known.panel);
-                if band.skew < known.skew || band.shifts != known.shifts || apart || elsewhere {
+                if elsewhere {
+                    return illegal(format!(
+                        "loop {} along dimension {} has another panel{}",
+                        tile.var,
+                        band.dim,
+                        reason()
+                    ));
+                }
+                if band.skew < known.skew || band.shifts != known.shifts || apart {
                     return illegal(format!(
                         "loop {} in bands along dimension {} needs a skew of {} and statements shifted by {:?}{}",
                         tile.var,

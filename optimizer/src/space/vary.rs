@@ -163,6 +163,9 @@ impl ScheduleSpace {
             }
             offer(&|wish| wish.stages[number].stream = !stage.stream);
             offer(&|wish| wish.stages[number].parallel = !stage.parallel);
+            for at in 0..stage.loops.len() {
+                offer(&|wish| (wish.stages[number].parallel, wish.stages[number].serial) = (self.threads > 1, at));
+            }
             for &place in &choices.places {
                 offer(&|wish| wish.stages[number].place = placed(place));
             }
@@ -293,15 +296,19 @@ impl ScheduleSpace {
 
     fn draw_parallel(&self, stage: usize, wish: &mut StageSchedule, rng: &mut dyn Choose) {
         let choices = &self.choices[stage];
-        if wish.loops.first().is_some_and(|step| choices.parallels.contains(&step.axis)) && percent(rng, 60) {
-            wish.parallel = true;
+        let may_be: Vec<usize> =
+            (0..wish.loops.len()).filter(|&at| choices.parallels.contains(&wish.loops[at].axis)).collect();
+        if let Some(&at) = pick(rng, &may_be)
+            && percent(rng, 60)
+        {
+            (wish.parallel, wish.serial) = (true, at);
             return;
         }
         let Some(&axis) = pick(rng, &choices.parallels) else { return };
         let parts = self.threads * [1, 1, 2, 4, 8][rng.below(5)];
         let step = choices.extents[axis].div_ceil(parts).max(1);
         insert_loop(wish, 0, LoopSpec { axis, step });
-        wish.parallel = true;
+        (wish.parallel, wish.serial) = (true, 0);
     }
 
     /// Places for all stages, consumers first.
@@ -433,6 +440,9 @@ fn set_vector(stage: &mut StageSchedule, axis: usize, lanes: usize) {
 /// Inserts a loop; packs stay inside the loops they were in.
 fn insert_loop(stage: &mut StageSchedule, at: usize, step: LoopSpec) {
     stage.loops.insert(at, step);
+    if stage.parallel && at <= stage.serial {
+        stage.serial += 1;
+    }
     for pack in &mut stage.packs {
         if pack.depth > at || (at == 0 && pack.depth > 0) {
             pack.depth += 1;
@@ -447,7 +457,10 @@ fn remove_loop(stage: &mut StageSchedule, at: usize) {
             pack.depth -= 1;
         }
     }
-    if at == 0 {
+    if at == stage.serial {
         stage.parallel = false;
+    }
+    if at <= stage.serial {
+        stage.serial = stage.serial.saturating_sub(1);
     }
 }

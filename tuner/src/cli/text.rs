@@ -69,7 +69,11 @@ fn stage_in_words(form: &NormalForm, stage: &StageSchedule, axes: usize) -> Stri
     if !stage.loops.is_empty() {
         let loops: Vec<String> =
             stage.loops.iter().map(|of| format!("{} by {}", axis(of.axis, axes), of.step)).collect();
-        let parallel = if stage.parallel { ", the first in parallel" } else { "" };
+        let parallel = match (stage.parallel, stage.serial) {
+            (false, _) => String::new(),
+            (true, 0) => ", the first in parallel".to_owned(),
+            (true, outside) => format!(", number {} in parallel", outside + 1),
+        };
         parts.push(format!("loops {}{parallel}", loops.join(", ")));
     }
     let tile: Vec<String> = stage
