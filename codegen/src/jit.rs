@@ -10,11 +10,11 @@ use crate::workspace::WorkspacePlan;
 use inkwell::OptimizationLevel;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use moat_optimizer::nest::{Buffer, BufferRole, LoopNest};
 use moat_optimizer::tensor::Tensor;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::c_void;
-use std::path::Path;
 use std::ptr::NonNull;
 
 /// `i32 <function>_raw(const void *const *inputs, void *const *outputs, void *workspace)`.
@@ -255,13 +255,17 @@ fn arguments(nest: &LoopNest, position: impl Fn(BufferRole) -> Option<usize>) ->
     found
 }
 
-/// Makes libgomp's entry points visible to the loader.
+/// Makes libgomp's entry points visible to the loader, for good: its threads wait in its code for the next kernel, and
+/// libraries that LLVM loads it closes when the process ends.
+#[expect(unsafe_code, reason = "loads compiled code")]
 fn load_openmp() -> Result<(), CodegenError> {
     if inkwell::support::search_for_address_of_symbol("GOMP_parallel").is_some() {
         return Ok(());
     }
-    for library in ["libgomp.so.1", "libomp.so.5", "libomp.so"] {
-        if inkwell::support::load_library_permanently(Path::new(library)).is_ok() {
+    for name in ["libgomp.so.1", "libomp.so.5", "libomp.so"] {
+        // SAFETY: an OpenMP runtime's initializers set up its own state only.
+        if let Ok(library) = unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) } {
+            std::mem::forget(library);
             return Ok(());
         }
     }

@@ -38,11 +38,12 @@ struct Rates {
 const ISSUE: f64 = 2.0;
 /// Cycles of a multiply-add's latency.
 const LATENCY: f64 = 4.0;
-/// Bytes of a page, pages whose addresses are at hand, and nanoseconds to find another one's and to begin a run of lines
-/// there that no prefetcher foresees.
+/// Runs of lines, each on another page, that are begun at no cost, and nanoseconds for each where there are more: no
+/// prefetcher foresees it.
+const FREE_RUNS: f64 = 64.0;
+const NEW_RUN: f64 = 5.0;
+/// Bytes of a page.
 const PAGE: usize = 4096;
-const PAGES_AT_HAND: f64 = 64.0;
-const NEW_PAGE: f64 = 5.0;
 /// Nanoseconds to start the threads of a parallel loop and wait for them.
 const FORK: f64 = 4000.0;
 
@@ -374,21 +375,23 @@ fn stage_cost(
     let compute = compute * rates.slot;
     let longest = moving.iter().fold(compute, |longest, &time| longest.max(time));
     let sum = moving.iter().sum::<f64>() + compute;
-    longest + 0.15 * (sum - longest) + pages(model, extents)
+    longest + 0.15 * (sum - longest) + runs(rates, model, extents)
 }
 
-/// Nanoseconds spent because the rows that one execution reads lie on many pages.
-fn pages(model: &StageModel, extents: &[usize]) -> f64 {
+/// Nanoseconds spent because what one execution reads lies in many runs of lines far from each other.
+fn runs(rates: &Rates, model: &StageModel, extents: &[usize]) -> f64 {
     let mut of_source: BTreeMap<Source, f64> = BTreeMap::new();
     for load in &model.loads {
-        let footprint = load.footprint(extents, PAGE);
-        let apart = footprint.row_stride == 0 || footprint.row_stride >= PAGE;
-        let bytes = if apart { footprint.bytes } else { footprint.rows * footprint.row_stride as f64 };
-        let count = of_source.entry(load.source).or_default();
-        *count = count.max((bytes / PAGE as f64).ceil());
+        let footprint = load.footprint(extents, rates.line);
+        // What stays in the first cache is there again in the next iteration.
+        let stays = rates.caches.first().is_some_and(|&cache| footprint.bytes <= cache);
+        if footprint.row_stride >= PAGE && !stays {
+            let count = of_source.entry(load.source).or_default();
+            *count = count.max(footprint.rows);
+        }
     }
     let all: f64 = of_source.values().sum();
-    if all > PAGES_AT_HAND { all * NEW_PAGE } else { 0.0 }
+    if all > FREE_RUNS { all * NEW_RUN } else { 0.0 }
 }
 
 /// Nanoseconds spent to move data into each cache level.

@@ -2,7 +2,8 @@
 //! share the tiles.
 
 use super::Rates;
-use crate::normal_form::{Context, Def, DefId, NormalForm, Range, contexts, loop_variable};
+use crate::affine::Affine;
+use crate::normal_form::{Context, Def, DefId, NormalForm, Range, contexts, loop_of, loop_variable};
 use crate::schedule::{Schedule, TimeTile};
 use crate::skew::{coordinate, trips};
 use crate::space::touched_bytes;
@@ -31,7 +32,8 @@ impl Sweep {
         let Some(tile) = schedule.time_tiles.iter().find(|tile| around(tile.var)) else { return sweep };
         let states = updated_states(form, tile);
         let touched = touched_bytes(tile, states.iter().map(|&at| shape_of(form, at)));
-        sweep.resident = rates.caches.iter().position(|&cache| touched <= cache).unwrap_or(rates.caches.len());
+        let holding = |bytes: f64| rates.caches.iter().position(|&cache| bytes <= cache).unwrap_or(rates.caches.len());
+        sweep.resident = holding(touched);
         let from_there: f64 = rates.per_byte.iter().skip(sweep.resident).sum();
         let statements = form.defs.iter().filter(|def| def.scope.iter().any(|s| s.variable == loop_variable(tile.var)));
         // Each line comes in and goes out again.
@@ -39,6 +41,12 @@ impl Sweep {
         let inside = (context.executions() / around_loop(context, tile.var).1).max(1.0);
         let share = (tile.time.max(1) * statements.count().max(1)) as f64 * inside;
         sweep.cold = 2.0 * touched * from_there / share;
+        if moves_on(def, tile.var) {
+            // Each iteration has elements of its own: nothing is there before it.
+            let whole = |at: usize| form.states[at].shape.iter().product::<usize>() * form.states[at].dtype.bytes();
+            sweep.resident = holding(states.iter().map(|&at| whole(at) as f64).sum());
+            sweep.cold = 0.0;
+        }
         for band in &tile.bands {
             let extent = states.iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
             let moved = band.skew * tile.time.saturating_sub(1) + band.shifts.iter().max().copied().unwrap_or(0);
@@ -61,6 +69,13 @@ impl Sweep {
         };
         extents.iter().enumerate().map(limit).collect()
     }
+}
+
+/// Whether each iteration of a loop computes other elements: along a dimension, it alone says which.
+fn moves_on(def: &Def, var: usize) -> bool {
+    let Some(update) = &def.update else { return false };
+    let alone = |form: &Affine| form.terms.iter().all(|&(v, _)| loop_of(v).is_some());
+    update.index().iter().any(|form| form.coefficient(loop_variable(var)) != 0 && alone(form))
 }
 
 /// How often a loop is executed, and its body.

@@ -282,6 +282,7 @@ impl ScheduleSpace {
     pub(super) fn typical_time_tiles(&self) -> Vec<TimeTile> {
         let mut found: Vec<TimeTile> = Vec::new();
         for known in &self.time_loops {
+            found.extend((0..known.dims.len()).filter_map(|at| self.one_band_each(known, at)));
             for &time in &known.blocks {
                 for first in 0..known.dims.len() {
                     for second in std::iter::once(None).chain((first + 1..known.dims.len()).map(Some)) {
@@ -293,6 +294,15 @@ impl ScheduleSpace {
             }
         }
         found
+    }
+
+    /// All iterations on independent bands, about one for each thread.
+    fn one_band_each(&self, known: &TimeLoop, at: usize) -> Option<TimeTile> {
+        let (of, heights) = known.dims.get(at).filter(|(of, _)| of.independent && known.wavefront)?;
+        let extent = known.states.iter().filter_map(|(shape, _)| shape.get(of.dim)).max()?;
+        let height = heights.iter().copied().filter(|height| height * self.threads >= *extent).min()?;
+        let time = known.blocks.iter().copied().max()?;
+        Some(TimeTile { var: known.var, time, bands: vec![known.band(at, height)?], parallel: true })
     }
 
     /// The largest tile of this form that fits, its outer band not higher than half of the inner one.

@@ -10,6 +10,10 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
+/// Buffers of so many bytes are offered large pages, as NumPy's arrays are: what walks through them with large strides
+/// would else be measured by the walks through the page table.
+const LARGE: usize = 1 << 22;
+
 /// Fills the bytes around a buffer.
 const CANARY: u8 = 0xc5;
 
@@ -50,6 +54,13 @@ impl Guarded {
             Align::Start => page,
         };
         let mut buffer = Guarded { map, map_bytes, page, offset, len };
+        #[cfg(target_os = "linux")]
+        if len >= LARGE {
+            // Where the system has no large pages, small ones do.
+            // SAFETY: the range lies within the mapping just made; the advice changes no contents.
+            let _ =
+                unsafe { nix::sys::mman::madvise(buffer.map, map_bytes, nix::sys::mman::MmapAdvise::MADV_HUGEPAGE) };
+        }
         for at in [0, page + usable] {
             // SAFETY: the page at `at` lies within the mapping just made, which nobody else knows.
             unsafe { mprotect(buffer.map.byte_add(at), page, ProtFlags::PROT_NONE) }?;
