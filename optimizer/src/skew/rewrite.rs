@@ -167,6 +167,9 @@ impl Loops {
         next: usize,
         blocks: &Blocks<'_>,
     ) -> Option<Loops> {
+        if !blocks.lo.is_constant() {
+            return None;
+        }
         let (block, phase, part, inner) = (next, next + 1, next + 2, next + 3);
         let (time, height) = (signed(tile.time), signed(band.height));
         // Coordinates of the panel, and its bands.
@@ -174,7 +177,7 @@ impl Loops {
         let high = ceil_div(length, height)?;
         // Bands after the panel of the first block, and by how many fewer they are at least with each block.
         let after = ceil_div(extent - panel.begins - length - blocks.lo.constant, height)?.max(1);
-        let fewer = if blocks.lo.is_constant() { time / height } else { 0 };
+        let fewer = time / height;
         let variable = |number: usize| Affine::variable(loop_variable(number));
         let not_yet = Affine::constant(1).minus(&variable(phase));
         let parts = Range {
