@@ -58,6 +58,16 @@ def f(A: f64[7, 8]):
     return A
 ";
 
+const STEPS: &str = "
+def f(A: f64[9], B: f64[9]):
+    for k in range(0, 7, 3):
+        for t in range(3):
+            for i in range(1, 8):
+                B[i] += np.minimum(A[i] + B[i], 100.0)
+        A[k:] = np.maximum(B[k:], A[k:]) * 0.5
+    return A, B
+";
+
 const SUMS: &str = "
 def f(A: f64[8, 8], x: f64[8]):
     s = np.zeros_like(x)
@@ -182,6 +192,29 @@ fn what_runs_after_a_panel_that_is_too_small_is_refused_with_the_dependence() {
         }
     }
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn whatever_tile_is_legal_keeps_every_dependence() {
+    let mut count = 0;
+    for source in [JACOBI, PLANE, FACTORS, SWEEPS, STEPS] {
+        let form = form(source, Numerics::Reassociate);
+        let space = space(&form, Numerics::Reassociate);
+        for Tilable { var, dim, skew, shifts, independent, panel } in space.time_loops() {
+            for (time, height) in [(1, 1), (2, 1), (3, 2), (4, 5)] {
+                for parallel in [false, true] {
+                    let (shifts, panel) = (shifts.clone(), panel.filter(|_| height != 2));
+                    let bands = vec![Band { dim, skew, shifts, independent, panel, height }];
+                    let mut schedule = space.plain();
+                    schedule.time_tiles = vec![TimeTile { var, time, bands, parallel }];
+                    space.check(&schedule).unwrap();
+                    assert_eq!(reversed(&form, &schedule), None, "{source}{schedule:?}");
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count >= 60, "{count}");
 }
 
 #[test]

@@ -102,15 +102,18 @@ pub(crate) fn coordinate(form: &NormalForm, id: DefId, dim: usize) -> Option<Coo
         return (alone && all.all(|other| other.is_some_and(|other| other.form == first.form))).then_some(first);
     };
     let form = update.index().get(dim)?;
-    let axes: Vec<usize> = form.terms.iter().map(|term| term.0).filter(|&v| loop_of(v).is_none()).collect();
-    let several = |&&(v, coefficient): &&(usize, i64)| {
-        coefficient.abs() != 1 || (loop_of(v).is_none() && (axes.len() > 1 || coefficient != 1))
-    };
-    let dropped =
-        form.terms.iter().filter(several).fold(form.clone(), |rest, &term| rest.minus(&Affine::new(0, [term])));
-    let spread = dropped != *form;
-    let axis = axes.first().copied().filter(|_| !spread);
-    Some(Coordinate { form: dropped, axis, spread })
+    let axes: Vec<(usize, i64)> = form.terms.iter().copied().filter(|term| loop_of(term.0).is_none()).collect();
+    let single = |&(v, coefficient): &(usize, i64)| loop_of(v).is_some() && coefficient.abs() == 1;
+    Some(match axes.as_slice() {
+        [(axis, 1)] => Coordinate { form: form.clone(), axis: Some(*axis), spread: false },
+        [] if form.terms.iter().all(single) || !form.terms.iter().any(single) => {
+            Coordinate { form: form.clone(), axis: None, spread: false }
+        }
+        _ => {
+            let front = Affine::new(form.constant, form.terms.iter().copied().filter(single));
+            Coordinate { form: front, axis: None, spread: true }
+        }
+    })
 }
 
 /// The coordinates of an update along a dimension are below this.
