@@ -10,7 +10,7 @@ mod address;
 
 use crate::affine::Affine;
 use crate::expr::Shift;
-use crate::inline::{InlineError, InlinedPiece, inline};
+use crate::inline::{InlineError, InlinedPiece, check_inlined, inline};
 use crate::nest::{
     Buffer, BufferId, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar, TileShift,
     VarId,
@@ -47,6 +47,15 @@ pub enum ApplyError {
 /// # Errors
 /// Where the schedule does not describe this form, or a place or a pack cannot be carried out.
 pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyError> {
+    if schedule.stages.len() != form.defs.len() {
+        return Err(ApplyError::Malformed {
+            stage: "*".into(),
+            message: format!("{} stages for {} definitions", schedule.stages.len(), form.defs.len()),
+        });
+    }
+    let inlined = |id: DefId| schedule.stages[id].place == Place::Inline;
+    // Tiles put definitions under conditions of their own: what may move is seen in the form itself.
+    check_inlined(form, inlined)?;
     let mut tiled = form.clone();
     let mut parallel = BTreeSet::new();
     for tile in &schedule.time_tiles {
@@ -58,13 +67,7 @@ pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyEr
         tiled = form;
     }
     let form = &tiled;
-    if schedule.stages.len() != form.defs.len() {
-        return Err(ApplyError::Malformed {
-            stage: "*".into(),
-            message: format!("{} stages for {} definitions", schedule.stages.len(), form.defs.len()),
-        });
-    }
-    let pieces = inline(form, |id| schedule.stages[id].place == Place::Inline)?;
+    let pieces = inline(form, inlined)?;
     let mut apply = Apply {
         form,
         schedule,

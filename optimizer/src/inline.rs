@@ -1,12 +1,13 @@
 //! Inlining: a definition's scalar expression substituted into its readers.
 //!
 //! Input: a normal form and which definitions are inlined. Output: the pieces of every definition
-//! that stays, reading only parameters and definitions that stay. Legality (no fold, one piece,
-//! not a result, no flat access) is checked here again, because a wrong substitution is a wrong
-//! program.
+//! that stays, reading only parameters, states and definitions that stay. Legality (no fold, one
+//! piece, no flat access, nothing that must stay where it is) is checked here again, because a
+//! wrong substitution is a wrong program.
 
 use crate::affine::Affine;
-use crate::normal_form::{Access, DefId, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
+use crate::movable::stays;
+use crate::normal_form::{Access, DefId, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, loop_of};
 use std::collections::BTreeMap;
 
 /// A piece after inlining, with the places that its own loads ended up at.
@@ -40,27 +41,36 @@ pub enum InlineError {
     },
 }
 
-/// Substitutes every definition for which `inlined` holds; returns, for each definition, its
-/// pieces (for an inlined one they are not used further).
+/// Checks that every definition for which `inlined` holds may be substituted where it is read.
+///
+/// # Errors
+/// When one of them may not.
+pub fn check_inlined(form: &NormalForm, inlined: impl Fn(DefId) -> bool) -> Result<(), InlineError> {
+    let stays = if (0..form.defs.len()).any(&inlined) { stays(form) } else { Vec::new() };
+    match stays.into_iter().find(|&id| inlined(id)) {
+        Some(id) if form.outputs.contains(&id) => not_inlinable(form, id, "it is a result"),
+        Some(id) => not_inlinable(form, id, "it is an update, or what it reads may change before it is read"),
+        None => Ok(()),
+    }
+}
+
+fn not_inlinable<T>(form: &NormalForm, id: DefId, why: &'static str) -> Result<T, InlineError> {
+    Err(InlineError::NotInlinable { name: form.defs[id].name.clone(), why })
+}
+
+/// Substitutes every definition for which `inlined` holds, and which [`check_inlined`] allows; returns, for each
+/// definition, its pieces (for an inlined one they are not used further).
 ///
 /// # Errors
 /// When a definition cannot be substituted.
 pub fn inline(form: &NormalForm, inlined: impl Fn(DefId) -> bool) -> Result<Vec<Vec<InlinedPiece>>, InlineError> {
-    let stays = crate::legality::stays(form);
     let mut result: Vec<Vec<InlinedPiece>> = Vec::with_capacity(form.defs.len());
     for (id, def) in form.defs.iter().enumerate() {
         if inlined(id) {
-            let not = |why| Err(InlineError::NotInlinable { name: def.name.clone(), why });
-            if form.outputs.contains(&id) {
-                return not("it is a result");
-            }
-            if stays.contains(&id) {
-                return not("it reads or updates a state, or a loop is around it");
-            }
             match def.pieces.as_slice() {
                 [piece] if piece.fold.is_none() => {}
-                [_] => return not("it folds"),
-                _ => return not("it has several pieces"),
+                [_] => return not_inlinable(form, id, "it folds"),
+                _ => return not_inlinable(form, id, "it has several pieces"),
             }
         }
         let mut pieces = Vec::with_capacity(def.pieces.len());
@@ -125,7 +135,9 @@ impl Builder {
 
     /// Adds `value` with its axes replaced by `indices`; returns its node.
     fn splice(&mut self, value: &Scalar, indices: &[Affine]) -> usize {
-        let substitute = |form: &Affine| form.substitute(|axis| indices[axis].clone());
+        let substitute = |form: &Affine| {
+            form.substitute(|v| if loop_of(v).is_some() { Affine::variable(v) } else { indices[v].clone() })
+        };
         let mut map = Vec::with_capacity(value.nodes.len());
         for node in &value.nodes {
             let op = match &node.op {

@@ -5,6 +5,7 @@
 //! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
 
 use crate::dependence::{Dependence, axes_of, bounding_box, extremes, reads, self_dependences};
+use crate::movable::stays;
 use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, State, loop_of};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
@@ -300,16 +301,4 @@ pub fn check(
     legality: &LegalityRules,
 ) -> Result<(), Vec<Illegal>> {
     FormFacts::new(form, numerics).check(schedule, legality)
-}
-
-/// Definitions that must be stored whole where they stand: results, updates, and what reads a state, because between
-/// its own place and its readers' the state may change.
-pub fn stays(form: &NormalForm) -> Vec<usize> {
-    let reads_state = |def: &Def| touches(def).iter().any(|touch| !touch.writes);
-    (0..form.defs.len())
-        .filter(|&id| {
-            let def = &form.defs[id];
-            form.outputs.contains(&id) || def.update.is_some() || reads_state(def) || !def.scope.is_empty()
-        })
-        .collect()
 }

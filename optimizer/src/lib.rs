@@ -28,6 +28,7 @@ pub mod layout;
 pub mod legality;
 pub mod loop_dependence;
 pub mod lower;
+pub mod movable;
 pub mod nest;
 pub mod nest_verify;
 pub mod normal_form;

@@ -169,6 +169,11 @@ impl SourceOrder {
         })
     }
 
+    /// Whether an instance stores no element of a state.
+    pub fn is_value(&self, number: i64) -> bool {
+        self.def_of(number).is_some_and(|id| self.marked.defs[id].update.is_none())
+    }
+
     /// The number that stands for all that one execution of an update stores where a value moves it: any of its points
     /// may store any element.
     pub fn execution(&self, number: i64) -> i64 {

@@ -77,6 +77,13 @@ def f(A: f64[8, 8], x: f64[8]):
     return x
 ";
 
+const INTO: &str = "
+def f(A: f64[8, 8], x: f64[8]):
+    for t in range(3):
+        x[:] = A @ x
+    return x
+";
+
 fn form(source: &str, numerics: Numerics) -> NormalForm {
     let header = "from __future__ import annotations\nfrom typing import Annotated\nimport numpy as np\n";
     let text = format!("{header}{source}");
@@ -298,10 +305,30 @@ fn stages_that_break_a_dependence_are_refused_with_it() {
         schedule.stages[folding].loops = vec![LoopSpec { axis: 1, step: 2 }];
         schedule.stages[folding].parallel = true;
     });
-    plant("the place of a fold that reads a state, in its reader", "dependence", &|schedule| {
-        schedule.stages[reader].loops = vec![LoopSpec { axis: 0, step: 2 }];
-        schedule.stages[folding].place = Place::At { consumer: reader, depth: 1 };
-    });
     plant("an update that is inlined", "dependence", &|schedule| schedule.stages[reader].place = Place::Inline);
     insta::assert_snapshot!(text);
+}
+
+/// A fold that reads a state, computed in the loop of the update that reads it: in `SUMS` that stores another state than
+/// the fold reads, in `INTO` the same one.
+#[test]
+fn a_fold_moves_into_its_reader_unless_that_stores_what_it_reads() {
+    for (source, moves) in [(SUMS, true), (INTO, false)] {
+        let form = form(source, Numerics::Exact);
+        let space = space(&form, Numerics::Exact);
+        let folding =
+            (0..form.defs.len()).find(|&id| form.defs[id].pieces.iter().any(|piece| piece.fold.is_some())).unwrap();
+        let reader = (folding + 1..form.defs.len()).find(|&id| form.defs[id].update.is_some()).unwrap();
+        let mut schedule = space.plain();
+        schedule.stages[reader].loops = vec![LoopSpec { axis: 0, step: 2 }];
+        schedule.stages[folding].place = Place::At { consumer: reader, depth: 1 };
+        let found = reversed(&form, &schedule);
+        if moves {
+            space.check(&schedule).unwrap();
+            assert_eq!(found, None);
+        } else {
+            assert!(found.is_some(), "brute force finds no dependence reversed");
+            insta::assert_snapshot!(refusal(&space, &schedule));
+        }
+    }
 }

@@ -82,21 +82,21 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
     let rates = Rates::new(target, threads);
     let models = models(form, schedule);
     let placements = placements(form, schedule, &models);
+    let contexts = contexts(form);
     let mut own = vec![0.0; models.len()];
     let mut total = vec![0.0; models.len()];
     for (id, model) in models.iter().enumerate() {
         let (Some(model), Some(stage), Some(placement)) = (model, schedule.stages.get(id), &placements[id]) else {
             continue;
         };
-        let sweep = Sweep::new(form, schedule, &rates, id);
+        let sweep = Sweep::new(form, &contexts, schedule, &rates, id);
         let extents = sweep.extents(&placement.extents);
         let cost = stage_cost(&rates, model, stage, (&extents, sweep.resident), numerics, &placements) + sweep.cold;
-        own[id] = cost * sweep.tiles * placement.executions * model.scale / sweep.threads;
+        own[id] = (cost * sweep.tiles * placement.executions * model.scale + sweep.entering) / sweep.threads;
         total[placement.root] += own[id];
     }
-    let contexts = contexts(form);
-    let mut sum: f64 =
-        schedule.time_tiles.iter().map(|tile| Sharing::new(form, tile, rates.threads).starts * FORK).sum();
+    let starts = |tile| Sharing::new(form, &contexts, tile, rates.threads).starts;
+    let mut sum: f64 = schedule.time_tiles.iter().map(|tile| starts(tile) * FORK).sum();
     for (id, time) in total.into_iter().enumerate() {
         let stage = &schedule.stages[id];
         sum += match (stage.shared_loop(), &models[id]) {

@@ -3,7 +3,7 @@
 
 use super::Rates;
 use crate::affine::Affine;
-use crate::normal_form::{Context, Def, DefId, NormalForm, Range, contexts, loop_of, loop_variable};
+use crate::normal_form::{Context, Def, DefId, NormalForm, Range, loop_of, loop_variable};
 use crate::schedule::{Schedule, TimeTile};
 use crate::skew::{coordinate, trips};
 use crate::space::touched_bytes;
@@ -21,13 +21,20 @@ pub(super) struct Sweep {
     pub(super) resident: usize,
     /// Nanoseconds of an execution's share in bringing the states there, once for a block of iterations.
     pub(super) cold: f64,
+    /// Nanoseconds of all executions to find, in every tile but one, what of them lies there.
+    pub(super) entering: f64,
 }
 
+/// Nanoseconds to begin a loop that a tile bounds: its bounds, and a branch that is not foreseen.
+const ENTER: f64 = 6.0;
+/// Nanoseconds to see whether an execution lies in a tile.
+const GUARD: f64 = 1.5;
+
 impl Sweep {
-    pub(super) fn new(form: &NormalForm, schedule: &Schedule, rates: &Rates, id: DefId) -> Sweep {
+    pub(super) fn new(form: &NormalForm, contexts: &[Context], schedule: &Schedule, rates: &Rates, id: DefId) -> Sweep {
         let def = &form.defs[id];
         let heights = vec![None; def.axes.len()];
-        let mut sweep = Sweep { heights, tiles: 1.0, threads: 1.0, resident: 0, cold: 0.0 };
+        let mut sweep = Sweep { heights, tiles: 1.0, threads: 1.0, resident: 0, cold: 0.0, entering: 0.0 };
         let around = |var: usize| def.scope.iter().any(|scope| scope.variable == loop_variable(var));
         let Some(tile) = schedule.time_tiles.iter().find(|tile| around(tile.var)) else { return sweep };
         let states = updated_states(form, tile);
@@ -37,28 +44,31 @@ impl Sweep {
         let from_there: f64 = rates.per_byte.iter().skip(sweep.resident).sum();
         let statements = form.defs.iter().filter(|def| def.scope.iter().any(|s| s.variable == loop_variable(tile.var)));
         // Each line comes in and goes out again.
-        let context = &contexts(form)[id];
+        let context = &contexts[id];
         let inside = (context.executions() / around_loop(context, tile.var).1).max(1.0);
         let share = (tile.time.max(1) * statements.count().max(1)) as f64 * inside;
         sweep.cold = 2.0 * touched * from_there / share;
         if moves_on(def, tile.var) {
             // Each iteration has elements of its own: nothing is there before it.
-            let whole = |at: usize| form.states[at].shape.iter().product::<usize>() * form.states[at].dtype.bytes();
-            sweep.resident = holding(states.iter().map(|&at| whole(at) as f64).sum());
+            let whole = |(shape, bytes): (&[usize], usize)| (shape.iter().product::<usize>() * bytes) as f64;
+            sweep.resident = holding(states.iter().map(|&at| whole(shape_of(form, at))).sum());
             sweep.cold = 0.0;
         }
+        let mut tiles = 1.0;
         for band in &tile.bands {
             let extent = states.iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
             let moved = band.skew * tile.time.saturating_sub(1) + band.shifts.iter().max().copied().unwrap_or(0);
             // Of one iteration, the tiles that the whole extent is cut into; where bands move, some are cut short.
             let count = (extent as f64 / band.height as f64).max(1.0) + if moved > 0 { 1.0 } else { 0.0 };
+            tiles *= count;
             // What moves with a loop is executed as often as before.
             if let Some(axis) = coordinate(form, id, band.dim).and_then(|of| of.axis) {
                 sweep.heights[axis] = Some(band.height);
                 sweep.tiles *= count;
             }
         }
-        sweep.threads = rates.threads.min(Sharing::new(form, tile, rates.threads).at_once).max(1.0);
+        sweep.entering = (tiles - 1.0) * entering(form, context, id, sweep.heights.iter().any(Option::is_some));
+        sweep.threads = rates.threads.min(Sharing::new(form, contexts, tile, rates.threads).at_once).max(1.0);
         sweep
     }
 
@@ -76,6 +86,19 @@ fn moves_on(def: &Def, var: usize) -> bool {
     let Some(update) = &def.update else { return false };
     let alone = |form: &Affine| form.terms.iter().all(|&(v, _)| loop_of(v).is_some());
     update.index().iter().any(|form| form.coefficient(loop_variable(var)) != 0 && alone(form))
+}
+
+/// Nanoseconds of all executions of a definition to find what of them lies in a tile: in loops over its axes if those are
+/// bounded by it, in the innermost loop around it if it is alone there, one by one if not.
+fn entering(form: &NormalForm, context: &Context, id: DefId, by_axes: bool) -> f64 {
+    let innermost = |def: &Def| def.scope.last().map(|scope| scope.variable);
+    let own = innermost(&form.defs[id]);
+    let alone = form.defs.iter().filter(|def| def.scope.iter().any(|scope| Some(scope.variable) == own)).count() == 1;
+    match own.and_then(loop_of) {
+        Some(var) if alone && !by_axes => ENTER * around_loop(context, var).0,
+        Some(_) | None if by_axes => ENTER * context.executions(),
+        Some(_) | None => GUARD * context.executions(),
+    }
 }
 
 /// How often a loop is executed, and its body.
@@ -106,7 +129,7 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    pub(super) fn new(form: &NormalForm, tile: &TimeTile, threads: f64) -> Sharing {
+    pub(super) fn new(form: &NormalForm, contexts: &[Context], tile: &TimeTile, threads: f64) -> Sharing {
         let Some(band) = tile.bands.first().filter(|_| tile.parallel) else {
             return Sharing { at_once: 1.0, starts: 0.0 };
         };
@@ -115,7 +138,6 @@ impl Sharing {
         let trips = trips(form, tile.var).unwrap_or(1);
         let blocks = trips.div_ceil(tile.time.max(1)) as f64;
         let bands = (extent + moved).div_ceil(band.height.max(1)) as f64;
-        let contexts = contexts(form);
         let inside = |context: &&Context| context.loops.iter().any(|known| known.0 == loop_variable(tile.var));
         let executions = contexts.iter().find(inside).map_or(1.0, |context| around_loop(context, tile.var).0);
         if band.independent {

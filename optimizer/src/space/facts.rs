@@ -2,7 +2,7 @@
 
 use crate::dependence::reads;
 use crate::footprint::StageModel;
-use crate::legality::stays;
+use crate::movable::stays;
 use crate::normal_form::{NormalForm, loop_variable};
 use crate::skew::Tilable;
 use crate::target::Target;

@@ -203,8 +203,8 @@ impl ScheduleSpace {
     }
 
     fn draw_time_tile(&self, known: &TimeLoop, rng: &mut dyn Choose) -> Option<TimeTile> {
-        let caches = &self.target.cache_bytes;
-        let budget = *pick(rng, &caches[..caches.len().min(2)])? as f64 * SHARE;
+        let caches = &self.target.cache_bytes[..];
+        let budget = *pick(rng, caches)? as f64 * SHARE;
         let mut dims: Vec<usize> = (0..known.dims.len()).collect();
         let count = [1, 1, 1, 2, 2, 2, 3][rng.below(7)].min(dims.len());
         while dims.len() > count {
@@ -277,7 +277,7 @@ impl ScheduleSpace {
         }
     }
 
-    /// Tiles that fill a share of the first or second cache, for the default to choose from: of one and of two bands, in
+    /// Tiles that fill a share of a cache, for the default to choose from: of one and of two bands, in
     /// some proportions.
     pub(super) fn typical_time_tiles(&self) -> Vec<TimeTile> {
         let mut found: Vec<TimeTile> = Vec::new();
@@ -286,7 +286,7 @@ impl ScheduleSpace {
             for &time in &known.blocks {
                 for first in 0..known.dims.len() {
                     for second in std::iter::once(None).chain((first + 1..known.dims.len()).map(Some)) {
-                        for budget in self.target.cache_bytes.iter().take(2).map(|&bytes| bytes as f64 * SHARE * 0.75) {
+                        for budget in self.target.cache_bytes.iter().map(|&bytes| bytes as f64 * SHARE * 0.75) {
                             found.extend(self.fill(known, time, first, second, budget));
                         }
                     }

@@ -8,7 +8,7 @@ use super::producer::{at, constant_piece, folds_nothing, no_terms};
 use super::region::Region;
 use super::simplify::constant_value;
 use crate::affine::Affine;
-use crate::inline::inline;
+use crate::inline::{check_inlined, inline};
 use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, ScalarNode, ScalarOp, Source};
 
 /// Replaces a definition of several pieces that copies a fold, or is the fold's identity, by the
@@ -201,7 +201,8 @@ fn inline_where(form: &mut NormalForm, used: &mut Used<'_>, chosen: impl Fn(&Pie
     if !(0..form.defs.len()).any(inlined) {
         return false;
     }
-    let Ok(pieces) = inline(form, inlined) else { return false };
+    let substituted = check_inlined(form, inlined).and_then(|()| inline(form, inlined));
+    let Ok(pieces) = substituted else { return false };
     for (def, pieces) in form.defs.iter_mut().zip(pieces) {
         def.pieces = pieces.into_iter().map(|part| part.piece).collect();
     }

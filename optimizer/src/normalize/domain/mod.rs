@@ -17,6 +17,7 @@ mod simplify;
 mod symmetry;
 
 use super::cost::{ExtractionCost, Roofline};
+use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::normal_form::NormalForm;
 use crate::numerics::Numerics;
@@ -71,6 +72,29 @@ pub fn restrict(form: &NormalForm, numerics: Numerics, allowed: &dyn Fn(&str) ->
     let open = settle(open, used);
     let cost = |restricted: &Restricted| Roofline::default().cost(&restricted.form);
     if cost(&open) < cost(&plain) { open } else { plain }
+}
+
+/// The values of one statement, on restricted domains: `form` has their definitions and no steps, `around` is what is
+/// known of the loops around them, each ≥ 0. Points are not split: what an iteration needs, one definition computes.
+pub(super) fn restrict_within(
+    form: &NormalForm,
+    around: &[Affine],
+    numerics: Numerics,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Restricted {
+    let mut used = Used { allowed, numerics, names: Vec::new() };
+    let mut form = form.clone();
+    for _ in 0..ROUNDS {
+        let before = form.clone();
+        for id in 0..form.defs.len() {
+            form.defs[id] = piece::restrict(&form.defs[id], false, around, &Producers::new(&form), &mut used);
+        }
+        demand::inline_copies(&mut form, &mut used);
+        if form == before {
+            break;
+        }
+    }
+    Restricted { form, rules: used.names }
 }
 
 fn settle(mut form: NormalForm, mut used: Used<'_>) -> Restricted {

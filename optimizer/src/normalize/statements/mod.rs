@@ -10,11 +10,13 @@ mod lift;
 mod strip;
 
 use super::derivation;
+use super::domain::restrict_within;
 use super::run::Session;
 use super::{Form, NormalizeConfig, NormalizeError, Normalized, Stats, bytes_moved, flops, normalize_from};
 use crate::affine::Affine;
 use crate::expr::{NodeId, Program, SectionAxis, Shift, Statement};
 use crate::normal_form::{Def, NormalForm, Range, Scope, Source, State, Step, Update, loop_variable};
+use crate::numerics::Numerics;
 use lift::{Around, Lifted, lift};
 use moat_rules::RuleBase;
 use std::collections::BTreeSet;
@@ -143,8 +145,8 @@ pub(super) fn normalize(
         let chosen: Vec<&Form> =
             found.iter().filter_map(|all| if best { all.get(1).or(all.first()) } else { all.first() }).collect();
         let values: Vec<&NormalForm> = chosen.iter().map(|form| &form.normal_form).collect();
-        let normal_form = match assemble(&parts, &values) {
-            Ok(form) => form,
+        let (normal_form, domain_rules) = match assemble(&parts, &values, config.numerics, &|_| true) {
+            Ok(assembled) => assembled,
             // What the algebra made of a value may not fit into its loops; the source form must.
             Err(_) if best => continue,
             Err(error) => return Err(error),
@@ -152,7 +154,9 @@ pub(super) fn normalize(
         if forms.iter().any(|known| known.normal_form == normal_form) {
             continue;
         }
-        let derivation = derivation::of_parts(chosen.iter().map(|form| &form.derivation), rules, config.numerics);
+        let mut derivation = derivation::of_parts(chosen.iter().map(|form| &form.derivation), rules, config.numerics);
+        let known = derivation.rules.clone();
+        derivation.rules.extend(domain_rules.into_iter().map(str::to_owned).filter(|rule| !known.contains(rule)));
         let (flops, bytes) = (flops(&normal_form), bytes_moved(&normal_form));
         forms.push(Form { normal_form, derivation, flops, bytes });
     }
@@ -177,14 +181,22 @@ pub(super) fn replay(
     for (lifted, part) in parts.lifted.iter().zip(&form.derivation.parts) {
         values.push(derivation::replay_term(&lifted.program, rules, part, config)?);
     }
-    if assemble(&parts, &values.iter().collect::<Vec<_>>())? != form.normal_form {
+    let named = |rule: &str| form.derivation.rules.iter().any(|known| known == rule);
+    let (assembled, _) = assemble(&parts, &values.iter().collect::<Vec<_>>(), form.derivation.numerics, &named)?;
+    if assembled != form.normal_form {
         return Err(NormalizeError::DoesNotReplay { problem: "its terms are not the form".to_owned() });
     }
     Ok(())
 }
 
-/// Puts the definitions of all values into the loops.
-fn assemble(parts: &Parts, values: &[&NormalForm]) -> Result<NormalForm, NormalizeError> {
+/// Puts the definitions of all values into the loops, each on the domain that its iterations leave it by those of the
+/// domain rules that are `allowed`; and the rules that were used.
+fn assemble(
+    parts: &Parts,
+    values: &[&NormalForm],
+    numerics: Numerics,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Result<(NormalForm, Vec<&'static str>), NormalizeError> {
     let program = &parts.program;
     let mut assembly = Assembly {
         parts,
@@ -200,6 +212,10 @@ fn assemble(parts: &Parts, values: &[&NormalForm]) -> Result<NormalForm, Normali
         },
         names: program.params.iter().map(|param| param.name.clone()).collect(),
         stripped: Vec::new(),
+        around: Vec::new(),
+        numerics,
+        allowed,
+        used: Vec::new(),
     };
     // A parameter that is copied and changed gives the state its name.
     for at in 0..assembly.form.states.len() {
@@ -214,7 +230,7 @@ fn assemble(parts: &Parts, values: &[&NormalForm]) -> Result<NormalForm, Normali
     }
     let steps = assembly.steps(&parts.skeleton, &mut Vec::new())?;
     assembly.form.steps = steps;
-    Ok(assembly.form)
+    Ok((assembly.form, assembly.used))
 }
 
 struct Assembly<'a> {
@@ -222,6 +238,12 @@ struct Assembly<'a> {
     form: NormalForm,
     names: BTreeSet<String>,
     stripped: Vec<Option<Stripped>>,
+    /// What is known of the loops around, each ≥ 0.
+    around: Vec<Affine>,
+    numerics: Numerics,
+    /// Domain rules that may be used, and those that were.
+    allowed: &'a dyn Fn(&str) -> bool,
+    used: Vec<&'static str>,
 }
 
 impl Assembly<'_> {
@@ -235,7 +257,9 @@ impl Assembly<'_> {
                     let known = |v: usize| scope.iter().find(|s| s.variable == v).map_or((0, 0), |s| (s.min, s.max));
                     let (min, max) = (lo.bounds(known).0, hi.bounds(known).1 - 1);
                     scope.push(Scope { variable: loop_variable(*var), min, max });
-                    let body = self.steps(body, scope)?;
+                    let variable = Affine::variable(loop_variable(*var));
+                    let inside = [variable.minus(&lo), hi.minus(&variable).offset(-1)];
+                    let body = self.within(&inside, body, scope)?;
                     scope.pop();
                     if !body.is_empty() {
                         let range = Range { lo: vec![lo], hi: vec![hi] };
@@ -243,14 +267,44 @@ impl Assembly<'_> {
                     }
                 }
                 Skeleton::If { conditions, body } => {
-                    let body = self.steps(body, scope)?;
+                    let conditions: Vec<Affine> = conditions.iter().map(over_loops).collect();
+                    let body = self.within(&conditions, body, scope)?;
                     if !body.is_empty() {
-                        steps.push(Step::If { conditions: conditions.iter().map(over_loops).collect(), body });
+                        steps.push(Step::If { conditions, body });
                     }
                 }
             }
         }
         Ok(steps)
+    }
+
+    /// The steps of a body in which all of `inside` are ≥ 0.
+    fn within(
+        &mut self,
+        inside: &[Affine],
+        body: &[Skeleton],
+        scope: &mut Vec<Scope>,
+    ) -> Result<Vec<Step>, NormalizeError> {
+        let before = self.around.len();
+        self.around.extend(inside.iter().cloned());
+        let steps = self.steps(body, scope);
+        self.around.truncate(before);
+        steps
+    }
+
+    /// The definitions of a statement inside of loops, on the domains that its iterations leave them.
+    fn restricted(&mut self, stripped: Stripped) -> Stripped {
+        let Stripped { defs, outputs, result, conditions } = stripped;
+        let alone = NormalForm { defs, outputs, steps: Vec::new(), ..self.form.clone() };
+        let around: Vec<Affine> = self.around.iter().chain(&conditions).cloned().collect();
+        let restricted = restrict_within(&alone, &around, self.numerics, self.allowed);
+        for rule in restricted.rules {
+            if !self.used.contains(&rule) {
+                self.used.push(rule);
+            }
+        }
+        let NormalForm { defs, outputs, .. } = restricted.form;
+        Stripped { defs, outputs, result, conditions }
     }
 
     fn block(&mut self, at: usize, scope: &[Scope]) -> Result<Vec<Step>, NormalizeError> {
@@ -263,6 +317,7 @@ impl Assembly<'_> {
             // Nothing is ever stored.
             return Ok(Vec::new());
         }
+        let stripped = if scope.is_empty() { stripped } else { self.restricted(stripped) };
         let first = self.form.defs.len();
         let mut steps = Vec::new();
         for (id, mut def) in stripped.defs.into_iter().enumerate() {
