@@ -41,6 +41,22 @@ impl LoadModel {
         self.index.iter().map(|form| form.bounds(|axis| (0, last(axis)))).collect()
     }
 
+    /// Whether a block of `extents` iterations reads about what it reads by another load: the same source a few elements
+    /// away, along axes that it covers as far, or along the axis `sliding`, on which the next block follows.
+    pub fn overlaps(&self, other: &LoadModel, extents: &[usize], sliding: Option<usize>) -> bool {
+        let near = |(one, two): (&Affine, &Affine)| {
+            let apart = one.minus(two);
+            let covered = |&(axis, _): &(usize, i64)| {
+                let extent = extents.get(axis).copied().unwrap_or(1);
+                sliding == Some(axis) || (extent as u64) > apart.constant.unsigned_abs()
+            };
+            apart.is_constant() && (apart.constant == 0 || one.terms.iter().any(covered))
+        };
+        self.source == other.source
+            && self.index.len() == other.index.len()
+            && self.index.iter().zip(&other.index).all(near)
+    }
+
     /// Bytes of cache that a block of `extents` iterations occupies, whole lines of `line` bytes, and
     /// the length of a contiguous run.
     pub fn footprint(&self, extents: &[usize], line: usize) -> Footprint {

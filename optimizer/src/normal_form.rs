@@ -459,6 +459,13 @@ impl Def {
         let terms = self.pieces.iter().flat_map(|piece| &piece.domain).flat_map(|range| -> Vec<_> { bounds(range) });
         terms.map(|term| term.0).filter(|&variable| loop_of(variable).is_none()).collect()
     }
+
+    /// Whether a loop around bounds an axis.
+    pub fn varies(&self, axis: usize) -> bool {
+        let of_loop = |bound: &Affine| bound.terms.iter().any(|term| loop_of(term.0).is_some());
+        let ranges = self.pieces.iter().filter_map(|piece| piece.domain.get(axis));
+        ranges.flat_map(|range| range.lo.iter().chain(&range.hi)).any(of_loop)
+    }
 }
 
 impl Piece {

@@ -12,7 +12,7 @@
 mod sweep;
 
 use crate::footprint::{LoadModel, StageModel, model, models};
-use crate::normal_form::{NormalForm, Source, contexts};
+use crate::normal_form::{Def, NormalForm, Source, contexts};
 use crate::numerics::Numerics;
 use crate::schedule::{Pack, Place, Schedule, StageSchedule};
 use crate::target::Target;
@@ -89,7 +89,7 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
         let (Some(model), Some(stage), Some(placement)) = (model, schedule.stages.get(id), &placements[id]) else {
             continue;
         };
-        let sweep = Sweep::new(form, &contexts, schedule, &rates, id);
+        let sweep = Sweep::new(form, &contexts, schedule, &rates, (id, model.scale));
         let extents = sweep.extents(&placement.extents);
         let cost = stage_cost(&rates, model, stage, (&extents, sweep.resident), numerics, &placements) + sweep.cold;
         own[id] = (cost * sweep.tiles * placement.executions * model.scale + sweep.entering) / sweep.threads;
@@ -103,21 +103,35 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
             (Some(first), Some(model)) if rates.threads > 1.0 => {
                 let (outside, times) = block(stage, &model.extents, stage.serial);
                 let trips = ceil(outside.get(first.axis).copied().unwrap_or(1), first.step) as f64;
-                let rounds = (trips / rates.threads).ceil();
                 let packs = stage.packs.iter().filter(|pack| pack.depth <= stage.serial);
                 let starts: f64 = packs.map(|pack| block(stage, &model.extents, pack.depth).1).sum::<f64>() + times;
-                let share = if form.defs[id].ragged().contains(&first.axis) {
-                    // Blocks of a triangle: the thread that gets the last gets the largest of every round.
-                    rounds * (2.0 * trips - 1.0 - rates.threads * (rounds - 1.0)) / (trips * trips)
-                } else {
-                    rounds / trips
-                };
+                let share = longest_share(&form.defs[id], first.axis, trips, rates.threads);
                 time * share.min(1.0) + FORK * starts * contexts[id].executions().max(1.0)
             }
             _ => time,
         };
     }
     sum
+}
+
+/// The share of a stage's work that the thread with most of it does, where the blocks of an axis are divided.
+fn longest_share(def: &Def, axis: usize, trips: f64, threads: f64) -> f64 {
+    let rounds = (trips / threads).ceil();
+    if def.ragged().contains(&axis) {
+        // Blocks of a triangle: the thread that gets the last gets the largest of every round.
+        return rounds * (2.0 * trips - 1.0 - threads * (rounds - 1.0)) / (trips * trips);
+    }
+    if !def.varies(axis) {
+        return rounds / trips;
+    }
+    // Fewer blocks in some iterations than in others: as if each number of them came as often.
+    let (mut longest, mut all) = (0.0, 0.0);
+    for part in [0.125, 0.375, 0.625, 0.875] {
+        let some = (trips * part).ceil();
+        longest += part * (some / threads).ceil() / some;
+        all += part;
+    }
+    longest / all
 }
 
 /// Where a definition runs, how often, and on how much.
@@ -464,8 +478,15 @@ fn traffic(
     let mut times = Vec::with_capacity(rates.caches.len());
     for (level, (&cache, &per_byte)) in rates.caches.iter().zip(&rates.per_byte).enumerate() {
         let capacity = cache * 0.8;
+        // What another load brings in the same block, or has brought in the one before, is there.
+        let first_of = |at: usize, block: &[usize], sliding: Option<usize>| {
+            let brought =
+                |other: &&Shape<'_>| other.pack.is_none() && other.load.overlaps(shapes[at].load, block, sliding);
+            shapes[at].pack.is_some() || !shapes[..at].iter().any(|other| brought(&other))
+        };
         let fits = |block: &[usize], depth: usize| {
-            let loads: f64 = shapes.iter().map(|shape| of_load(shape, block, depth, cache).1).sum();
+            let alone = shapes.iter().enumerate().filter(|(at, _)| first_of(*at, block, None));
+            let loads: f64 = alone.map(|(_, shape)| of_load(shape, block, depth, cache).1).sum();
             loads + of_store(block) <= capacity
         };
         let whole = levels.last().map(|last| fits(&last.0, last.3));
@@ -491,8 +512,8 @@ fn traffic(
         // The largest block that stays.
         let boundary = levels.iter().rposition(|(block, _, _, depth)| fits(block, *depth)).unwrap_or(0);
         let mut bytes = 0.0;
-        for shape in shapes {
-            let (block, axis, _, depth) = &levels[boundary];
+        let (block, axis, _, depth) = &levels[boundary];
+        for (_, shape) in shapes.iter().enumerate().filter(|(at, _)| first_of(*at, block, *axis)) {
             let (mut moved, _) = of_load(shape, block, *depth, cache);
             let short = shape.pack.is_none() && shape.load.footprint(block, rates.line).run_bytes < 256.0;
             for (position, (_, around, trips, _)) in levels.iter().enumerate().skip(boundary) {

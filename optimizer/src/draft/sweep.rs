@@ -31,7 +31,14 @@ const ENTER: f64 = 6.0;
 const GUARD: f64 = 1.5;
 
 impl Sweep {
-    pub(super) fn new(form: &NormalForm, contexts: &[Context], schedule: &Schedule, rates: &Rates, id: DefId) -> Sweep {
+    /// `filled`: executions of the definition, those in part by as much as they fill.
+    pub(super) fn new(
+        form: &NormalForm,
+        contexts: &[Context],
+        schedule: &Schedule,
+        rates: &Rates,
+        (id, filled): (DefId, f64),
+    ) -> Sweep {
         let def = &form.defs[id];
         let heights = vec![None; def.axes.len()];
         let mut sweep = Sweep { heights, tiles: 1.0, threads: 1.0, resident: 0, cold: 0.0, entering: 0.0 };
@@ -67,9 +74,22 @@ impl Sweep {
                 sweep.tiles *= count;
             }
         }
-        sweep.entering = (tiles - 1.0) * entering(form, context, id, sweep.heights.iter().any(Option::is_some));
+        // Of the axes that a tile bounds, the innermost one's loop begins anew in every row of the others.
+        let bounded = sweep.heights.iter().rposition(Option::is_some);
+        let rows = bounded.map(|innermost| sweep.rows(def, innermost));
+        sweep.entering = (tiles - 1.0)
+            * match rows {
+                Some(rows) => ENTER * rows * filled,
+                None => entering(form, context, id),
+            };
         sweep.threads = rates.threads.min(Sharing::new(form, contexts, tile, rates.threads).at_once).max(1.0);
         sweep
+    }
+
+    /// Points of the axes before `innermost` in a tile.
+    fn rows(&self, def: &Def, innermost: usize) -> f64 {
+        let outer = def.axes.iter().zip(&self.heights).take(innermost);
+        outer.map(|(&extent, height)| height.map_or(extent, |height| extent.min(height)) as f64).product()
     }
 
     pub(super) fn extents(&self, extents: &[usize]) -> Vec<usize> {
@@ -88,15 +108,14 @@ fn moves_on(def: &Def, var: usize) -> bool {
     update.index().iter().any(|form| form.coefficient(loop_variable(var)) != 0 && alone(form))
 }
 
-/// Nanoseconds of all executions of a definition to find what of them lies in a tile: in loops over its axes if those are
-/// bounded by it, in the innermost loop around it if it is alone there, one by one if not.
-fn entering(form: &NormalForm, context: &Context, id: DefId, by_axes: bool) -> f64 {
+/// Nanoseconds of all executions of a definition to find which of them lie in a tile that bounds none of its axes: in the
+/// innermost loop around it if it is alone there, one by one if not.
+fn entering(form: &NormalForm, context: &Context, id: DefId) -> f64 {
     let innermost = |def: &Def| def.scope.last().map(|scope| scope.variable);
     let own = innermost(&form.defs[id]);
     let alone = form.defs.iter().filter(|def| def.scope.iter().any(|scope| Some(scope.variable) == own)).count() == 1;
     match own.and_then(loop_of) {
-        Some(var) if alone && !by_axes => ENTER * around_loop(context, var).0,
-        Some(_) | None if by_axes => ENTER * context.executions(),
+        Some(var) if alone => ENTER * around_loop(context, var).0,
         Some(_) | None => GUARD * context.executions(),
     }
 }

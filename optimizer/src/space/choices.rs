@@ -39,6 +39,8 @@ pub(super) struct StageChoices {
     pub(super) places: Vec<ProposedPlace>,
     /// Axes that the bounds of others depend on: of folds, they have no lanes.
     pub(super) ragged: BTreeSet<usize>,
+    /// Axes that loops around bound.
+    pub(super) varying: BTreeSet<usize>,
 }
 
 impl StageChoices {
@@ -89,6 +91,7 @@ impl StageChoices {
             load_axes,
             places: proposals.places.iter().filter(|p| p.0 == stage).map(|p| p.1).collect(),
             ragged: def.ragged(),
+            varying: (0..def.axes.len()).filter(|&axis| def.varies(axis)).collect(),
         }
     }
 

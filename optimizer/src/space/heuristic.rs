@@ -97,15 +97,20 @@ impl ScheduleSpace {
         wish
     }
 
-    /// A stage with one of its loops, or a new one around them, divided among threads: what the draft likes best.
+    /// A stage as it is, or with one of its loops, or a new one around them, divided among threads: what the draft likes
+    /// best.
     fn with_threads(&self, stage: usize, wish: StageSchedule) -> StageSchedule {
         let choices = &self.choices[stage];
-        let mut best = wish.clone();
-        divided(self.threads, choices, &mut best);
-        for at in shareable(self.threads, choices, &wish) {
+        let mut around = wish.clone();
+        divided(self.threads, choices, &mut around);
+        let existing = shareable(self.threads, choices, &wish).into_iter().map(|at| {
             let mut attempt = wish.clone();
             (attempt.parallel, attempt.serial) = (true, at);
             choices.repair(&mut attempt);
+            attempt
+        });
+        let mut best = wish.clone();
+        for attempt in std::iter::once(around).chain(existing) {
             let [new, old] = [&attempt, &best].map(|decisions| self.alone(stage, decisions));
             if self.draft(&new) < self.draft(&old) * 0.99 && self.is_legal(&new) {
                 best = attempt;
@@ -382,7 +387,8 @@ pub(super) fn divided(threads: usize, choices: &StageChoices, wish: &mut StageSc
     let Some(&axis) = axes.first() else { return };
     let unit = wish.tile.iter().find(|spec| spec.axis == axis).map_or(1, |spec| spec.unroll * spec.lanes);
     let first_of_axis = wish.loops.iter().position(|step| step.axis == axis);
-    let share = choices.extents[axis].div_ceil(threads * if choices.ragged.contains(&axis) { TURNS } else { 1 });
+    let uneven = choices.ragged.contains(&axis) || choices.varying.contains(&axis);
+    let share = choices.extents[axis].div_ceil(threads * if uneven { TURNS } else { 1 });
     let unit = first_of_axis.map_or(unit, |at| wish.loops[at].step.min(share).max(unit));
     let step = share.div_ceil(unit).max(1) * unit;
     for pack in &mut wish.packs {
