@@ -37,6 +37,7 @@ pub mod normalize;
 pub mod notation;
 pub mod numerics;
 mod pack;
+pub mod parts;
 pub mod region;
 pub mod right_looking;
 pub mod scalar;

@@ -6,6 +6,7 @@
 //! a value must not store what the value reads, at any point. Integer elimination decides; what is not known may be any
 //! element.
 
+use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet, reads};
 use crate::normal_form::{Context, DefId, NormalForm, Step, contexts, loop_of};
 use crate::touch::{Touch, touches};
@@ -40,7 +41,7 @@ impl Movable<'_> {
         }
         let Some((body, at)) = place_of(self.steps, id) else { return false };
         let Some(last) = self.last_reader(id, body) else { return false };
-        let between = body.iter().skip(at + 1).take(last.saturating_sub(at)).flat_map(definitions);
+        let between = body.iter().skip(at + 1).take(last.saturating_sub(at)).flat_map(Step::definitions);
         between.into_iter().all(|other| !self.overwrites(id, &of_states, other))
     }
 
@@ -93,9 +94,7 @@ fn meets(read: &Touch<'_>, around: &Context, write: &Touch<'_>, within: &Context
     set.require_domain(read.domain, reading);
     set.require_domain(write.domain, writing);
     for (a, b) in read.index.iter().zip(write.index) {
-        let over = |form: &crate::affine::Affine, place: &dyn Fn(usize) -> usize| {
-            form.substitute(|v| crate::affine::Affine::variable(place(v)))
-        };
+        let over = |form: &Affine, place: &dyn Fn(usize) -> usize| form.substitute(|v| Affine::variable(place(v)));
         set.require_zero(&over(a, &reading).minus(&over(b, &writing)), |v| v);
     }
     set.answer() != Answer::Empty
@@ -110,11 +109,4 @@ fn place_of(steps: &[Step], id: DefId) -> Option<(&[Step], usize)> {
             Step::Loop { body, .. } | Step::If { body, .. } => place_of(body, id),
         })
     })
-}
-
-fn definitions(step: &Step) -> Vec<DefId> {
-    match step {
-        Step::Def(id) => vec![*id],
-        Step::Loop { body, .. } | Step::If { body, .. } => body.iter().flat_map(definitions).collect(),
-    }
 }

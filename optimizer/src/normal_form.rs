@@ -89,6 +89,16 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The definitions that it computes, in order.
+    pub fn definitions(&self) -> Vec<DefId> {
+        match self {
+            Step::Def(id) => vec![*id],
+            Step::Loop { body, .. } | Step::If { body, .. } => body.iter().flat_map(Step::definitions).collect(),
+        }
+    }
+}
+
 /// A definition that is stored into a part of a state instead of an array of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Update {

@@ -115,17 +115,8 @@ fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
 
 /// The definitions of a body, each with the position of its step.
 fn defs_in(body: &[Step]) -> Vec<(DefId, usize)> {
-    fn collect(step: &Step, position: usize, found: &mut Vec<(DefId, usize)>) {
-        match step {
-            Step::Def(id) => found.push((*id, position)),
-            Step::Loop { body, .. } | Step::If { body, .. } => {
-                body.iter().for_each(|step| collect(step, position, found));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    body.iter().enumerate().for_each(|(at, step)| collect(step, at, &mut found));
-    found
+    let of = |(at, step): (usize, &Step)| step.definitions().into_iter().map(move |id| (id, at)).collect::<Vec<_>>();
+    body.iter().enumerate().flat_map(of).collect()
 }
 
 /// Two iterations of the loop: an access of a statement of the body in the first, one of the fold in the second.

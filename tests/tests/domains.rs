@@ -98,6 +98,22 @@ fn masks_become_ranges() {
 }
 
 #[test]
+fn masks_in_loops_are_decided_by_their_iterations() {
+    // Of the slices that shrink, no iteration has what is beyond them, so neither mask nor copy is left.
+    let body = "L = np.zeros_like(A)
+                for k in range(9): L[k:, k] = A[k:, k] - L[k:, :k] @ L[k, :k]
+                return L";
+    for numerics in [Numerics::Exact, Numerics::Reassociate] {
+        let form = check("A: f64[9, 9]", body, numerics);
+        let text = print(&form.normal_form);
+        assert!(!text.contains("where"), "{text}");
+        for rule in ["domain/decide", "domain/inline"] {
+            assert!(form.derivation.rules.iter().any(|used| used == rule), "{rule}: {:?}", form.derivation.rules);
+        }
+    }
+}
+
+#[test]
 fn exact_numerics_keep_the_products_with_zero() {
     // Zero times infinity is not zero: one masked factor alone restricts nothing.
     let form = check(SQUARE, "return np.tril(A) @ B", Numerics::Exact);

@@ -15,7 +15,7 @@ use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
-use moat_optimizer::{right_looking, wavefront};
+use moat_optimizer::{parts, right_looking, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;
@@ -141,6 +141,41 @@ def f(b: f64[9]):
         assert_eq!(found(source, right_looking::RULE), 0, "{source}");
         agrees(source);
     }
+}
+
+#[test]
+fn folds_over_what_a_term_alone_needs_have_a_form_in_parts() {
+    // 240 terms in parts alike, 131 in parts that are not; a fold over two axes; the largest of integers.
+    let alike = "
+def f(A: f64[240, 9], x: f64[9]):
+    return A.T @ (A @ x)
+";
+    let rest = "
+def f(A: f32[131, 7], x: f32[7]):
+    return (A @ x) @ A
+";
+    let both = "
+def f(A: f64[160, 5, 3], x: f64[3]):
+    y = np.sum(A, axis=2)
+    return np.einsum('iab,ia->b', A, y) + 0.0 * x
+";
+    let largest = "
+def f(A: i32[144, 6]):
+    return np.max(A + np.sum(A, axis=1)[:, None], axis=0)
+";
+    for source in [alike, rest, largest] {
+        assert!(found(source, parts::RULE) > 0, "{source}");
+        agrees(source);
+    }
+    // Terms that need two axes of it stay together.
+    assert_eq!(found(both, parts::RULE), 0, "{both}");
+    // Sums of floats in parts are other ones, the largest of integers is not.
+    let exactly = |source: &str| {
+        let forms = forms(&program(source), &RuleBase::standard().unwrap(), Numerics::Exact, MAX_FORMS).unwrap();
+        forms.iter().any(|form| form.derivation.rules.iter().any(|name| name == parts::RULE))
+    };
+    assert!(!exactly(alike));
+    assert!(exactly(largest));
 }
 
 /// 19 iterations are two blocks and a rest; 3 rows are fewer than a block's wavefronts need.

@@ -9,6 +9,7 @@ use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
 use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, normalize};
 use moat_optimizer::numerics::Numerics;
+use moat_optimizer::parts;
 use moat_optimizer::right_looking;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::{ScheduleSpace, SpaceError};
@@ -46,8 +47,11 @@ pub fn forms(
     max_forms: usize,
 ) -> Result<Vec<Form>, FormsError> {
     let mut forms = normalize(program, rules, &NormalizeConfig { numerics, max_forms, ..Default::default() })?.forms;
-    let orders: Vec<Form> =
-        forms.iter().flat_map(in_another_order).take(max_forms.saturating_sub(forms.len())).collect();
+    let orders: Vec<Form> = forms
+        .iter()
+        .flat_map(|form| in_another_order(form, numerics))
+        .take(max_forms.saturating_sub(forms.len()))
+        .collect();
     forms.extend(orders);
     for form in &mut forms {
         form.normal_form = schedulable(&form.normal_form)?;
@@ -55,11 +59,12 @@ pub fn forms(
     Ok(forms)
 }
 
-/// The same values in other orders of the program's loops.
-fn in_another_order(form: &Form) -> Vec<Form> {
+/// The same values in other orders of the program's loops and folds.
+fn in_another_order(form: &Form, numerics: Numerics) -> Vec<Form> {
     let orders = [
         (right_looking::RULE, right_looking::right_looking(&form.normal_form)),
         (wavefront::RULE, wavefront::wavefront(&form.normal_form)),
+        (parts::RULE, parts::parted(&form.normal_form, numerics)),
     ];
     let with = |(rule, normal_form): (&str, Option<NormalForm>)| {
         let mut derivation = form.derivation.clone();

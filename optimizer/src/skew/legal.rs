@@ -181,19 +181,13 @@ impl<'f> Body<'f> {
         Some(Body { time: loop_variable(var), statements })
     }
 
-    /// One for each two statements with a dependence; `None` where a distance has no bound that is known.
+    /// One for each dependence; `None` where a distance has no bound that is known.
     fn constraints(&self) -> Option<Vec<Constraint>> {
         let mut all = Vec::new();
-        for (source, sink, when) in self.pairs() {
-            let mut least: Option<i64> = None;
-            for (set, difference) in self.dependences(source, sink, when) {
-                if set.answer() == Answer::Empty {
-                    continue;
-                }
-                let distance = least_value(&set, &difference)?;
-                least = Some(least.map_or(distance, |known| known.min(distance)));
+        for Dependence { source, sink, when, set, distance, .. } in self.dependences() {
+            if set.answer() != Answer::Empty {
+                all.push(Constraint { source, sink, when, distance: least_value(&set, &distance)? });
             }
-            all.extend(least.map(|distance| Constraint { source, sink, when, distance }));
         }
         Some(all)
     }
@@ -210,21 +204,28 @@ impl<'f> Body<'f> {
         })
     }
 
-    /// The dependences from one statement to another: the set of the pairs of instances, and the coordinate of the sink
-    /// less that of the source over the set's variables, plus the iterations between them where asked for.
-    fn dependences(&self, source: usize, sink: usize, when: When) -> Vec<(IntegerSet, Affine)> {
-        let (one, other) = (&self.statements[source], &self.statements[sink]);
-        let mut found = Vec::new();
-        for first in &one.touches {
-            for second in &other.touches {
-                if meets(first, second) {
-                    let (set, places) = self.meeting(one, first, other, second, when);
-                    let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
-                    found.push((set, difference));
+    /// Every two touches of one element, of which one writes.
+    fn dependences(&self) -> impl Iterator<Item = Dependence> + '_ {
+        self.pairs().flat_map(move |(source, sink, when)| {
+            let (one, other) = (&self.statements[source], &self.statements[sink]);
+            let ends =
+                one.touches.iter().flat_map(move |first| other.touches.iter().map(move |second| (first, second)));
+            ends.filter(|(first, second)| meets(first, second)).map(move |(first, second)| {
+                let (set, places) = self.meeting(one, first, other, second, when);
+                let from = places.early(&one.coordinate);
+                Dependence {
+                    source,
+                    sink,
+                    when,
+                    state: first.state,
+                    ends: (first.writes, second.writes),
+                    set,
+                    distance: places.late(&other.coordinate).minus(&from),
+                    behind: Affine::variable(places.again()).minus(&from),
+                    between: places.between(),
                 }
-            }
-        }
-        found
+            })
+        })
     }
 
     /// The pairs of instances that touch one element. Variables: the loops around, the time loop, once for each end, the
@@ -277,40 +278,23 @@ impl<'f> Body<'f> {
         (set, places)
     }
 
-    /// The dependences that lead to another band where none moves, each with how far its source is behind the sink's
-    /// iteration.
-    fn crossing(&self, shifts: &[usize]) -> Vec<Crossing> {
-        let mut found = Vec::new();
-        for (source, sink, when) in self.pairs() {
-            let (one, other) = (&self.statements[source], &self.statements[sink]);
-            let shift = signed(shifts[sink]) - signed(shifts[source]);
-            for first in &one.touches {
-                for second in other.touches.iter().filter(|second| meets(first, second)) {
-                    let (mut set, places) = self.meeting(one, first, other, second, when);
-                    let from = places.early(&one.coordinate);
-                    let distance = places.late(&other.coordinate).minus(&from);
-                    set.require_non_negative(&distance.offset(shift - 1), |v| v);
-                    if set.answer() != Answer::Empty {
-                        let behind = Affine::variable(places.again()).minus(&from).offset(-signed(shifts[source]));
-                        let ends = (first.writes, second.writes);
-                        let carried = when == When::Later;
-                        let distance = least_value(&set, &distance);
-                        let leaving = Leaving { source, sink, carried, state: first.state, ends, distance };
-                        found.push(Crossing { set, behind, leaving });
-                    }
-                }
-            }
-        }
-        found
+    /// The dependences that lead to another band where none moves, each with how far its source, shifted, is behind the
+    /// sink's iteration.
+    fn crossing(&self, shifts: &[usize]) -> impl Iterator<Item = (Dependence, Affine)> {
+        self.dependences().filter_map(|mut dependence| {
+            let from = signed(shifts[dependence.source]);
+            let shift = signed(shifts[dependence.sink]) - from;
+            dependence.set.require_non_negative(&dependence.distance.offset(shift - 1), |v| v);
+            let behind = dependence.behind.offset(-from);
+            (dependence.set.answer() != Answer::Empty).then_some((dependence, behind))
+        })
     }
 
     /// A dependence that leads to another band from behind a panel.
     pub(super) fn beyond(&self, shifts: &[usize], panel: Panel) -> Option<Leaving> {
-        self.crossing(shifts).into_iter().find_map(|crossing| {
-            let mut set = crossing.set;
-            set.require_non_negative(&crossing.behind.times(-1).offset(-panel.ends), |v| v);
-            (set.answer() != Answer::Empty).then_some(crossing.leaving)
-        })
+        let late = |behind: &Affine| behind.times(-1).offset(-panel.ends);
+        let mut crossing = self.crossing(shifts);
+        crossing.find(|(dependence, behind)| reaches(&dependence.set, &late(behind))).map(|found| found.0.leaving())
     }
 
     /// The least panel of bands that do not move; `None` where it has no bound that is known.
@@ -325,7 +309,7 @@ impl<'f> Body<'f> {
             }
         }
         let mut last: Option<i64> = None;
-        for Crossing { set, behind, .. } in self.crossing(shifts) {
+        for (Dependence { set, .. }, behind) in self.crossing(shifts) {
             let most = -least_value(&set, &behind)?;
             last = Some(last.map_or(most, |known| known.max(most)));
         }
@@ -348,30 +332,12 @@ impl<'f> Body<'f> {
 
     /// A dependence that leads elsewhere.
     pub(super) fn leaving(&self, skew: usize, shifts: &[usize], side: Side) -> Option<Leaving> {
-        self.pairs().find_map(|(source, sink, when)| {
-            let shift = signed(shifts[sink]) - signed(shifts[source]);
-            let (one, other) = (&self.statements[source], &self.statements[sink]);
-            let pairs = one.touches.iter().flat_map(|first| other.touches.iter().map(move |second| (first, second)));
-            pairs.filter(|(first, second)| meets(first, second)).find_map(|(first, second)| {
-                let (set, places) = self.meeting(one, first, other, second, when);
-                let difference = places.late(&other.coordinate).minus(&places.early(&one.coordinate));
-                let forward = difference.plus(&places.between().times(signed(skew))).offset(shift);
-                let never = |form: Affine| {
-                    let mut set = set.clone();
-                    set.require_non_negative(&form.offset(-1), |v| v);
-                    set.answer() == Answer::Empty
-                };
-                let keeps = never(forward.times(-1)) && (side == Side::Forward || never(forward));
-                (!keeps).then(|| Leaving {
-                    source,
-                    sink,
-                    carried: when == When::Later,
-                    state: first.state,
-                    ends: (first.writes, second.writes),
-                    distance: least_value(&set, &difference),
-                })
-            })
-        })
+        let elsewhere = |Dependence { source, sink, set, distance, between, .. }: &Dependence| {
+            let shift = signed(shifts[*sink]) - signed(shifts[*source]);
+            let forward = distance.plus(&between.times(signed(skew))).offset(shift);
+            reaches(set, &forward.times(-1).offset(-1)) || side == Side::Here && reaches(set, &forward.offset(-1))
+        };
+        self.dependences().find(elsewhere).map(|found| found.leaving())
     }
 }
 
@@ -395,11 +361,8 @@ impl Statement<'_> {
     /// Whether its coordinate is always in `0 .. extent`.
     fn stays_below(&self, extent: usize) -> bool {
         self.instances(&self.coordinate).into_iter().all(|(set, coordinate)| {
-            [coordinate.times(-1).offset(-1), coordinate.offset(-signed(extent))].iter().all(|outside| {
-                let mut set = set.clone();
-                set.require_non_negative(outside, |v| v);
-                set.answer() == Answer::Empty
-            })
+            let outside = [coordinate.times(-1).offset(-1), coordinate.offset(-signed(extent))];
+            !outside.iter().any(|outside| reaches(&set, outside))
         })
     }
 }
@@ -422,12 +385,41 @@ pub(super) struct Leaving {
     pub(super) distance: Option<i64>,
 }
 
-/// Dependences that lead to another band.
-struct Crossing {
+/// Instances of two statements that touch one element, the source's before the sink's.
+struct Dependence {
+    source: usize,
+    sink: usize,
+    when: When,
+    state: usize,
+    /// Whether source and sink write.
+    ends: (bool, bool),
+    /// The pairs.
     set: IntegerSet,
-    /// The sink's iteration less the source's coordinate, with its shift, over the set's variables.
+    /// Over the set's variables: the coordinate of the sink less that of the source, the sink's iteration less the
+    /// source's coordinate, and the iterations between them.
+    distance: Affine,
     behind: Affine,
-    leaving: Leaving,
+    between: Affine,
+}
+
+impl Dependence {
+    fn leaving(&self) -> Leaving {
+        Leaving {
+            source: self.source,
+            sink: self.sink,
+            carried: self.when == When::Later,
+            state: self.state,
+            ends: self.ends,
+            distance: least_value(&self.set, &self.distance),
+        }
+    }
+}
+
+/// Whether a form may be ≥ 0 in a set.
+fn reaches(set: &IntegerSet, form: &Affine) -> bool {
+    let mut part = set.clone();
+    part.require_non_negative(form, |v| v);
+    part.answer() != Answer::Empty
 }
 
 /// Where variables stand in the set of pairs.
@@ -516,11 +508,7 @@ fn touched(form: &NormalForm, id: DefId) -> Option<Vec<Touch<'_>>> {
 
 /// The least value of a form in a set, at most [`FAR`]; `None` if it may be below −[`FAR`].
 fn least_value(set: &IntegerSet, form: &Affine) -> Option<i64> {
-    let never_below = |value: i64| {
-        let mut below = set.clone();
-        below.require_non_negative(&form.times(-1).offset(value - 1), |v| v);
-        below.answer() == Answer::Empty
-    };
+    let never_below = |value: i64| !reaches(set, &form.times(-1).offset(value - 1));
     if !never_below(-FAR) {
         return None;
     }

@@ -25,7 +25,8 @@ mod offending;
 mod rewrite;
 
 use crate::affine::Affine;
-use crate::normal_form::{Def, DefId, NormalForm, Range, ScalarOp, Source, Step, loop_of};
+use crate::dependence::reads;
+use crate::normal_form::{DefId, NormalForm, Range, Step, loop_of};
 
 pub use legal::{Tilable, is_legal, tilable};
 pub use offending::{Offending, offending};
@@ -65,20 +66,12 @@ fn loops(steps: &[Step]) -> Vec<(usize, &[Step])> {
 }
 
 fn definitions(steps: &[Step]) -> Vec<DefId> {
-    let of = |step: &Step| match step {
-        Step::Def(id) => vec![*id],
-        Step::Loop { body, .. } | Step::If { body, .. } => definitions(body),
-    };
-    steps.iter().flat_map(of).collect()
+    steps.iter().flat_map(Step::definitions).collect()
 }
 
 /// The definitions that read a definition.
-fn readers(form: &NormalForm, id: DefId) -> impl Iterator<Item = DefId> + '_ {
-    let reads = move |def: &Def| {
-        let mut nodes = def.pieces.iter().flat_map(|piece| &piece.value.nodes);
-        nodes.any(|node| matches!(node.op, ScalarOp::Load(Source::Def(read), _) if read == id))
-    };
-    (0..form.defs.len()).filter(move |&reader| reads(&form.defs[reader]))
+fn readers(form: &NormalForm, id: DefId) -> impl Iterator<Item = DefId> {
+    reads(form).into_iter().filter(move |read| read.producer == id).map(|read| read.consumer)
 }
 
 /// Where a statement lies along a dimension.
@@ -87,7 +80,7 @@ pub(crate) struct Coordinate {
     pub(crate) form: Affine,
     /// The axis with which it moves, by single steps.
     pub(crate) axis: Option<usize>,
-    /// Points of one instance lie elsewhere, too: `form` is where its first one does.
+    /// Points of one instance lie elsewhere, too: `form` is where the front does.
     pub(crate) spread: bool,
 }
 

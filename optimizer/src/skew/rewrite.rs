@@ -49,10 +49,10 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
         for (number, &id) in defs.iter().enumerate() {
             let Coordinate { form, axis, .. } = coordinate(form, id, band.dim)?;
             let phase = t.minus(&first).times(signed(band.skew)).offset(signed(*band.shifts.get(number)?));
-            let Span { low, ends } = &around.spans[at];
+            let Span { low, end } = &around.spans[at];
             let low = low.minus(&phase);
             let ends: Vec<Affine> = std::iter::once(low.offset(signed(band.height)))
-                .chain(ends.iter().map(|end| end.minus(&phase)))
+                .chain(end.iter().map(|end| end.minus(&phase)))
                 .collect();
             match axis {
                 Some(axis) => {
@@ -92,8 +92,8 @@ struct Blocks<'a> {
 /// What a band covers of its dimension, before the bands move: from `low`, as many coordinates as it is high.
 struct Span {
     low: Affine,
-    /// Not beyond these.
-    ends: Option<Affine>,
+    /// Not beyond this.
+    end: Option<Affine>,
 }
 
 /// The loops around a tile.
@@ -127,13 +127,13 @@ impl Loops {
                     (band, "band", numbers(tile, first, &blocks, next, count(first)?)),
                 ];
                 let low = Affine::variable(loop_variable(band)).times(signed(first.height));
-                Loops { loops, spans: vec![Span { low, ends: None }], shared: band }
+                Loops { loops, spans: vec![Span { low, end: None }], shared: band }
             }
         };
         for (number, band) in (next + 4..).zip(rest) {
             around.loops.push((number, "band", numbers(tile, band, &blocks, next, count(band)?)));
             let low = Affine::variable(loop_variable(number)).times(signed(band.height));
-            around.spans.push(Span { low, ends: None });
+            around.spans.push(Span { low, end: None });
         }
         Some(around)
     }
@@ -154,7 +154,7 @@ impl Loops {
         ];
         let behind = wave.minus(&Affine::variable(loop_variable(block)));
         let number = behind.times(waves).plus(&Affine::variable(loop_variable(low)));
-        let spans = vec![Span { low: number.times(signed(band.height)), ends: None }];
+        let spans = vec![Span { low: number.times(signed(band.height)), end: None }];
         Some(Loops { loops, spans, shared: block })
     }
 
@@ -202,7 +202,7 @@ impl Loops {
         let begin = blocks.first.offset(panel.begins);
         let low = begin.plus(&variable(phase).times(length)).plus(&variable(part).plus(&variable(inner)).times(height));
         let end = begin.offset(length).plus(&variable(phase).times(extent));
-        Some(Loops { loops, spans: vec![Span { low, ends: Some(end) }], shared: part })
+        Some(Loops { loops, spans: vec![Span { low, end: Some(end) }], shared: part })
     }
 }
 

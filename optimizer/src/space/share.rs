@@ -20,14 +20,13 @@ impl ScheduleSpace {
         }
         for at in 0..shared.time_tiles.len() {
             let var = shared.time_tiles[at].var;
-            if self.time_loops.iter().any(|known| known.var == var && known.wavefront) {
+            if let Some(known) = self.time_loops.iter().find(|known| known.var == var && known.wavefront) {
                 self.keep_if_fast(&mut shared, |wish| {
                     let tile = &mut wish.time_tiles[at];
                     tile.parallel = true;
                     for band in &mut tile.bands {
-                        let known =
-                            self.time_loops().into_iter().find(|known| (known.var, known.dim) == (var, band.dim));
-                        band.panel = known.filter(|known| known.skew == band.skew).and_then(|known| known.panel);
+                        let least = known.along(band.dim).filter(|(known, _)| known.skew == band.skew);
+                        band.panel = least.and_then(|(known, _)| known.panel);
                     }
                 });
             }

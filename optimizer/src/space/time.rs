@@ -36,6 +36,11 @@ impl TimeLoop {
         self.dims.iter().map(|(known, _)| known.clone())
     }
 
+    /// The dimension, if bands may lie along it, with the heights that are proposed.
+    pub(super) fn along(&self, dim: usize) -> Option<&(Tilable, Vec<usize>)> {
+        self.dims.iter().find(|(known, _)| known.dim == dim)
+    }
+
     fn band(&self, at: usize, height: usize) -> Option<Band> {
         let (known, _) = self.dims.get(at)?;
         let Tilable { dim, skew, shifts, independent, panel, .. } = known.clone();
@@ -112,7 +117,7 @@ impl ScheduleSpace {
             }
             for band in &tile.bands {
                 let of_loop = self.time_loops.iter().find(|known| known.var == tile.var);
-                let known = of_loop.and_then(|known| known.dims.iter().find(|(known, _)| known.dim == band.dim));
+                let known = of_loop.and_then(|known| known.along(band.dim));
                 let reason = || match offending(&self.form, tile.var, band) {
                     Some(dependence) => format!(": {dependence}"),
                     None => String::new(),
@@ -245,14 +250,14 @@ impl ScheduleSpace {
             2 | 3 => {
                 let band = rng.below(tile.bands.len());
                 let band = &mut tile.bands[band];
-                if let Some((_, heights)) = known.dims.iter().find(|(known, _)| known.dim == band.dim)
+                if let Some((_, heights)) = known.along(band.dim)
                     && let Some(&height) = pick(rng, heights)
                 {
                     band.height = height;
                 }
             }
             _ => {
-                let panel = tile.bands.first().and_then(|band| known.dims.iter().find(|(dim, _)| dim.dim == band.dim));
+                let panel = tile.bands.first().and_then(|band| known.along(band.dim));
                 if known.wavefront && percent(rng, 30) {
                     tile.parallel = !tile.parallel;
                 } else if let Some((Tilable { panel: Some(panel), .. }, _)) = panel

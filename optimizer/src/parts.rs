@@ -1,0 +1,172 @@
+//! Folds in parts: `⊕ f(k) over k < n` is `⊕ (⊕ f(K·p + k) over k < K) over p < ⌈n / K⌉`.
+//!
+//! The parts are points of a definition of their own, so threads may share them, and what a term alone needs can be
+//! computed with it. Of `Aᵀ(A x)`, element i of `A x` is needed by term i of every element of the result: with the
+//! result's elements divided among threads, each of them needs all of `A x`; with the terms divided, each needs its part,
+//! and reads its rows of A once for both products.
+//!
+//! Input: a form without loops. Output: an equal form, if it has a fold of which some terms read a definition by the
+//! fold's axis alone. Legal where the fold may be taken in any order of its terms' groups.
+//!
+//! Sources: Suriana et al., *Parallel associative reductions in Halide* (CGO 2017): rfactor.
+
+use crate::affine::Affine;
+use crate::normal_form::{
+    Access, Def, DefId, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_of,
+};
+use crate::numerics::Numerics;
+
+/// The name of the law in derivations.
+pub const RULE: &str = "fold/parts";
+/// About so many parts: a few for each of several threads.
+const PARTS: i64 = 16;
+/// A part has at least so many terms.
+const FEWEST: i64 = 8;
+
+/// The form with every fold in parts that can be and gains by it; `None` if there is none.
+#[must_use]
+pub fn parted(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
+    if !form.steps.is_empty() {
+        return None;
+    }
+    let mut found: Option<NormalForm> = None;
+    let mut id = 0;
+    while let Some(current) = found.as_ref().or(Some(form)).filter(|current| id < current.defs.len()) {
+        if let Some(parts) = Parts::of(current, id, numerics) {
+            found = Some(parts.rewritten(current));
+            id += 1;
+        }
+        id += 1;
+    }
+    found
+}
+
+/// A fold with a first axis over `0 ≤ k < length`, and how it is cut.
+struct Parts<'f> {
+    id: DefId,
+    def: &'f Def,
+    piece: &'f Piece,
+    length: i64,
+    /// Terms of a part, the last one maybe fewer.
+    terms: i64,
+}
+
+impl<'f> Parts<'f> {
+    fn of(form: &'f NormalForm, id: DefId, numerics: Numerics) -> Option<Parts<'f>> {
+        let def = &form.defs[id];
+        let points = def.axes.len();
+        let [piece] = def.pieces.as_slice() else { return None };
+        piece.fold.filter(|fold| numerics != Numerics::Exact || fold.reorders_exactly(def.dtype))?;
+        let (0, length) = piece.domain.get(points)?.as_constant()? else { return None };
+        let alone = |index: &[Affine]| {
+            let mut axes = index.iter().flat_map(|form| &form.terms).map(|term| term.0).peekable();
+            axes.peek().is_some() && axes.all(|axis| axis == points)
+        };
+        let of_its_own = piece.value.nodes.iter().any(|node| match &node.op {
+            ScalarOp::Load(Source::Def(read), Access::Axes(index)) => alone(index) && folds(&form.defs[*read]),
+            ScalarOp::Load(..)
+            | ScalarOp::Const(_)
+            | ScalarOp::Index(_)
+            | ScalarOp::Unary(..)
+            | ScalarOp::Binary(..)
+            | ScalarOp::Where(..)
+            | ScalarOp::Cast(_) => false,
+        });
+        let terms = terms_of(length)?;
+        (of_its_own && def.update.is_none()).then_some(Parts { id, def, piece, length, terms })
+    }
+
+    fn rewritten(&self, form: &NormalForm) -> NormalForm {
+        let Parts { id, def, piece, length, terms } = *self;
+        let points = def.axes.len();
+        let count = length.div_euclid(terms) + i64::from(length.rem_euclid(terms) != 0);
+        let part = Affine::variable(0);
+        let moved = |form: &Affine| {
+            form.substitute(|v| match v {
+                v if loop_of(v).is_some() => Affine::variable(v),
+                v if v == points => part.times(terms).plus(&Affine::variable(points + 1)),
+                v => Affine::variable(v + 1),
+            })
+        };
+        let all = |forms: &[Affine]| forms.iter().map(moved).collect::<Vec<_>>();
+        let mut domain: Vec<Range> =
+            piece.domain.iter().map(|range| Range { lo: all(&range.lo), hi: all(&range.hi) }).collect();
+        domain.insert(0, Range::constant(0, count));
+        domain[points + 1] = Range::constant(0, terms);
+        if count * terms > length {
+            domain[points + 1].hi.push(Affine::constant(length).minus(&part.times(terms)));
+        }
+        let nodes = piece.value.nodes.iter().map(|node| ScalarNode { op: over(&node.op, &moved), dtype: node.dtype });
+        let mut axes = def.axes.clone();
+        axes.insert(0, usize::try_from(count).unwrap_or(usize::MAX));
+        let partial = Def {
+            name: unique(form, &format!("{}_parts", def.name)),
+            shape: axes.clone(),
+            axes,
+            pieces: vec![Piece { domain, fold: piece.fold, value: Scalar { nodes: nodes.collect() } }],
+            ..def.clone()
+        };
+        let mut index = vec![Affine::variable(points)];
+        index.extend((0..points).map(Affine::variable));
+        let load = ScalarOp::Load(Source::Def(id), Access::Axes(index));
+        let mut domain = piece.domain[..points].to_vec();
+        domain.push(Range::constant(0, count));
+        let value = Scalar { nodes: vec![ScalarNode { op: load, dtype: def.dtype }] };
+        let whole = Def { pieces: vec![Piece { domain, fold: piece.fold, value }], ..def.clone() };
+
+        // The parts take the fold's place, and the fold the next one.
+        let mut next = form.clone();
+        let place = |read: DefId| if read >= id { read + 1 } else { read };
+        for node in next.defs.iter_mut().flat_map(|def| &mut def.pieces).flat_map(|piece| &mut piece.value.nodes) {
+            if let ScalarOp::Load(Source::Def(read), _) = &mut node.op {
+                *read = place(*read);
+            }
+        }
+        for output in &mut next.outputs {
+            *output = place(*output);
+        }
+        next.defs[id] = whole;
+        next.defs.insert(id, partial);
+        next
+    }
+}
+
+fn folds(def: &Def) -> bool {
+    def.pieces.iter().any(|piece| piece.fold.is_some())
+}
+
+/// Terms of a part of `length`: such that all parts are alike, if that leaves about as many.
+fn terms_of(length: i64) -> Option<i64> {
+    let alike = (PARTS / 2..=2 * PARTS).filter(|parts| length % parts == 0).min_by_key(|parts| (parts - PARTS).abs());
+    let terms = length / alike.unwrap_or(PARTS);
+    (terms >= FEWEST).then_some(terms)
+}
+
+/// The operation with its index forms changed.
+fn over(op: &ScalarOp, moved: &dyn Fn(&Affine) -> Affine) -> ScalarOp {
+    match op {
+        ScalarOp::Load(source, Access::Axes(index)) => {
+            ScalarOp::Load(*source, Access::Axes(index.iter().map(moved).collect()))
+        }
+        ScalarOp::Load(source, Access::Flat(offset)) => ScalarOp::Load(*source, Access::Flat(moved(offset))),
+        ScalarOp::Load(source, Access::Gather(gather)) => {
+            ScalarOp::Load(*source, Access::Gather(Gather { offset: moved(&gather.offset), ..gather.clone() }))
+        }
+        ScalarOp::Index(form) => ScalarOp::Index(moved(form)),
+        op @ (ScalarOp::Const(_)
+        | ScalarOp::Unary(..)
+        | ScalarOp::Binary(..)
+        | ScalarOp::Where(..)
+        | ScalarOp::Cast(_)) => op.clone(),
+    }
+}
+
+fn unique(form: &NormalForm, stem: &str) -> String {
+    let taken = |name: &String| {
+        form.defs.iter().any(|def| def.name == *name) || form.params.iter().any(|param| param.name == *name)
+    };
+    std::iter::once(stem.to_owned())
+        .chain((1..).map(|n| format!("{stem}_{n}")))
+        .find(|name| !taken(name))
+        .unwrap_or_default()
+}
