@@ -103,6 +103,7 @@ impl ScheduleSpace {
         let choices = &self.choices[stage];
         let mut around = wish.clone();
         divided(self.threads, choices, &mut around);
+        choices.repair(&mut around);
         let existing = shareable(self.threads, choices, &wish).into_iter().map(|at| {
             let mut attempt = wish.clone();
             (attempt.parallel, attempt.serial) = (true, at);
@@ -301,6 +302,51 @@ impl ScheduleSpace {
         }
         for consumer in (0..schedule.stages.len()).rev() {
             self.gather(schedule, consumer);
+            self.hold(schedule, consumer);
+        }
+    }
+
+    /// Places producers inside of loops that `consumer` has, or inside of one over single points of what each thread has,
+    /// where little is computed twice and the draft likes it.
+    fn hold(&self, schedule: &mut Schedule, consumer: usize) {
+        if schedule.stages[consumer].place != Place::Root {
+            return;
+        }
+        let as_it_is = schedule.stages[consumer].clone();
+        let mut by_points = as_it_is.clone();
+        if let Some(shared) = as_it_is.shared_loop() {
+            let within = as_it_is.serial + 1;
+            by_points.loops.insert(within, LoopSpec { axis: shared.axis, step: 1 });
+            by_points.tile.iter_mut().filter(|spec| spec.axis == shared.axis).for_each(|spec| spec.unroll = 1);
+            by_points.packs.iter_mut().filter(|pack| pack.depth >= within).for_each(|pack| pack.depth += 1);
+            self.choices[consumer].repair(&mut by_points);
+        }
+        for producer in (0..consumer).rev() {
+            if schedule.stages[producer].place != Place::Root {
+                continue;
+            }
+            let mut best = self.draft(schedule);
+            let mut held = None;
+            for decisions in [&as_it_is, &by_points] {
+                for depth in 1..=decisions.loops.len() {
+                    let place = ProposedPlace::At { consumer, depth };
+                    if !self.choices[producer].places.contains(&place) {
+                        continue;
+                    }
+                    let mut attempt = schedule.clone();
+                    attempt.stages[consumer] = decisions.clone();
+                    attempt.stages[producer].place = Place::At { consumer, depth };
+                    choices_at(&mut attempt.stages[producer], &self.choices[producer]);
+                    let repeats = recompute(&self.form, &attempt, producer).map_or(f64::INFINITY, |(share, _)| share);
+                    let cost = self.draft(&attempt);
+                    if repeats <= RECOMPUTE && cost < best * 0.99 && self.is_legal(&attempt) {
+                        (best, held) = (cost, Some(attempt));
+                    }
+                }
+            }
+            if let Some(attempt) = held {
+                *schedule = attempt;
+            }
         }
     }
 
