@@ -2,8 +2,8 @@
 //!
 //! Input: a normal form and which definitions are inlined. Output: the pieces of every definition
 //! that stays, reading only parameters, states and definitions that stay. Legality (no fold, one
-//! piece, no flat access, nothing that must stay where it is) is checked here again, because a
-//! wrong substitution is a wrong program.
+//! piece, no flat access; by [`check_inlined`], nothing that must stay where it is) is checked here
+//! again, because a wrong substitution is a wrong program.
 
 use crate::affine::Affine;
 use crate::movable::stays;
@@ -23,7 +23,7 @@ pub struct InlinedPiece {
 /// Why a definition cannot be inlined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InlineError {
-    /// The definition folds, has several pieces, or is a result.
+    /// The definition folds, has several pieces, is a result, or must be stored where it stands.
     #[error("definition `{name}` cannot be inlined: {why}")]
     NotInlinable {
         /// The definition.
@@ -49,7 +49,7 @@ pub fn check_inlined(form: &NormalForm, inlined: impl Fn(DefId) -> bool) -> Resu
     let stays = if (0..form.defs.len()).any(&inlined) { stays(form) } else { Vec::new() };
     match stays.into_iter().find(|&id| inlined(id)) {
         Some(id) if form.outputs.contains(&id) => not_inlinable(form, id, "it is a result"),
-        Some(id) => not_inlinable(form, id, "it is an update, or what it reads may change before it is read"),
+        Some(id) => not_inlinable(form, id, "it is an update, or it must be stored where it stands"),
         None => Ok(()),
     }
 }

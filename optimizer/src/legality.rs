@@ -5,8 +5,8 @@
 //! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
 
 use crate::dependence::{Dependence, axes_of, bounding_box, extremes, reads, self_dependences};
-use crate::movable::stays;
-use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, State, loop_of};
+use crate::movable::{Fixed, fixed};
+use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, loop_of};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
 use crate::touch::touches;
@@ -98,11 +98,13 @@ impl FormFacts {
                 facts.flat_reads.push((read.consumer, read.producer));
             }
         }
-        facts.results = stays(form).into_iter().map(|def| (def,)).collect();
+        let fixed = fixed(form);
+        let stored = fixed.iter().enumerate().filter(|(_, why)| why.is_some());
+        facts.results = stored.map(|(def, _)| (def,)).collect();
         facts.bounds.sort_unstable();
         facts.bounds.dedup();
         facts.folds.dedup();
-        let fixed = (0..form.defs.len()).map(|stage| through_states(form, stage)).collect();
+        let fixed = fixed.into_iter().enumerate().map(|(stage, why)| reasons(form, stage, why)).collect();
         FormFacts { facts, names: form.defs.iter().map(|def| def.name.clone()).collect(), fixed }
     }
 
@@ -201,33 +203,29 @@ impl FormFacts {
     }
 }
 
-/// What a stage reads of states that another one updates, and what it updates that another one reads, in words.
-fn through_states(form: &NormalForm, stage: usize) -> Vec<String> {
-    let reads =
-        |id: usize, state: usize| touches(&form.defs[id]).iter().any(|touch| !touch.writes && touch.state == state);
-    let updates = |id: usize, state: usize| form.defs[id].update.as_ref().is_some_and(|update| update.state == state);
-    let others = || (0..form.defs.len()).filter(|&id| id != stage);
+/// Why a stage must stay where it is, in words.
+fn reasons(form: &NormalForm, stage: usize, why: Option<Fixed>) -> Vec<String> {
     let name = |id: usize| form.defs[id].name.as_str();
-    let mut all = Vec::new();
-    for (state, State { name: through, .. }) in form.states.iter().enumerate() {
-        if reads(stage, state) {
-            let writers = others().filter(|&id| updates(id, state));
-            all.extend(
-                writers.map(|id| {
-                    format!("dependence through `{through}`, `{}` reads, `{}` writes", name(stage), name(id))
-                }),
-            );
+    let through = |state: usize| form.states[state].name.as_str();
+    match why {
+        None => Vec::new(),
+        Some(Fixed::Apart { reader }) => vec![format!("`{}` reads it in another loop", name(reader))],
+        Some(Fixed::Uncovered { reader }) => vec![format!("`{}` may read more than it computes", name(reader))],
+        Some(Fixed::Overwritten { state, by }) => {
+            let (reads, writes) = (name(stage), name(by));
+            vec![format!("dependence through `{}`, `{reads}` reads, `{writes}` writes", through(state))]
         }
-        if updates(stage, state) {
-            let readers = others().filter(|&id| reads(id, state));
-            all.extend(
-                readers.map(|id| {
-                    format!("dependence through `{through}`, `{}` writes, `{}` reads", name(stage), name(id))
-                }),
-            );
+        Some(Fixed::Stored) => {
+            let Some(update) = &form.defs[stage].update else { return Vec::new() };
+            let reads =
+                |id: &usize| touches(&form.defs[*id]).iter().any(|touch| !touch.writes && touch.state == update.state);
+            let readers = (0..form.defs.len()).filter(|&id| id != stage).filter(reads);
+            let through = through(update.state);
+            readers
+                .map(|id| format!("dependence through `{through}`, `{}` writes, `{}` reads", name(stage), name(id)))
+                .collect()
         }
     }
-    all
 }
 
 fn subject(rule: &str) -> &'static str {

@@ -75,13 +75,7 @@ pub fn loop_dependences(form: &NormalForm) -> Vec<LoopDependence> {
 
 /// Definitions in the order of the text.
 fn textual(steps: &[Step]) -> Vec<DefId> {
-    steps
-        .iter()
-        .flat_map(|step| match step {
-            Step::Def(id) => vec![*id],
-            Step::Loop { body, .. } | Step::If { body, .. } => textual(body),
-        })
-        .collect()
+    steps.iter().flat_map(Step::definitions).collect()
 }
 
 fn between(

@@ -1,25 +1,55 @@
 //! Which values may be computed where they are read.
 //!
-//! Input: a form. Output: the definitions that must be computed and stored where they stand: results, updates, and
-//! values whose readers stand in another body of the tree of loops, or of which a read element of a state may be
-//! overwritten before the last reader is through. A reader is through at the end of its own loops: an update that reads
-//! a value must not store what the value reads, at any point. Integer elimination decides; what is not known may be any
-//! element.
+//! Input: a form. Output: the definitions that must be computed and stored where they stand: results, updates, and of the
+//! values in loops or over states those whose readers stand in another body of the tree of loops, or may read where
+//! nothing is computed, or of which a read element of a state may be overwritten before the last reader is through. A
+//! reader is through at the end of its own loops: an update that reads a value must not store what the value reads, at
+//! any point. Integer elimination decides; what is not known may be any element.
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet, reads};
-use crate::normal_form::{Context, DefId, NormalForm, Step, contexts, loop_of};
+use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Range, ScalarOp, Source, Step, contexts, loop_of};
 use crate::touch::{Touch, touches};
 use std::collections::BTreeSet;
 
+/// Why a definition must be stored whole where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// It is a result or an update.
+    Stored,
+    /// A reader stands in another body.
+    Apart {
+        /// The reader.
+        reader: DefId,
+    },
+    /// A reader may read where nothing is computed.
+    Uncovered {
+        /// The reader.
+        reader: DefId,
+    },
+    /// An element that it reads may be overwritten before the last reader is through.
+    Overwritten {
+        /// The state.
+        state: usize,
+        /// The definition that stores to it.
+        by: DefId,
+    },
+}
+
 /// The definitions that must be stored whole where they stand.
 pub fn stays(form: &NormalForm) -> Vec<DefId> {
+    let fixed = fixed(form).into_iter().enumerate();
+    fixed.filter_map(|(id, why)| why.map(|_| id)).collect()
+}
+
+/// For each definition, why it must be stored whole where it stands, if it must.
+pub fn fixed(form: &NormalForm) -> Vec<Option<Fixed>> {
     let steps: Vec<Step> = match form.steps.as_slice() {
         [] => (0..form.defs.len()).map(Step::Def).collect(),
         steps => steps.to_vec(),
     };
     let all = Movable { form, steps: &steps, contexts: contexts(form), reads: reads(form) };
-    (0..form.defs.len()).filter(|&id| !all.moves(id)).collect()
+    (0..form.defs.len()).map(|id| all.fixed(id).err()).collect()
 }
 
 struct Movable<'f> {
@@ -30,51 +60,121 @@ struct Movable<'f> {
 }
 
 impl Movable<'_> {
-    fn moves(&self, id: DefId) -> bool {
+    /// Nothing, or what keeps a definition where it stands.
+    fn fixed(&self, id: DefId) -> Result<(), Fixed> {
         let def = &self.form.defs[id];
-        if self.is_fixed(id) {
-            return false;
+        if self.is_stored(id) {
+            return Err(Fixed::Stored);
         }
         let of_states: Vec<Touch<'_>> = touches(def);
         if def.scope.is_empty() && of_states.is_empty() {
-            return true;
+            return Ok(());
         }
-        let Some((body, at)) = place_of(self.steps, id) else { return false };
-        let Some(last) = self.last_reader(id, body) else { return false };
+        let (body, at) = place_of(self.steps, id).ok_or(Fixed::Stored)?;
+        let last = self.last_reader(id, body)?;
+        self.covered(id)?;
         let between = body.iter().skip(at + 1).take(last.saturating_sub(at)).flat_map(Step::definitions);
-        between.into_iter().all(|other| !self.overwrites(id, &of_states, other))
+        match between.into_iter().find_map(|by| Some((by, self.overwritten(id, &of_states, by)?))) {
+            Some((by, state)) => Err(Fixed::Overwritten { state, by }),
+            None => Ok(()),
+        }
     }
 
-    fn is_fixed(&self, id: DefId) -> bool {
+    fn is_stored(&self, id: DefId) -> bool {
         self.form.outputs.contains(&id) || self.form.defs[id].update.is_some()
     }
 
-    /// The position of the last definition that may read a value where values that read it move, too; `None` if one of
-    /// them stands in another body.
-    fn last_reader(&self, id: DefId, body: &[Step]) -> Option<usize> {
+    /// The position of the last definition that may read a value where values that read it move, too.
+    fn last_reader(&self, id: DefId, body: &[Step]) -> Result<usize, Fixed> {
         let mut last = 0;
         let mut open = vec![id];
         let mut seen = BTreeSet::from([id]);
         while let Some(read) = open.pop() {
             for reader in self.reads.iter().filter(|found| found.producer == read).map(|found| found.consumer) {
                 let stands = |step: &Step| matches!(step, Step::Def(found) if *found == reader);
-                last = last.max(body.iter().position(stands)?);
-                if seen.insert(reader) && !self.is_fixed(reader) {
+                last = last.max(body.iter().position(stands).ok_or(Fixed::Apart { reader })?);
+                if seen.insert(reader) && !self.is_stored(reader) {
                     open.push(reader);
                 }
             }
         }
-        Some(last)
+        Ok(last)
     }
 
-    /// Whether `other` may store an element in the iteration in which a value reads it.
-    fn overwrites(&self, id: DefId, of_states: &[Touch<'_>], other: DefId) -> bool {
+    /// Whether every reader reads what is computed. Of several pieces, whoever places them computes what there is.
+    fn covered(&self, id: DefId) -> Result<(), Fixed> {
+        let def = &self.form.defs[id];
+        let [piece] = def.pieces.as_slice() else { return Ok(()) };
+        let computed = &piece.domain[..def.axes.len()];
+        let covers = |reader: DefId| {
+            let context = &self.contexts[reader];
+            self.form.defs[reader].pieces.iter().all(|piece| {
+                piece.value.nodes.iter().all(|node| match &node.op {
+                    ScalarOp::Load(Source::Def(read), access) if *read == id => match access {
+                        Access::Axes(index) => stays_inside(piece, context, index, computed),
+                        Access::Flat(_) | Access::Gather(_) => false,
+                    },
+                    ScalarOp::Load(..)
+                    | ScalarOp::Const(_)
+                    | ScalarOp::Index(_)
+                    | ScalarOp::Unary(..)
+                    | ScalarOp::Binary(..)
+                    | ScalarOp::Where(..)
+                    | ScalarOp::Cast(_) => true,
+                })
+            })
+        };
+        let mut readers = self.reads.iter().filter(|read| read.producer == id).map(|read| read.consumer);
+        match readers.find(|&reader| !covers(reader)) {
+            Some(reader) => Err(Fixed::Uncovered { reader }),
+            None => Ok(()),
+        }
+    }
+
+    /// A state of which `other` may store an element in the iteration in which a value reads it.
+    fn overwritten(&self, id: DefId, of_states: &[Touch<'_>], other: DefId) -> Option<usize> {
         let stored = touches(&self.form.defs[other]);
         let pairs = of_states.iter().flat_map(|read| stored.iter().map(move |write| (read, write)));
         pairs
             .filter(|(read, write)| write.writes && read.state == write.state)
-            .any(|(read, write)| meets(read, &self.contexts[id], write, &self.contexts[other]))
+            .find(|(read, write)| meets(read, &self.contexts[id], write, &self.contexts[other]))
+            .map(|(read, _)| read.state)
     }
+}
+
+/// Whether an index is inside of a domain at every point of a piece, whatever the loops around that have no context are.
+fn stays_inside(piece: &Piece, context: &Context, index: &[Affine], domain: &[Range]) -> bool {
+    let at = |form: &Affine| {
+        form.substitute(|v| match loop_of(v) {
+            Some(_) => Affine::variable(v),
+            None => index.get(v).cloned().unwrap_or_default(),
+        })
+    };
+    let mut inside: Vec<Affine> = Vec::new();
+    for (form, range) in index.iter().zip(domain) {
+        inside.extend(range.lo.iter().map(|low| form.minus(&at(low))));
+        inside.extend(range.hi.iter().map(|high| at(high).minus(form).offset(-1)));
+    }
+    let bounds = piece.domain.iter().flat_map(|range| range.lo.iter().chain(&range.hi));
+    let mut loops: Vec<usize> = context.loops.iter().map(|known| known.0).collect();
+    loops.extend(
+        bounds.chain(&inside).flat_map(|form| &form.terms).map(|term| term.0).filter(|&v| loop_of(v).is_some()),
+    );
+    loops.sort_unstable();
+    loops.dedup();
+    let axes = piece.domain.len();
+    let place = |v: usize| match loop_of(v) {
+        Some(_) => loops.binary_search(&v).map_or(usize::MAX, |at| axes + at),
+        None => v,
+    };
+    let mut set = IntegerSet::all(axes + loops.len());
+    context.require(&mut set, place);
+    set.require_domain(&piece.domain, place);
+    inside.iter().all(|form| {
+        let mut outside = set.clone();
+        outside.require_non_negative(&form.times(-1).offset(-1), place);
+        outside.answer() == Answer::Empty
+    })
 }
 
 /// Whether a read and a write of one iteration of the loops around the reader may be of one element. The writer stands in

@@ -5,8 +5,8 @@
 //! result's elements divided among threads, each of them needs all of `A x`; with the terms divided, each needs its part,
 //! and reads its rows of A once for both products.
 //!
-//! Input: a form without loops. Output: an equal form, if it has a fold of which some terms read a definition by the
-//! fold's axis alone. Legal where the fold may be taken in any order of its terms' groups.
+//! Input: a form without loops. Output: an equal form, if it has a fold of which some terms read a fold by the
+//! axis alone that is cut. Legal where the fold may be taken in any order of its terms' groups.
 //!
 //! Sources: Suriana et al., *Parallel associative reductions in Halide* (CGO 2017): rfactor.
 
@@ -20,7 +20,7 @@ use crate::numerics::Numerics;
 pub const RULE: &str = "fold/parts";
 /// About so many parts: a few for each of several threads.
 const PARTS: i64 = 16;
-/// A part has at least so many terms.
+/// Parts have at least so many terms, but for the last one.
 const FEWEST: i64 = 8;
 
 /// The form with every fold in parts that can be and gains by it; `None` if there is none.

@@ -29,9 +29,9 @@ pub const RULES: &[(&str, &str)] = &[
     ("parallel/loop", "a parallel loop that the stage does not have"),
     ("inline/fold", "an inlined fold"),
     ("inline/pieces", "an inlined definition of several pieces"),
-    ("inline/result", "an inlined result"),
+    ("inline/result", "an inlined definition that must be stored where it stands"),
     ("inline/flat", "an inlined definition that is read by its flat offset"),
-    ("at/result", "a result that is not stored whole"),
+    ("at/result", "a definition that must be stored where it stands, and is not"),
     ("at/flat", "a definition computed in its consumer that is read by its flat offset"),
     ("at/consumer", "a definition placed in one that is inlined, or that is not a later one"),
     ("at/depth", "a depth of 0, or more than the consumer's loops"),
@@ -63,7 +63,7 @@ pub struct Facts {
     pub reads: Vec<(usize, usize)>,
     /// `(stage, read)`: the stage reads the definition by its flat offset.
     pub flat_reads: Vec<(usize, usize)>,
-    /// Stages that are results.
+    /// Stages that must be stored whole where they stand: results, updates, values whose operands change too soon.
     pub results: Vec<(usize,)>,
     /// Stages with a fold.
     pub folds: Vec<(usize,)>,

@@ -66,13 +66,17 @@ pub fn check(source: &SourceOrder, nest: &LoopNest, inlined: &BTreeSet<DefId>, o
             return Err(format!("{second} depends on {first} through a state, and begins before that ends"));
         }
     }
+    let results = source.outputs.len() - source.marked.checks.min(source.outputs.len());
     for (buffer, memory) in nest.buffers.iter().zip(&run.memory) {
-        if let BufferRole::Output(index) = buffer.role {
-            for (at, (found, expected)) in memory.iter().zip(&source.outputs[index]).enumerate() {
-                if found != expected {
-                    let (found, expected) = (source.describe(*found), source.describe(*expected));
-                    return Err(format!("result {index} at {at} is written by {found} last, not by {expected}"));
-                }
+        let index = match buffer.role {
+            BufferRole::Output(index) => index,
+            BufferRole::Check(check) => results + check,
+            BufferRole::Param(_) | BufferRole::Shared | BufferRole::Private => continue,
+        };
+        for (at, (found, expected)) in memory.iter().zip(&source.outputs[index]).enumerate() {
+            if found != expected {
+                let (found, expected) = (source.describe(*found), source.describe(*expected));
+                return Err(format!("result {index} at {at} is written by {found} last, not by {expected}"));
             }
         }
     }

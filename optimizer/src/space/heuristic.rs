@@ -312,22 +312,17 @@ impl ScheduleSpace {
         if schedule.stages[consumer].place != Place::Root {
             return;
         }
-        let as_it_is = schedule.stages[consumer].clone();
-        let mut by_points = as_it_is.clone();
-        if let Some(shared) = as_it_is.shared_loop() {
-            let within = as_it_is.serial + 1;
-            by_points.loops.insert(within, LoopSpec { axis: shared.axis, step: 1 });
-            by_points.tile.iter_mut().filter(|spec| spec.axis == shared.axis).for_each(|spec| spec.unroll = 1);
-            by_points.packs.iter_mut().filter(|pack| pack.depth >= within).for_each(|pack| pack.depth += 1);
-            self.choices[consumer].repair(&mut by_points);
-        }
         for producer in (0..consumer).rev() {
-            if schedule.stages[producer].place != Place::Root {
+            let proposed =
+                |place: &ProposedPlace| matches!(place, ProposedPlace::At { consumer: at, .. } if *at == consumer);
+            let open =
+                schedule.stages[producer].place == Place::Root && self.choices[producer].places.iter().any(proposed);
+            if !open {
                 continue;
             }
             let mut best = self.draft(schedule);
             let mut held = None;
-            for decisions in [&as_it_is, &by_points] {
+            for decisions in self.with_loops_to_hold(schedule, consumer) {
                 for depth in 1..=decisions.loops.len() {
                     let place = ProposedPlace::At { consumer, depth };
                     if !self.choices[producer].places.contains(&place) {
@@ -338,8 +333,11 @@ impl ScheduleSpace {
                     attempt.stages[producer].place = Place::At { consumer, depth };
                     choices_at(&mut attempt.stages[producer], &self.choices[producer]);
                     let repeats = recompute(&self.form, &attempt, producer).map_or(f64::INFINITY, |(share, _)| share);
+                    if repeats > RECOMPUTE {
+                        continue;
+                    }
                     let cost = self.draft(&attempt);
-                    if repeats <= RECOMPUTE && cost < best * 0.99 && self.is_legal(&attempt) {
+                    if cost < best * 0.99 && self.is_legal(&attempt) {
                         (best, held) = (cost, Some(attempt));
                     }
                 }
@@ -348,6 +346,22 @@ impl ScheduleSpace {
                 *schedule = attempt;
             }
         }
+    }
+
+    /// A consumer as it is, and, if it holds no producer yet, with a loop over single points of what each thread has.
+    fn with_loops_to_hold(&self, schedule: &Schedule, consumer: usize) -> Vec<StageSchedule> {
+        let as_it_is = schedule.stages[consumer].clone();
+        let holds = |stage: &StageSchedule| matches!(stage.place, Place::At { consumer: at, .. } if at == consumer);
+        let Some(shared) = as_it_is.shared_loop().filter(|_| !schedule.stages.iter().any(holds)) else {
+            return vec![as_it_is];
+        };
+        let mut by_points = as_it_is.clone();
+        let within = as_it_is.serial + 1;
+        by_points.loops.insert(within, LoopSpec { axis: shared.axis, step: 1 });
+        by_points.tile.iter_mut().filter(|spec| spec.axis == shared.axis).for_each(|spec| spec.unroll = 1);
+        by_points.packs.iter_mut().filter(|pack| pack.depth >= within).for_each(|pack| pack.depth += 1);
+        self.choices[consumer].repair(&mut by_points);
+        vec![as_it_is, by_points]
     }
 
     /// Places the producers of `consumer` inside a loop over a few of its rows, where little is computed

@@ -1,7 +1,8 @@
 //! What readers need of a definition: a copy of a part becomes that part, what nobody reads is
 //! not computed.
 //!
-//! Only forms without states: there every definition is computed once, before its readers.
+//! Only forms without steps: there every definition is computed once, before its readers, and nothing is stored in
+//! between. The values of one statement are such a form, too, whatever states they read.
 
 use super::Used;
 use super::producer::{at, constant_piece, folds_nothing, no_terms};

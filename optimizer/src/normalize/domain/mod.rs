@@ -75,7 +75,8 @@ pub fn restrict(form: &NormalForm, numerics: Numerics, allowed: &dyn Fn(&str) ->
 }
 
 /// The values of one statement, on restricted domains: `form` has their definitions and no steps, `around` is what is
-/// known of the loops around them, each ≥ 0. Points are not split: what an iteration needs, one definition computes.
+/// known of the loops around them, each ≥ 0. They must be of one statement: only of such it is certain that nothing is
+/// stored before the last of them is computed. Points are not split: what an iteration needs, one definition computes.
 pub(super) fn restrict_within(
     form: &NormalForm,
     around: &[Affine],
