@@ -7,7 +7,7 @@
 
 use crate::affine::Affine;
 use crate::movable::stays;
-use crate::normal_form::{Access, DefId, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, loop_of};
+use crate::normal_form::{Access, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, loop_of};
 use std::collections::BTreeMap;
 
 /// A piece after inlining, with the places that its own loads ended up at.
@@ -140,23 +140,7 @@ impl Builder {
         };
         let mut map = Vec::with_capacity(value.nodes.len());
         for node in &value.nodes {
-            let op = match &node.op {
-                ScalarOp::Load(source, Access::Axes(forms)) => {
-                    ScalarOp::Load(*source, Access::Axes(forms.iter().map(substitute).collect()))
-                }
-                ScalarOp::Load(source, Access::Flat(form)) => ScalarOp::Load(*source, Access::Flat(substitute(form))),
-                ScalarOp::Load(source, Access::Gather(gather)) => {
-                    let offset = substitute(&gather.offset);
-                    let gather = Gather { offset, at: map[gather.at], ..gather.clone() };
-                    ScalarOp::Load(*source, Access::Gather(gather))
-                }
-                ScalarOp::Index(form) => ScalarOp::Index(substitute(form)),
-                op @ (ScalarOp::Const(_)
-                | ScalarOp::Unary(..)
-                | ScalarOp::Binary(..)
-                | ScalarOp::Where(..)
-                | ScalarOp::Cast(_)) => op.renumbered(|x| map[x]),
-            };
+            let op = node.op.with_forms(substitute).renumbered(|x| map[x]);
             map.push(self.add(ScalarNode { op, dtype: node.dtype }));
         }
         map.last().copied().unwrap_or(0)

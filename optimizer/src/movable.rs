@@ -8,7 +8,8 @@
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet, reads};
-use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Range, ScalarOp, Source, Step, contexts, loop_of};
+use crate::legality::loads;
+use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Range, Source, Step, contexts, loop_of};
 use crate::touch::{Touch, touches};
 use std::collections::BTreeSet;
 
@@ -109,18 +110,10 @@ impl Movable<'_> {
         let covers = |reader: DefId| {
             let context = &self.contexts[reader];
             self.form.defs[reader].pieces.iter().all(|piece| {
-                piece.value.nodes.iter().all(|node| match &node.op {
-                    ScalarOp::Load(Source::Def(read), access) if *read == id => match access {
-                        Access::Axes(index) => stays_inside(piece, context, index, computed),
-                        Access::Flat(_) | Access::Gather(_) => false,
-                    },
-                    ScalarOp::Load(..)
-                    | ScalarOp::Const(_)
-                    | ScalarOp::Index(_)
-                    | ScalarOp::Unary(..)
-                    | ScalarOp::Binary(..)
-                    | ScalarOp::Where(..)
-                    | ScalarOp::Cast(_) => true,
+                let mut own = loads(piece).filter(|(source, _)| *source == Source::Def(id));
+                own.all(|(_, access)| match access {
+                    Access::Axes(index) => stays_inside(piece, context, index, computed),
+                    Access::Flat(_) | Access::Gather(_) => false,
                 })
             })
         };

@@ -308,6 +308,25 @@ impl ScalarOp {
         }
     }
 
+    /// The operation with its index forms changed.
+    #[must_use]
+    pub fn with_forms(&self, moved: impl Fn(&Affine) -> Affine) -> ScalarOp {
+        let access = |access: &Access| match access {
+            Access::Axes(index) => Access::Axes(index.iter().map(&moved).collect()),
+            Access::Flat(offset) => Access::Flat(moved(offset)),
+            Access::Gather(gather) => Access::Gather(Gather { offset: moved(&gather.offset), ..gather.clone() }),
+        };
+        match self {
+            ScalarOp::Load(source, at) => ScalarOp::Load(*source, access(at)),
+            ScalarOp::Index(form) => ScalarOp::Index(moved(form)),
+            ScalarOp::Const(_)
+            | ScalarOp::Unary(..)
+            | ScalarOp::Binary(..)
+            | ScalarOp::Where(..)
+            | ScalarOp::Cast(_) => self.clone(),
+        }
+    }
+
     /// Indices of the operands.
     pub fn operands(&self) -> Vec<usize> {
         match self {

@@ -11,9 +11,8 @@
 //! Sources: Suriana et al., *Parallel associative reductions in Halide* (CGO 2017): rfactor.
 
 use crate::affine::Affine;
-use crate::normal_form::{
-    Access, Def, DefId, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_of,
-};
+use crate::legality::loads;
+use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_of};
 use crate::numerics::Numerics;
 
 /// The name of the law in derivations.
@@ -62,15 +61,9 @@ impl<'f> Parts<'f> {
             let mut axes = index.iter().flat_map(|form| &form.terms).map(|term| term.0).peekable();
             axes.peek().is_some() && axes.all(|axis| axis == points)
         };
-        let of_its_own = piece.value.nodes.iter().any(|node| match &node.op {
-            ScalarOp::Load(Source::Def(read), Access::Axes(index)) => alone(index) && folds(&form.defs[*read]),
-            ScalarOp::Load(..)
-            | ScalarOp::Const(_)
-            | ScalarOp::Index(_)
-            | ScalarOp::Unary(..)
-            | ScalarOp::Binary(..)
-            | ScalarOp::Where(..)
-            | ScalarOp::Cast(_) => false,
+        let of_its_own = loads(piece).any(|(source, access)| match (source, access) {
+            (Source::Def(read), Access::Axes(index)) => alone(index) && folds(&form.defs[read]),
+            (Source::Def(_), Access::Flat(_) | Access::Gather(_)) | (Source::Param(_) | Source::State(_), _) => false,
         });
         let terms = terms_of(length)?;
         (of_its_own && def.update.is_none()).then_some(Parts { id, def, piece, length, terms })
@@ -96,7 +89,8 @@ impl<'f> Parts<'f> {
         if count * terms > length {
             domain[points + 1].hi.push(Affine::constant(length).minus(&part.times(terms)));
         }
-        let nodes = piece.value.nodes.iter().map(|node| ScalarNode { op: over(&node.op, &moved), dtype: node.dtype });
+        let nodes =
+            piece.value.nodes.iter().map(|node| ScalarNode { op: node.op.with_forms(moved), dtype: node.dtype });
         let mut axes = def.axes.clone();
         axes.insert(0, usize::try_from(count).unwrap_or(usize::MAX));
         let partial = Def {
@@ -140,25 +134,6 @@ fn terms_of(length: i64) -> Option<i64> {
     let alike = (PARTS / 2..=2 * PARTS).filter(|parts| length % parts == 0).min_by_key(|parts| (parts - PARTS).abs());
     let terms = length / alike.unwrap_or(PARTS);
     (terms >= FEWEST).then_some(terms)
-}
-
-/// The operation with its index forms changed.
-fn over(op: &ScalarOp, moved: &dyn Fn(&Affine) -> Affine) -> ScalarOp {
-    match op {
-        ScalarOp::Load(source, Access::Axes(index)) => {
-            ScalarOp::Load(*source, Access::Axes(index.iter().map(moved).collect()))
-        }
-        ScalarOp::Load(source, Access::Flat(offset)) => ScalarOp::Load(*source, Access::Flat(moved(offset))),
-        ScalarOp::Load(source, Access::Gather(gather)) => {
-            ScalarOp::Load(*source, Access::Gather(Gather { offset: moved(&gather.offset), ..gather.clone() }))
-        }
-        ScalarOp::Index(form) => ScalarOp::Index(moved(form)),
-        op @ (ScalarOp::Const(_)
-        | ScalarOp::Unary(..)
-        | ScalarOp::Binary(..)
-        | ScalarOp::Where(..)
-        | ScalarOp::Cast(_)) => op.clone(),
-    }
 }
 
 fn unique(form: &NormalForm, stem: &str) -> String {

@@ -248,18 +248,8 @@ fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
         [fold.range.clone()].into_iter().chain(fold.piece.domain.iter().map(of)).collect()
     };
     let nodes = |term: &Affine| -> Vec<ScalarNode> {
-        let of = |node: &ScalarNode| ScalarNode {
-            op: match &node.op {
-                ScalarOp::Load(source, Access::Axes(index)) => {
-                    ScalarOp::Load(*source, Access::Axes(index.iter().map(|form| moved(form, term)).collect()))
-                }
-                ScalarOp::Index(form) => ScalarOp::Index(moved(form, term)),
-                // Refused above: an offset into a ravel is no index that could be moved.
-                ScalarOp::Load(_, Access::Flat(_) | Access::Gather(_)) | ScalarOp::Const(_) => node.op.clone(),
-                ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => node.op.clone(),
-            },
-            dtype: node.dtype,
-        };
+        // Offsets into a ravel were refused above: they are no index that could be moved.
+        let of = |node: &ScalarNode| ScalarNode { op: node.op.with_forms(|form| moved(form, term)), dtype: node.dtype };
         fold.piece.value.nodes.iter().map(of).collect()
     };
     let index: Vec<Affine> = fold.update.base.iter().map(|form| moved(form, &term)).collect();

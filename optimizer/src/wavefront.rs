@@ -13,9 +13,7 @@
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
-use crate::normal_form::{
-    Access, Context, Def, DefId, Gather, NormalForm, Range, ScalarOp, Step, contexts, loop_of, loop_variable, scopes,
-};
+use crate::normal_form::{Context, Def, DefId, NormalForm, Range, Step, contexts, loop_of, loop_variable, scopes};
 use crate::touch::{Touch, known_touches};
 use std::collections::BTreeMap;
 
@@ -338,13 +336,7 @@ fn copy(def: &Def, known: &BTreeMap<usize, Affine>, axis: bool) -> Def {
             moved(&mut range.hi);
         }
         for node in &mut piece.value.nodes {
-            match &mut node.op {
-                ScalarOp::Load(_, Access::Axes(index)) => moved(index),
-                ScalarOp::Load(_, Access::Flat(form) | Access::Gather(Gather { offset: form, .. }))
-                | ScalarOp::Index(form) => *form = substituted(form, known, axis),
-                ScalarOp::Const(_) => {}
-                ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => {}
-            }
+            node.op = node.op.with_forms(|form| substituted(form, known, axis));
         }
         if axis {
             piece.domain.insert(0, Range::constant(0, i64::try_from(WIDTH).unwrap_or(i64::MAX)));
