@@ -61,7 +61,8 @@ impl LoadModel {
     /// the length of a contiguous run.
     pub fn footprint(&self, extents: &[usize], line: usize) -> Footprint {
         let mut rows = 1.0;
-        let mut run = 1.0;
+        let (mut run, mut lines) = (1.0, 1.0);
+        let per_line = line as f64 / self.bytes.max(1) as f64;
         let last = self.index.len().wrapping_sub(1);
         let mut row_stride = 0;
         for (dimension, form) in self.index.iter().enumerate() {
@@ -76,6 +77,7 @@ impl LoadModel {
             let range = range.min(extent as f64);
             if dimension == last {
                 run = range;
+                lines = lines_along(form, extents, per_line).min((range / per_line).ceil());
             } else {
                 let count = values.min(range);
                 if count > 1.0 {
@@ -85,9 +87,25 @@ impl LoadModel {
             }
         }
         let run_bytes = run * self.bytes as f64;
-        let lines = if run_bytes <= self.bytes as f64 { 1.0 } else { (run_bytes / line as f64).ceil() };
         Footprint { bytes: rows * lines * line as f64, rows, run_bytes, row_stride }
     }
+}
+
+/// Lines of `per_line` elements that a block of `extents` iterations touches along one dimension: terms that continue each
+/// other make runs, all others more of them.
+fn lines_along(form: &Affine, extents: &[usize], per_line: f64) -> f64 {
+    let trips = |axis: usize| extents.get(axis).copied().unwrap_or(1).max(1) as f64;
+    let mut terms: Vec<(f64, f64)> = form.terms.iter().map(|&(v, c)| (c.unsigned_abs() as f64, trips(v))).collect();
+    terms.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut run, mut runs) = (1.0_f64, 1.0_f64);
+    for (stride, trips) in terms {
+        if stride <= run.max(per_line) && runs == 1.0 {
+            run += stride * (trips - 1.0);
+        } else {
+            runs *= trips;
+        }
+    }
+    runs * (run / per_line).ceil()
 }
 
 /// Memory touched by a block of iterations.

@@ -79,9 +79,16 @@ fn a_search_spends_its_budget_on_distinct_legal_candidates_in_a_reproducible_ord
     assert_ne!(order, run(4, 64).0);
     let first = time(&spaces, &order[0]).unwrap();
     assert!(best <= first, "best {best}, default {first}");
-    // The made-up optimum is a register tile of 18: the search must find it.
-    let found = order.iter().filter(|c| c.schedule.stages[0].tile.iter().map(|t| t.unroll).product::<usize>() == 18);
-    assert!(found.count() > 3);
+}
+
+#[test]
+fn most_searches_find_what_the_draft_does_not_know() {
+    // The made-up optimum is a register tile of 18; nothing leads to it but trials.
+    let registers =
+        |candidate: &Candidate| candidate.schedule.stages[0].tile.iter().map(|t| t.unroll).product::<usize>();
+    let found = |seed: &u64| run(*seed, 64).0.iter().filter(|candidate| registers(candidate) == 18).count() > 3;
+    let of_eight = (1..9).filter(found).count();
+    assert!(of_eight >= 5, "{of_eight} of 8");
 }
 
 #[test]

@@ -507,18 +507,19 @@ impl<'c, 'n> Cx<'c, 'n> {
         let lanes = only.iter().rev().find_map(|alone| alone.mask.as_ref());
         let terms = combinations(&chosen[plan.points..]);
         let mut evaluator = Evaluator::new(self, frame, plan, chosen);
+        let points = few_operands(&folding.combos, &chosen[..plan.points]);
         for term in &terms {
             let partial: Vec<usize> =
                 term.iter().zip(&chosen[plan.points..]).map(|(&register, regs)| regs[register].partial).collect();
             let mask =
                 term.iter().zip(&chosen[plan.points..]).find_map(|(&register, regs)| regs[register].mask.clone());
-            for (point, combo) in folding.combos.iter().enumerate() {
+            for (point, combo) in &points {
                 if only.iter().any(|alone| combo[alone.axis] != alone.register) {
                     continue;
                 }
-                let combo = [combo.as_slice(), term].concat();
+                let combo = [combo, term.as_slice()].concat();
                 evaluator.evaluate(&combo)?;
-                let Some(&(slot, width)) = folding.slots.get(&(point, partial.clone())) else {
+                let Some(&(slot, width)) = folding.slots.get(&(*point, partial.clone())) else {
                     return Err(self.malformed(&plan.tile.origin, "a term without an accumulator"));
                 };
                 let old = self.builder.build_load(self.value_type(folding.dtype, width), slot, "old")?;
@@ -597,6 +598,17 @@ struct Folding<'c> {
     combos: Vec<Vec<usize>>,
     /// The lanes of an accumulator belong to one point.
     across: bool,
+}
+
+/// The points of a register tile, each with its number, so that few operands wait at a time for those that follow: the axis
+/// with the most registers outermost. What one of its registers needs is then needed no more after it, and of the other
+/// axes, which have fewer, the operands stay.
+fn few_operands<'p>(combos: &'p [Vec<usize>], regs: &[Vec<Reg<'_>>]) -> Vec<(usize, &'p [usize])> {
+    let mut axes: Vec<usize> = (0..regs.len()).collect();
+    axes.sort_by_key(|&axis| std::cmp::Reverse(regs[axis].len()));
+    let mut points: Vec<(usize, &[usize])> = combos.iter().map(Vec::as_slice).enumerate().collect();
+    points.sort_by_key(|(_, combo)| axes.iter().map(|&axis| combo[axis]).collect::<Vec<usize>>());
+    points
 }
 
 /// Every choice of one register per axis, the last axis fastest.

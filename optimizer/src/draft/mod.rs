@@ -9,6 +9,7 @@
 //! Sources: Williams, Waterman, Patterson, *Roofline* (CACM 2009); Low et al., *Analytical modeling is
 //! enough for high-performance BLIS* (TOMS 2016).
 
+mod affinity;
 mod sweep;
 
 use crate::footprint::{LoadModel, StageModel, model, models};
@@ -79,9 +80,22 @@ impl Rates {
 
 /// Estimated time of the whole form in nanoseconds.
 pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: Numerics, threads: usize) -> f64 {
+    let (alone, fetching) = parts(form, schedule, target, numerics, threads);
+    alone + fetching
+}
+
+/// The estimate as if no thread ever needed what another has in its cache, and what they lose because they do.
+pub fn parts(
+    form: &NormalForm,
+    schedule: &Schedule,
+    target: &Target,
+    numerics: Numerics,
+    threads: usize,
+) -> (f64, f64) {
     let rates = Rates::new(target, threads);
     let models = models(form, schedule);
     let placements = placements(form, schedule, &models);
+    let fetching = affinity::fetching(form, schedule, &models, &placements, &rates);
     let contexts = contexts(form);
     let mut own = vec![0.0; models.len()];
     let mut total = vec![0.0; models.len()];
@@ -111,7 +125,7 @@ pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: 
             _ => time,
         };
     }
-    sum
+    (sum, fetching)
 }
 
 /// The share of a stage's work that the thread with most of it does, where the blocks of an axis are divided.
@@ -432,6 +446,7 @@ fn traffic(
         levels.push((current.clone(), Some(tile.axis), trips.max(1.0), stage.loops.len()));
         current[tile.axis] = inner[tile.axis];
     }
+    let in_tile = levels.len();
     for (at, step) in stage.loops.iter().enumerate().rev().filter(|(_, step)| step.axis < axes) {
         let (outer, _) = block(stage, extents, at);
         let trips = outer[step.axis] as f64 / current[step.axis].max(1) as f64;
@@ -520,8 +535,13 @@ fn traffic(
                 let Some(around) = around else { continue };
                 // What the next loop does not index stays while the rest streams by.
                 let invariant = shape.load.strides[*around] == 0;
-                if !(invariant && position == boundary && Some(*around) == *axis) {
+                if position > boundary {
                     moved *= trips;
+                } else if !invariant {
+                    // A line of which the next iteration reads another part is still there.
+                    let next =
+                        levels.get(boundary + 1).map_or(f64::INFINITY, |next| of_load(shape, &next.0, next.3, cache).0);
+                    moved = next.max(moved).min(moved * trips);
                 }
             }
             // Overlapping windows: a sliding axis brings only what is new.
@@ -542,9 +562,10 @@ fn traffic(
         }
         let (block, ..) = &levels[boundary];
         let mut written = of_store(block) * if past { 1.0 } else { 2.0 };
-        for (_, around, trips, _) in levels.iter().skip(boundary) {
+        for (at, (_, around, trips, _)) in levels.iter().enumerate().skip(boundary) {
+            // Inside of a register tile's fold nothing is stored; a loop around it stores what it has.
             if let Some(around) = around
-                && (*around < model.points || stage.loops.iter().any(|step| step.axis == *around))
+                && (*around < model.points || at >= in_tile)
             {
                 written *= trips;
             }

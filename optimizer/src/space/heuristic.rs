@@ -13,6 +13,8 @@ use moat_rules::schedule_rules::ProposedPlace;
 const CHEAP: f64 = 6.0;
 /// Definitions computed in a consumer's loop may compute this share of their elements, not more.
 const RECOMPUTE: f64 = 1.2;
+/// A strided operand that is read for so many points is packed.
+const WORTH_PACKING: usize = 32;
 /// Rows of a consumer, tried in turn, for which its producers are computed together.
 const ROWS: [usize; 5] = [1, 4, 8, 16, 32];
 
@@ -45,6 +47,7 @@ impl ScheduleSpace {
         if !self.is_legal(&schedule) {
             return self.plain();
         }
+        self.agree(&mut schedule);
         self.tile_time(&mut schedule);
         schedule
     }
@@ -70,7 +73,7 @@ impl ScheduleSpace {
     }
 
     /// The plain schedule with one stage replaced.
-    fn alone(&self, stage: usize, decisions: &StageSchedule) -> Schedule {
+    pub(super) fn alone(&self, stage: usize, decisions: &StageSchedule) -> Schedule {
         let mut schedule = self.plain();
         schedule.stages[stage] = decisions.clone();
         schedule
@@ -95,29 +98,6 @@ impl ScheduleSpace {
         }
         wish.stream = choices.stream;
         wish
-    }
-
-    /// A stage as it is, or with one of its loops, or a new one around them, divided among threads: what the draft likes
-    /// best.
-    fn with_threads(&self, stage: usize, wish: StageSchedule) -> StageSchedule {
-        let choices = &self.choices[stage];
-        let mut around = wish.clone();
-        divided(self.threads, choices, &mut around);
-        choices.repair(&mut around);
-        let existing = shareable(self.threads, choices, &wish).into_iter().map(|at| {
-            let mut attempt = wish.clone();
-            (attempt.parallel, attempt.serial) = (true, at);
-            choices.repair(&mut attempt);
-            attempt
-        });
-        let mut best = wish.clone();
-        for attempt in std::iter::once(around).chain(existing) {
-            let [new, old] = [&attempt, &best].map(|decisions| self.alone(stage, decisions));
-            if self.draft(&new) < self.draft(&old) * 0.99 && self.is_legal(&new) {
-                best = attempt;
-            }
-        }
-        best
     }
 
     /// A register tile of rows × vectors with packed panels, blocked for the caches.
@@ -413,7 +393,9 @@ impl ScheduleSpace {
                 }
             }
             if !held.is_empty() && self.is_legal(&attempt) {
-                *schedule = attempt;
+                if self.draft(&attempt) <= self.draft(schedule) {
+                    *schedule = attempt;
+                }
                 return;
             }
         }
@@ -435,51 +417,6 @@ impl ScheduleSpace {
             *schedule = attempt;
         }
     }
-}
-
-/// Blocks for each thread where they are not the same work: threads take turns then.
-const TURNS: usize = 8;
-
-/// A first loop for the threads: an existing outermost one, or a new block of an outer point axis.
-pub(super) fn divided(threads: usize, choices: &StageChoices, wish: &mut StageSchedule) {
-    let mut axes = choices.parallels.clone();
-    axes.sort_by_key(|&axis| (choices.extents[axis] < 2 * threads, axis));
-    let Some(&axis) = axes.first() else { return };
-    let unit = wish.tile.iter().find(|spec| spec.axis == axis).map_or(1, |spec| spec.unroll * spec.lanes);
-    let first_of_axis = wish.loops.iter().position(|step| step.axis == axis);
-    let uneven = choices.ragged.contains(&axis) || choices.varying.contains(&axis);
-    let share = choices.extents[axis].div_ceil(threads * if uneven { TURNS } else { 1 });
-    let unit = first_of_axis.map_or(unit, |at| wish.loops[at].step.min(share).max(unit));
-    let step = share.div_ceil(unit).max(1) * unit;
-    for pack in &mut wish.packs {
-        pack.depth += 1;
-    }
-    wish.serial = 0;
-    wish.loops.insert(0, LoopSpec { axis, step });
-    if let Some(at) = first_of_axis
-        && wish.loops[at + 1].step >= step
-    {
-        wish.loops.remove(at + 1);
-        for pack in &mut wish.packs {
-            if pack.depth > at + 1 {
-                pack.depth -= 1;
-            }
-        }
-    }
-    wish.parallel = true;
-}
-
-/// The loops that threads may share as they are, if each has several iterations, by their numbers.
-pub(super) fn shareable(threads: usize, choices: &StageChoices, wish: &StageSchedule) -> Vec<usize> {
-    let mut extents = choices.extents.clone();
-    let mut found = Vec::new();
-    for (at, step) in wish.loops.iter().enumerate() {
-        let extent = std::mem::replace(&mut extents[step.axis], step.step);
-        if choices.parallels.contains(&step.axis) && extent.div_ceil(step.step.max(1)) >= threads {
-            found.push(at);
-        }
-    }
-    found
 }
 
 /// Inside another's loops a stage has no threads, and its outermost blocks are its consumer's.
@@ -505,13 +442,24 @@ fn balanced(extent: usize, most: usize, unit: usize) -> usize {
 /// The proposed vector axis with the fewest strided accesses; points before folds where equal.
 fn vector_axis(model: &StageModel, choices: &StageChoices) -> Option<(usize, usize)> {
     let cost = |axis: usize| -> f64 {
-        let strided = |stride: i64| match stride {
-            0 | 1 => 0.0,
-            -1 => 0.5,
-            _ => 4.0,
+        let strided = |stride: i64| -> f64 {
+            match stride {
+                0 | 1 => 0.0,
+                -1 => 0.5,
+                _ => 4.0,
+            }
         };
         let store = if axis < model.points { 1.5 * strided(model.store_strides[axis]) } else { 0.4 };
-        let loads: f64 = model.loads.iter().map(|load| strided(load.strides[axis])).sum();
+        // What is packed is not strided any more, and where it is read often enough the packing costs little.
+        let packed = |load: &LoadModel| {
+            let again = |other: usize| load.strides[other] == 0 && model.extents[other] >= WORTH_PACKING;
+            load.own.is_some_and(|own| choices.packs.contains_key(&own)) && (0..model.points).any(again)
+        };
+        let of_load = |load: &LoadModel| match strided(load.strides[axis]) {
+            cost if packed(load) => cost.min(0.3),
+            cost => cost,
+        };
+        let loads: f64 = model.loads.iter().map(of_load).sum();
         let lanes = choices.lanes(axis);
         let short = if model.extents[axis] < lanes { 1.0 } else { 0.0 };
         store + loads + short

@@ -155,7 +155,13 @@ impl ScheduleSpace {
 
     /// The draft cost in nanoseconds.
     pub fn draft(&self, schedule: &Schedule) -> f64 {
-        crate::draft::score(&self.form, schedule, &self.target, self.numerics, self.threads)
+        let (alone, fetching) = self.draft_parts(schedule);
+        alone + fetching
+    }
+
+    /// The draft cost as if no thread ever needed what another has in its cache, and what they lose because they do.
+    fn draft_parts(&self, schedule: &Schedule) -> (f64, f64) {
+        crate::draft::parts(&self.form, schedule, &self.target, self.numerics, self.threads)
     }
 
     /// A lower bound over all schedules, in nanoseconds.

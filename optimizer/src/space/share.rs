@@ -1,13 +1,32 @@
-//! A schedule that was made for another number of threads, with this space's.
+//! How the work of a schedule is divided among threads.
 //!
 //! What is fast on one thread is mostly fast on each of several: blocks, packs and register tiles stay, and the outermost
-//! work is divided.
+//! work is divided. Decided by the draft, and only where it is legal.
 
 use super::ScheduleSpace;
-use super::heuristic::{divided, shareable};
-use crate::schedule::{Place, Schedule};
+use super::choices::StageChoices;
+use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
+
+/// Blocks for each thread where they are not the same work: threads take turns then.
+const TURNS: usize = 8;
+/// Rounds in which stages are divided anew because of how others are.
+const ROUNDS: usize = 2;
 
 impl ScheduleSpace {
+    /// A stage as it is, or with one of its loops, or a new one around them, divided among threads: what the draft likes
+    /// best.
+    pub(super) fn with_threads(&self, stage: usize, wish: StageSchedule) -> StageSchedule {
+        let mut best = wish.clone();
+        let axis = self.choices[stage].first_parallel(self.threads);
+        for attempt in self.divisions(stage, &wish, axis) {
+            let [new, old] = [&attempt, &best].map(|decisions| self.alone(stage, decisions));
+            if self.draft_parts(&new).0 < self.draft_parts(&old).0 * 0.99 && self.is_legal(&new) {
+                best = attempt;
+            }
+        }
+        best
+    }
+
     /// `schedule` with its work divided among the threads of this space: time tiles after their panel or on wavefronts,
     /// and of every other stage an outer axis, each where that is legal and the draft does not find it slower. With one
     /// thread, nothing is parallel. The result is not legal if `schedule` is not.
@@ -32,32 +51,15 @@ impl ScheduleSpace {
             }
         }
         for stage in 0..shared.stages.len().min(self.choices.len()) {
-            let open = !shared.stages[stage].parallel && shared.stages[stage].place == Place::Root;
-            if !open || self.choices[stage].parallels.is_empty() {
-                continue;
-            }
-            let serial = shared.clone();
-            let before = shared.stages[stage].loops.len();
-            for at in shareable(self.threads, &self.choices[stage], &serial.stages[stage]) {
-                self.keep_if_fast(&mut shared, |wish| {
-                    (wish.stages[stage].parallel, wish.stages[stage].serial) = (true, at);
-                });
-            }
-            self.keep_if_fast(&mut shared, |wish| {
-                wish.clone_from(&serial);
-                divided(self.threads, &self.choices[stage], &mut wish.stages[stage]);
-                self.choices[stage].repair(&mut wish.stages[stage]);
-                let deeper = wish.stages[stage].loops.len() > before;
-                for other in &mut wish.stages {
-                    if let Place::At { consumer, depth } = &mut other.place
-                        && *consumer == stage
-                        && deeper
-                    {
-                        *depth += 1;
-                    }
+            let serial = shared.stages[stage].clone();
+            if !serial.parallel && serial.place == Place::Root {
+                let axis = self.choices[stage].first_parallel(self.threads);
+                for attempt in self.divisions(stage, &serial, axis) {
+                    self.keep_if_fast(&mut shared, |wish| replace(wish, stage, attempt));
                 }
-            });
+            }
         }
+        self.agree(&mut shared);
         shared
     }
 
@@ -67,8 +69,127 @@ impl ScheduleSpace {
             change(wish);
             self.repair_time_tiles(wish);
         });
-        if self.draft(&wish) <= self.draft(schedule) {
+        if self.draft_parts(&wish).0 <= self.draft_parts(schedule).0 {
             *schedule = wish;
         }
     }
+
+    /// Divides stages along other axes where threads then have in their caches what they need: the rows of a matrix that
+    /// another stage has left them.
+    pub(super) fn agree(&self, schedule: &mut Schedule) {
+        for _ in 0..ROUNDS {
+            let before = schedule.clone();
+            for stage in 0..schedule.stages.len().min(self.choices.len()) {
+                if self.draft_parts(schedule).1 == 0.0 {
+                    return;
+                }
+                let mut undivided = schedule.stages[stage].clone();
+                let holds =
+                    |other: &StageSchedule| matches!(other.place, Place::At { consumer, .. } if consumer == stage);
+                if undivided.place != Place::Root || schedule.stages.iter().any(holds) {
+                    continue;
+                }
+                if undivided.parallel && undivided.serial == 0 {
+                    undivided.loops.remove(0);
+                    undivided.packs.iter_mut().for_each(|pack| pack.depth = pack.depth.saturating_sub(1));
+                }
+                (undivided.parallel, undivided.serial) = (false, 0);
+                let mut best = self.draft(schedule);
+                let axes = self.choices[stage].parallels.iter();
+                let attempts = axes.flat_map(|&axis| self.divisions(stage, &undivided, Some(axis)));
+                for attempt in attempts.chain([undivided.clone()]) {
+                    let mut wish = schedule.clone();
+                    replace(&mut wish, stage, attempt);
+                    self.choices[stage].repair(&mut wish.stages[stage]);
+                    self.repair_time_tiles(&mut wish);
+                    let cost = self.draft(&wish);
+                    if cost < best * 0.99 && self.is_legal(&wish) {
+                        (best, *schedule) = (cost, wish);
+                    }
+                }
+            }
+            if *schedule == before {
+                return;
+            }
+        }
+    }
+
+    /// The ways to divide a stage that is not divided: a new loop over blocks of `axis`, or one of its loops.
+    fn divisions(&self, stage: usize, serial: &StageSchedule, axis: Option<usize>) -> Vec<StageSchedule> {
+        let choices = &self.choices[stage];
+        let mut found = Vec::new();
+        if let Some(axis) = axis {
+            let mut around = serial.clone();
+            divide(self.threads, choices, axis, &mut around);
+            choices.repair(&mut around);
+            found.push(around);
+        }
+        for at in shareable(self.threads, choices, serial) {
+            let mut attempt = serial.clone();
+            (attempt.parallel, attempt.serial) = (true, at);
+            choices.repair(&mut attempt);
+            found.push(attempt);
+        }
+        found
+    }
+}
+
+/// Decides otherwise about a stage; what stands in its loops goes deeper with them.
+fn replace(schedule: &mut Schedule, stage: usize, decisions: StageSchedule) {
+    let deeper = decisions.loops.len() > schedule.stages[stage].loops.len();
+    schedule.stages[stage] = decisions;
+    for other in &mut schedule.stages {
+        if let Place::At { consumer, depth } = &mut other.place
+            && *consumer == stage
+            && deeper
+        {
+            *depth += 1;
+        }
+    }
+}
+
+impl StageChoices {
+    /// The outermost axis that threads may share, if there is one with enough for each.
+    fn first_parallel(&self, threads: usize) -> Option<usize> {
+        self.parallels.iter().copied().min_by_key(|&axis| (self.extents[axis] < 2 * threads, axis))
+    }
+}
+
+/// A first loop for the threads over blocks of an axis: an existing one, or a new one.
+fn divide(threads: usize, choices: &StageChoices, axis: usize, wish: &mut StageSchedule) {
+    let unit = wish.tile.iter().find(|spec| spec.axis == axis).map_or(1, |spec| spec.unroll * spec.lanes);
+    let first_of_axis = wish.loops.iter().position(|step| step.axis == axis);
+    let uneven = choices.ragged.contains(&axis) || choices.varying.contains(&axis);
+    let share = choices.extents[axis].div_ceil(threads * if uneven { TURNS } else { 1 });
+    let unit = first_of_axis.map_or(unit, |at| wish.loops[at].step.min(share).max(unit));
+    let step = share.div_ceil(unit).max(1) * unit;
+    for pack in &mut wish.packs {
+        pack.depth += 1;
+    }
+    wish.serial = 0;
+    wish.loops.insert(0, LoopSpec { axis, step });
+    if let Some(at) = first_of_axis
+        && wish.loops[at + 1].step >= step
+    {
+        wish.loops.remove(at + 1);
+        for pack in &mut wish.packs {
+            if pack.depth > at + 1 {
+                pack.depth -= 1;
+            }
+        }
+    }
+    wish.parallel = true;
+}
+
+/// The loops that threads may share as they are, if each has several iterations, by their numbers.
+fn shareable(threads: usize, choices: &StageChoices, wish: &StageSchedule) -> Vec<usize> {
+    let mut extents = choices.extents.clone();
+    let mut found = Vec::new();
+    for (at, step) in wish.loops.iter().enumerate() {
+        let extent = std::mem::replace(&mut extents[step.axis], step.step);
+        if choices.parallels.contains(&step.axis) && extent.div_ceil(step.step.max(1)) >= threads {
+            found.push(at);
+        }
+    }
+    found
 }

@@ -1,0 +1,188 @@
+//! What threads lose because one has in its cache what another needs.
+//!
+//! Each root stage gives its threads shares of what it stores; a stage that reads an array divided otherwise, or by one
+//! thread alone, fetches from the caches of the others what its threads do not have. Arrays that no cache holds come from
+//! memory in any case.
+
+use super::{Placement, Rates};
+use crate::footprint::{LoadModel, StageModel};
+use crate::normal_form::{Def, DefId, NormalForm, Source, loop_of};
+use crate::schedule::{LoopSpec, Schedule, StageSchedule};
+use std::collections::BTreeMap;
+
+/// Nanoseconds to fetch a byte that another core has written, in those of a byte from memory: what two cores without a
+/// cache in common take.
+const FETCH: f64 = 3.0;
+
+/// What is stored: a state, or a definition that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Array {
+    State(usize),
+    Def(DefId),
+}
+
+/// Who of the threads handles an element of an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// One does them all.
+    One,
+    /// Each handles all.
+    All,
+    /// Each handles some of the blocks of `step` along a dimension: neighbours, or in turns.
+    Blocks { dim: usize, step: usize, turns: bool },
+}
+
+impl Share {
+    /// The share of a stage's first loop, of something that it indexes along `dim`.
+    fn of(def: &Def, first: LoopSpec, dim: usize) -> Share {
+        Share::Blocks { dim, step: first.step.max(1), turns: def.ragged().contains(&first.axis) }
+    }
+}
+
+/// A stage's use of an array: how it is divided, and the bytes that all executions touch.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    share: Share,
+    bytes: f64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Stage {
+    stores: Option<(Array, Use)>,
+    uses: BTreeMap<Array, Use>,
+}
+
+/// Nanoseconds of all stages that are not in time tiles.
+pub(super) fn fetching(
+    form: &NormalForm,
+    schedule: &Schedule,
+    models: &[Option<StageModel>],
+    placements: &[Option<Placement>],
+    rates: &Rates,
+) -> f64 {
+    if rates.threads < 2.0 {
+        return 0.0;
+    }
+    let stages: Vec<Option<Stage>> = (0..form.defs.len())
+        .map(|id| {
+            let (model, placement, decisions) =
+                (models[id].as_ref()?, placements[id].as_ref()?, schedule.stages.get(id)?);
+            (placement.root == id && !in_time_tiles(form, schedule, id))
+                .then(|| stage(form, (id, model), decisions, rates))
+        })
+        .collect();
+    let mut sum = 0.0;
+    for (id, stage) in stages.iter().enumerate() {
+        for (array, here) in stage.iter().flat_map(|stage| &stage.uses) {
+            let stored = |at: &DefId| {
+                let (stored, by) = stages[*at].as_ref()?.stores?;
+                (stored == *array).then_some(by.share)
+            };
+            let before = (0..id).rev().find_map(|at| stored(&at));
+            // What the iteration before has left.
+            let around = || (id..stages.len()).rev().filter(|at| together(form, id, *at)).find_map(|at| stored(&at));
+            if let Some(left) = before.or_else(around) {
+                sum += bytes_of_a_thread(form, (*array, *here), left, rates.threads);
+            }
+        }
+    }
+    let memory = rates.per_byte.last().copied().unwrap_or(0.0);
+    sum * memory * FETCH
+}
+
+fn in_time_tiles(form: &NormalForm, schedule: &Schedule, id: DefId) -> bool {
+    let loops = form.defs[id].scope.iter().filter_map(|scope| loop_of(scope.variable));
+    loops.into_iter().any(|var| schedule.time_tiles.iter().any(|tile| tile.var == var))
+}
+
+/// Whether two definitions are in a loop together.
+fn together(form: &NormalForm, one: DefId, two: DefId) -> bool {
+    let outermost = |id: DefId| form.defs[id].scope.iter().map(|scope| scope.variable).find(|&v| loop_of(v).is_some());
+    outermost(one).is_some() && outermost(one) == outermost(two)
+}
+
+fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &StageSchedule, rates: &Rates) -> Stage {
+    let def = &form.defs[id];
+    let stored = def.update.as_ref().map_or(Array::Def(id), |update| Array::State(update.state));
+    let shared = decisions.shared_loop();
+    let held = rates.caches.last().copied().unwrap_or(0.0);
+    let mut found = Stage::default();
+    // The dimension of what is stored that an axis runs along.
+    let along = |axis: usize| match &def.update {
+        Some(update) => update.base.iter().position(|form| form.coefficient(axis) != 0),
+        None => (axis < def.axes.len()).then_some(axis),
+    };
+    let share = match shared {
+        None => Some(Share::One),
+        Some(first) => along(first.axis).map(|dim| Share::of(def, first, dim)),
+    };
+    let points: f64 = model.extents.iter().take(model.points).map(|&extent| extent as f64).product();
+    if let Some(share) = share {
+        let here = Use { share, bytes: points * model.bytes as f64 * model.scale };
+        found.stores = Some((stored, here));
+        if points * model.bytes as f64 <= held {
+            found.uses.insert(stored, here);
+        }
+    }
+    for load in &model.loads {
+        let array = match load.source {
+            Source::Param(_) => continue,
+            Source::State(state) => Array::State(state),
+            Source::Def(read) => match form.defs.get(read).and_then(|def| def.update.as_ref()) {
+                Some(update) => Array::State(update.state),
+                None => Array::Def(read),
+            },
+        };
+        let footprint = load.footprint(&model.extents, rates.line).bytes;
+        if footprint <= held {
+            let here = Use { share: divided(def, load, decisions), bytes: footprint * model.scale };
+            let known = found.uses.entry(array).or_insert(here);
+            if here.bytes > known.bytes {
+                *known = here;
+            }
+        }
+    }
+    found
+}
+
+fn divided(def: &Def, load: &LoadModel, decisions: &StageSchedule) -> Share {
+    let Some(first) = decisions.shared_loop() else { return Share::One };
+    match load.index.iter().position(|form| form.coefficient(first.axis) != 0) {
+        Some(dim) => Share::of(def, first, dim),
+        None => Share::All,
+    }
+}
+
+/// Bytes that the thread with most of them fetches of an array, which was stored by the shares of `left`.
+fn bytes_of_a_thread(form: &NormalForm, (array, here): (Array, Use), left: Share, threads: f64) -> f64 {
+    let elsewhere = 1.0 - 1.0 / threads;
+    match (left, here.share) {
+        (Share::One, Share::One) | (Share::All, _) => 0.0,
+        (Share::One, Share::All) => here.bytes,
+        (Share::One, Share::Blocks { .. }) => here.bytes / threads,
+        (Share::Blocks { .. }, Share::One | Share::All) => here.bytes * elsewhere,
+        (Share::Blocks { dim: one, .. }, Share::Blocks { dim: two, .. }) if one != two => {
+            here.bytes * elsewhere / threads
+        }
+        (Share::Blocks { dim, .. }, Share::Blocks { .. }) => {
+            let extent = match array {
+                Array::State(state) => form.states.get(state).and_then(|state| state.shape.get(dim)),
+                Array::Def(def) => form.defs.get(def).and_then(|def| def.axes.get(dim)),
+            };
+            here.bytes / threads * moved(extent.copied().unwrap_or(1), left, here.share, threads as usize)
+        }
+    }
+}
+
+/// The share of `0..extent` that is another thread's in one division than in the other.
+fn moved(extent: usize, one: Share, two: Share, threads: usize) -> f64 {
+    if one == two {
+        return 0.0;
+    }
+    let thread = |at: usize, share: Share| match share {
+        Share::Blocks { step, turns: true, .. } => at / step % threads,
+        Share::Blocks { step, turns: false, .. } => at / step * threads / extent.div_ceil(step),
+        Share::One | Share::All => 0,
+    };
+    (0..extent).filter(|&at| thread(at, one) != thread(at, two)).count() as f64 / extent.max(1) as f64
+}
