@@ -4,9 +4,10 @@
 //! Input: a [`NormalForm`], a [`Schedule`], the [`Numerics`] granted. Output: nothing, or every way in
 //! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
 
-use crate::dependence::{Dependence, axes_of, bounding_box, extremes, reads, self_dependences};
+use crate::affine::Affine;
+use crate::dependence::{Answer, Dependence, IntegerSet, axes_of, bounding_box, extremes, reads, self_dependences};
 use crate::movable::{Fixed, fixed};
-use crate::normal_form::{Access, Def, NormalForm, Piece, ScalarOp, Source, loop_of};
+use crate::normal_form::{Access, Context, Def, NormalForm, Piece, ScalarOp, Source, contexts, loop_of};
 use crate::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
 use crate::touch::touches;
@@ -62,6 +63,7 @@ impl FormFacts {
     /// The facts of `form` when `numerics` is granted.
     pub fn new(form: &NormalForm, numerics: Numerics) -> FormFacts {
         let mut facts = Facts::default();
+        let contexts = contexts(form);
         for (stage, def) in form.defs.iter().enumerate() {
             let points = def.axes.len();
             facts.axes.extend((0..axes_of(def)).map(|axis| (stage, axis, axis >= points)));
@@ -89,7 +91,7 @@ impl FormFacts {
                 facts.pieced.push((stage,));
             }
             if let Some(piece) = def.pieces.first() {
-                load_facts(form, stage, def, piece, &mut facts);
+                load_facts(form, (stage, &contexts[stage]), piece, &mut facts);
             }
         }
         for read in reads(form) {
@@ -255,7 +257,8 @@ fn uncarried_folds(def: &Def, carried: &[Dependence]) -> Vec<Dependence> {
     found
 }
 
-fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: &mut Facts) {
+fn load_facts(form: &NormalForm, (stage, context): (usize, &Context), piece: &Piece, facts: &mut Facts) {
+    let def = &form.defs[stage];
     let bounds = bounding_box(&piece.domain, &def.scope);
     for (load, (source, access)) in loads(piece).enumerate() {
         // What a gather reads is known to nobody: it is no block that could be packed.
@@ -282,10 +285,48 @@ fn load_facts(form: &NormalForm, stage: usize, def: &Def, piece: &Piece, facts: 
                 low >= 0 && i64::try_from(extent).is_ok_and(|extent| high < extent)
             })
         };
-        if bounds.as_deref().is_none_or(inside) {
+        let within = |bounds: &[(i64, i64)]| stays_within(piece, bounds, context, (indices(access), &extents));
+        if bounds.as_deref().is_none_or(|bounds| inside(bounds) || within(bounds)) {
             facts.load_boxed.push((stage, load));
         }
     }
+}
+
+/// Whether the box of a piece's points, in every iteration of the loops around it as far as they bound it, has indices only
+/// that an array of `extents` has.
+pub(crate) fn stays_within(
+    piece: &Piece,
+    bounds: &[(i64, i64)],
+    context: &Context,
+    (index, extents): (&[Affine], &[usize]),
+) -> bool {
+    let loops = context.loops.len();
+    let place = |v: usize| match loop_of(v) {
+        Some(_) => context.loops.iter().position(|(known, _)| *known == v).unwrap_or(usize::MAX),
+        None => loops + v,
+    };
+    let by_loops = |form: &&Affine| form.terms.iter().all(|&(v, _)| loop_of(v).is_some());
+    let mut all = IntegerSet::all(loops + piece.domain.len());
+    context.require(&mut all, place);
+    for (axis, (range, &(least, greatest))) in piece.domain.iter().zip(bounds).enumerate() {
+        let axis = Affine::variable(axis);
+        for low in range.lo.iter().filter(by_loops).chain([&Affine::constant(least)]) {
+            all.require_non_negative(&axis.minus(low), place);
+        }
+        for high in range.hi.iter().filter(by_loops).chain([&Affine::constant(greatest + 1)]) {
+            all.require_non_negative(&high.minus(&axis).offset(-1), place);
+        }
+    }
+    let never = |outside: &Affine| {
+        let mut set = all.clone();
+        set.require_non_negative(outside, place);
+        set.answer() == Answer::Empty
+    };
+    loops > 0
+        && index.iter().zip(extents).all(|(form, &extent)| {
+            let last = i64::try_from(extent).unwrap_or(i64::MAX) - 1;
+            never(&form.times(-1).offset(-1)) && never(&form.offset(-last - 1))
+        })
 }
 
 /// Checks a schedule against a form.

@@ -7,6 +7,7 @@
 pub mod affine;
 pub mod affine_domain;
 pub mod apply;
+pub mod blocked;
 pub mod count;
 pub mod cover;
 pub mod dependence;
@@ -45,6 +46,7 @@ pub mod scalar_eval;
 pub mod schedule;
 pub mod skew;
 pub mod space;
+mod supplied;
 pub mod target;
 pub mod tensor;
 mod touch;

@@ -341,6 +341,87 @@ impl ScalarOp {
     }
 }
 
+/// The steps with others in the place of a loop, which they are made from.
+pub(crate) fn replaced(steps: &[Step], wanted: usize, by: &dyn Fn(&Step) -> Vec<Step>) -> Vec<Step> {
+    let mut all = Vec::with_capacity(steps.len());
+    for step in steps {
+        match step {
+            Step::Def(id) => all.push(Step::Def(*id)),
+            Step::Loop { var, .. } if *var == wanted => all.extend(by(step)),
+            Step::Loop { var, name, range, body } => all.push(Step::Loop {
+                var: *var,
+                name: name.clone(),
+                range: range.clone(),
+                body: replaced(body, wanted, by),
+            }),
+            Step::If { conditions, body } => {
+                all.push(Step::If { conditions: conditions.clone(), body: replaced(body, wanted, by) });
+            }
+        }
+    }
+    all
+}
+
+impl NormalForm {
+    /// A number that no loop has: one more than the greatest.
+    pub(crate) fn unused_loop(&self) -> usize {
+        fn above(steps: &[Step]) -> usize {
+            let of = |step: &Step| match step {
+                Step::Def(_) => 0,
+                Step::Loop { var, body, .. } => above(body).max(var + 1),
+                Step::If { body, .. } => above(body),
+            };
+            steps.iter().map(of).max().unwrap_or(0)
+        }
+        above(&self.steps)
+    }
+
+    /// A name that nothing has, `stem` if it is free.
+    pub(crate) fn unused_name(&self, stem: &str) -> String {
+        let mut names: std::collections::BTreeSet<&String> = self.defs.iter().map(|def| &def.name).collect();
+        names.extend(self.params.iter().map(|param| &param.name));
+        names.extend(self.states.iter().map(|state| &state.name));
+        std::iter::once(stem.to_owned())
+            .chain((1..).map(|n| format!("{stem}_{n}")))
+            .find(|name| !names.contains(name))
+            .unwrap_or_default()
+    }
+
+    /// Gives every definition its new number wherever the results and the definitions name it; steps stay.
+    pub(crate) fn renumber(&mut self, place: impl Fn(DefId) -> DefId) {
+        for output in &mut self.outputs {
+            *output = place(*output);
+        }
+        for node in self.defs.iter_mut().flat_map(|def| &mut def.pieces).flat_map(|piece| &mut piece.value.nodes) {
+            if let ScalarOp::Load(Source::Def(read), _) = &mut node.op {
+                *read = place(*read);
+            }
+        }
+    }
+
+    /// Puts a definition before another, which has the next number then, and is computed next.
+    pub(crate) fn insert_before(&mut self, id: DefId, def: Def) {
+        fn placed(steps: &mut Vec<Step>, id: DefId) {
+            let mut all = Vec::with_capacity(steps.len() + 1);
+            for mut step in std::mem::take(steps) {
+                match &mut step {
+                    Step::Def(at) if *at == id => {
+                        all.push(Step::Def(id));
+                        *at += 1;
+                    }
+                    Step::Def(at) => *at += usize::from(*at > id),
+                    Step::Loop { body, .. } | Step::If { body, .. } => placed(body, id),
+                }
+                all.push(step);
+            }
+            *steps = all;
+        }
+        self.renumber(|at| at + usize::from(at >= id));
+        placed(&mut self.steps, id);
+        self.defs.insert(id, def);
+    }
+}
+
 /// The loops and conditions under which a definition is computed, outermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
@@ -395,6 +476,17 @@ pub fn scopes(form: &NormalForm) -> Vec<Vec<Scope>> {
 }
 
 impl Context {
+    /// What is known of the loops' variables: each is ≥ 0.
+    pub(crate) fn non_negative(&self) -> Vec<Affine> {
+        let of = |(variable, range): &(usize, Range)| {
+            let variable = Affine::variable(*variable);
+            let low = range.lo.iter().map(|low| variable.minus(low));
+            let high = range.hi.iter().map(|high| high.minus(&variable).offset(-1));
+            low.chain(high).collect::<Vec<Affine>>()
+        };
+        self.loops.iter().flat_map(of).chain(self.conditions.iter().cloned()).collect()
+    }
+
     /// Requires the loops' variables, which stand at `place` in the set, to take values that they have.
     pub fn require(&self, set: &mut crate::dependence::IntegerSet, place: impl Fn(usize) -> usize) {
         for (variable, range) in &self.loops {

@@ -3,10 +3,11 @@
 //! The parts are points of a definition of their own, so threads may share them, and what a term alone needs can be
 //! computed with it. Of `Aᵀ(A x)`, element i of `A x` is needed by term i of every element of the result: with the
 //! result's elements divided among threads, each of them needs all of `A x`; with the terms divided, each needs its part,
-//! and reads its rows of A once for both products.
+//! and reads its rows of A once for both products. In a loop that stores a matrix and folds over its rows, each thread folds
+//! over those that it has stored.
 //!
-//! Input: a form without loops. Output: an equal form, if it has a fold of which some terms read a fold by the
-//! axis alone that is cut. Legal where the fold may be taken in any order of its terms' groups.
+//! Input: a form. Output: an equal form, if it has a fold of which some terms read a fold by the axis alone that is cut, or
+//! rows of a state that the loop around it stores. Legal where the fold may be taken in any order of its terms' groups.
 //!
 //! Sources: Suriana et al., *Parallel associative reductions in Halide* (CGO 2017): rfactor.
 
@@ -25,9 +26,6 @@ const FEWEST: i64 = 8;
 /// The form with every fold in parts that can be and gains by it; `None` if there is none.
 #[must_use]
 pub fn parted(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
-    if !form.steps.is_empty() {
-        return None;
-    }
     let mut found: Option<NormalForm> = None;
     let mut id = 0;
     while let Some(current) = found.as_ref().or(Some(form)).filter(|current| id < current.defs.len()) {
@@ -61,12 +59,18 @@ impl<'f> Parts<'f> {
             let mut axes = index.iter().flat_map(|form| &form.terms).map(|term| term.0).peekable();
             axes.peek().is_some() && axes.all(|axis| axis == points)
         };
-        let of_its_own = loads(piece).any(|(source, access)| match (source, access) {
+        let gains = loads(piece).any(|(source, access)| match (source, access) {
             (Source::Def(read), Access::Axes(index)) => alone(index) && folds(&form.defs[read]),
-            (Source::Def(_), Access::Flat(_) | Access::Gather(_)) | (Source::Param(_) | Source::State(_), _) => false,
+            // Rows that the loop stores: what a thread has of them it keeps, if it has the same of the terms.
+            (Source::State(state), Access::Axes(index)) => {
+                let Some((_, rows)) = index.split_last() else { return false };
+                let stored = |other: &Def| other.axes.len() > 1 && together(def, other) && stores(other, state);
+                rows.iter().any(|form| form.coefficient(points) != 0) && form.defs.iter().any(stored)
+            }
+            (Source::Def(_) | Source::State(_), Access::Flat(_) | Access::Gather(_)) | (Source::Param(_), _) => false,
         });
         let terms = terms_of(length)?;
-        (of_its_own && def.update.is_none()).then_some(Parts { id, def, piece, length, terms })
+        gains.then_some(Parts { id, def, piece, length, terms })
     }
 
     fn rewritten(&self, form: &NormalForm) -> NormalForm {
@@ -94,10 +98,11 @@ impl<'f> Parts<'f> {
         let mut axes = def.axes.clone();
         axes.insert(0, usize::try_from(count).unwrap_or(usize::MAX));
         let partial = Def {
-            name: unique(form, &format!("{}_parts", def.name)),
+            name: form.unused_name(&format!("{}_parts", def.name)),
             shape: axes.clone(),
             axes,
             pieces: vec![Piece { domain, fold: piece.fold, value: Scalar { nodes: nodes.collect() } }],
+            update: None,
             ..def.clone()
         };
         let mut index = vec![Affine::variable(points)];
@@ -110,19 +115,20 @@ impl<'f> Parts<'f> {
 
         // The parts take the fold's place, and the fold the next one.
         let mut next = form.clone();
-        let place = |read: DefId| if read >= id { read + 1 } else { read };
-        for node in next.defs.iter_mut().flat_map(|def| &mut def.pieces).flat_map(|piece| &mut piece.value.nodes) {
-            if let ScalarOp::Load(Source::Def(read), _) = &mut node.op {
-                *read = place(*read);
-            }
-        }
-        for output in &mut next.outputs {
-            *output = place(*output);
-        }
-        next.defs[id] = whole;
-        next.defs.insert(id, partial);
+        next.insert_before(id, partial);
+        next.defs[id + 1] = whole;
         next
     }
+}
+
+/// Whether two definitions stand in the same loops, at least one.
+fn together(one: &Def, two: &Def) -> bool {
+    let loops = |def: &Def| def.scope.iter().map(|scope| scope.variable).collect::<Vec<usize>>();
+    !one.scope.is_empty() && loops(one) == loops(two)
+}
+
+fn stores(def: &Def, state: usize) -> bool {
+    def.update.as_ref().is_some_and(|update| update.state == state)
 }
 
 fn folds(def: &Def) -> bool {
@@ -134,14 +140,4 @@ fn terms_of(length: i64) -> Option<i64> {
     let alike = (PARTS / 2..=2 * PARTS).filter(|parts| length % parts == 0).min_by_key(|parts| (parts - PARTS).abs());
     let terms = length / alike.unwrap_or(PARTS);
     (terms >= FEWEST).then_some(terms)
-}
-
-fn unique(form: &NormalForm, stem: &str) -> String {
-    let taken = |name: &String| {
-        form.defs.iter().any(|def| def.name == *name) || form.params.iter().any(|param| param.name == *name)
-    };
-    std::iter::once(stem.to_owned())
-        .chain((1..).map(|n| format!("{stem}_{n}")))
-        .find(|name| !taken(name))
-        .unwrap_or_default()
 }

@@ -13,12 +13,12 @@
 //! pipeline machine* (SIAM Review 1984): the orders of a factorization's loops.
 
 use crate::affine::Affine;
-use crate::dependence::{Answer, IntegerSet};
 use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update,
-    contexts, loop_of, loop_variable, scopes,
+    Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
+    loop_of, loop_variable, replaced, scopes,
 };
-use crate::touch::{Touch, known_touches};
+use crate::supplied::{Fold, Pair, defs_in};
+use crate::touch::known_touches;
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/right-looking";
@@ -36,188 +36,41 @@ pub fn right_looking(form: &NormalForm) -> Option<NormalForm> {
     found
 }
 
-/// A fold in a loop that supplies its terms.
-struct Fold<'f> {
-    id: DefId,
-    def: &'f Def,
-    update: &'f Update,
-    piece: &'f Piece,
-    context: Context,
-    /// The innermost loop around it.
-    var: usize,
-    range: Range,
-    /// The loop's body.
-    body: &'f [Step],
-    /// Term k needs iteration k + `shift`.
-    shift: Affine,
-}
-
-/// The fold of a definition that stands directly in a loop, if it may be taken apart.
+/// The fold of a definition, if it may be taken apart.
 fn candidate(form: &NormalForm, id: DefId) -> Option<Fold<'_>> {
-    let def = &form.defs[id];
-    let update = def.update.as_ref().filter(|update| update.shift.is_none())?;
-    let [piece] = def.pieces.as_slice() else { return None };
-    let points = def.axes.len();
-    if piece.fold.is_none() || piece.fold_axes(points) != 1 {
-        return None;
-    }
-    let context = contexts(form).swap_remove(id);
-    let (variable, range) = context.loops.last().cloned()?;
-    let var = loop_of(variable)?;
-    let body = body_of(&form.steps, var)?;
-    let direct = body.iter().any(|step| matches!(step, Step::Def(found) if *found == id));
-    let scope = scopes(form).swap_remove(id).pop()?;
-    let inside = defs_in(body);
-    // What an iteration computes for itself is not there at another one.
-    let local = piece.value.nodes.iter().any(|node| match &node.op {
-        ScalarOp::Load(Source::Def(read), _) => inside.iter().any(|(known, _)| known == read),
-        ScalarOp::Load(_, Access::Flat(_) | Access::Gather(_)) => true,
-        ScalarOp::Load(_, Access::Axes(_)) | ScalarOp::Const(_) | ScalarOp::Index(_) => false,
-        ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => false,
-    });
-    if !direct || local || scope.min < 0 || range.lo.len() != 1 {
-        return None;
-    }
-    let mut suppliers: Vec<Affine> = Vec::new();
-    for node in &piece.value.nodes {
-        if let ScalarOp::Load(Source::State(state), Access::Axes(index)) = &node.op
-            && *state == update.state
-        {
-            suppliers.extend(shifts(update, index, variable, points));
-        }
-    }
-    suppliers
-        .into_iter()
-        .map(|shift| Fold { id, def, update, piece, context: context.clone(), var, range: range.clone(), body, shift })
-        .find(|fold| is_legal(form, fold))
+    let update = form.defs[id].update.as_ref().filter(|update| update.shift.is_none())?;
+    Fold::all(form, id, &|supplier| supplier == id).into_iter().find(|fold| is_legal(form, fold, update))
 }
 
-/// Iterations that may have stored what a term k reads, each as its distance from k.
-fn shifts(update: &Update, read: &[Affine], variable: usize, fold: usize) -> Vec<Affine> {
-    let alone = |form: &Affine, keep: usize| {
-        form.coefficient(keep) == 1
-            && form.terms.iter().all(|&(v, _)| v == keep || loop_of(v).is_some() && v != variable)
-    };
-    let pairs = update.base.iter().zip(read);
-    pairs
-        .filter(|(written, read)| alone(written, variable) && alone(read, fold))
-        .map(|(written, read)| read.minus(&Affine::variable(fold)).minus(&written.minus(&Affine::variable(variable))))
-        .collect()
-}
-
-fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
-    steps.iter().find_map(|step| match step {
-        Step::Def(_) => None,
-        Step::Loop { var, body, .. } if *var == wanted => Some(body.as_slice()),
-        Step::Loop { body, .. } | Step::If { body, .. } => body_of(body, wanted),
-    })
-}
-
-/// The definitions of a body, each with the position of its step.
-fn defs_in(body: &[Step]) -> Vec<(DefId, usize)> {
-    let of = |(at, step): (usize, &Step)| step.definitions().into_iter().map(move |id| (id, at)).collect::<Vec<_>>();
-    body.iter().enumerate().flat_map(of).collect()
-}
-
-/// Two iterations of the loop: an access of a statement of the body in the first, one of the fold in the second.
-struct Pair {
-    set: IntegerSet,
-    /// The loop's variable in the one and the other iteration.
-    other: Affine,
-    own: Affine,
-    /// The iteration that the fold's term needs.
-    supplier: Affine,
-}
-
-impl Pair {
-    fn new(fold: &Fold<'_>, context: &Context, touch: &Touch<'_>, domain: &[Range], index: &[Affine]) -> Pair {
-        let outer = fold.context.loops.len() - 1;
-        // Variables: the common loops, the loop twice, the other's own loops, its axes, the fold's axes.
-        let inner = context.loops.len() - outer - 1;
-        let axes = outer + 2 + inner;
-        let own_axes = axes + touch.domain.len();
-        let common = |v: usize| context.loops.iter().position(|(known, _)| *known == v).unwrap_or(usize::MAX);
-        let other = |v: usize| match loop_of(v) {
-            Some(_) => match common(v) {
-                at if at <= outer => at,
-                at => at.saturating_add(1),
-            },
-            None => v + axes,
-        };
-        let own = |v: usize| match loop_of(v) {
-            Some(_) => match fold.context.loops.iter().position(|(known, _)| *known == v) {
-                Some(at) if at < outer => at,
-                Some(_) => outer + 1,
-                None => usize::MAX,
-            },
-            None => v + own_axes,
-        };
-        let mut set = IntegerSet::all(own_axes + fold.piece.domain.len());
-        context.require(&mut set, other);
-        fold.context.require(&mut set, own);
-        set.require_domain(touch.domain, other);
-        set.require_domain(domain, own);
-        for (a, b) in touch.index.iter().zip(index) {
-            let a = a.substitute(|v| Affine::variable(other(v)));
-            let b = b.substitute(|v| Affine::variable(own(v)));
-            set.require_zero(&a.minus(&b), |v| v);
-        }
-        let term = Affine::variable(fold.def.axes.len()).plus(&fold.shift);
-        Pair {
-            set,
-            other: Affine::variable(outer),
-            own: Affine::variable(outer + 1),
-            supplier: term.substitute(|v| Affine::variable(own(v))),
-        }
-    }
-
-    /// Whether nothing is left where `early < late`, or `early ≤ late` if not `strictly`, for every one of `order`.
-    fn never(&self, order: &[(&Affine, &Affine, bool)]) -> bool {
-        let mut set = self.set.clone();
-        for (early, late, strictly) in order {
-            set.require_non_negative(&late.minus(early).offset(-i64::from(*strictly)), |v| v);
-        }
-        set.answer() == Answer::Empty
-    }
-}
-
-fn is_legal(form: &NormalForm, fold: &Fold<'_>) -> bool {
+fn is_legal(form: &NormalForm, fold: &Fold<'_>, update: &Update) -> bool {
     let contexts = contexts(form);
     let points = fold.def.axes.len();
     let inside = defs_in(fold.body);
     let Some(&(_, own_position)) = inside.iter().find(|(id, _)| *id == fold.id) else { return false };
     let Some(own) = known_touches(fold.def) else { return false };
     let stored = &fold.piece.domain[..points];
-    inside.iter().all(|&(id, position)| {
+    let apart = inside.iter().all(|&(id, position)| {
         let Some(others) = known_touches(&form.defs[id]) else { return false };
-        others.iter().all(|other| {
-            let pair = |domain: &[Range], index: &[Affine]| Pair::new(fold, &contexts[id], other, domain, index);
+        others.iter().filter(|other| other.state == update.state).all(|other| {
             // Nobody touches an element before its fold is complete; the fold's own terms do not even meanwhile.
             let meanwhile = position < own_position || id == fold.id && !other.writes;
-            let apart = other.state != fold.update.state || {
-                let pair = pair(stored, &fold.update.base);
-                pair.never(&[(&pair.other, &pair.own, !meanwhile)])
-            };
-            // Nobody writes what a term reads between its supplier's end and the fold.
-            apart
-                && own.iter().filter(|read| !read.writes && other.writes && read.state == other.state).all(|read| {
-                    let pair = pair(read.domain, read.index);
-                    pair.never(&[
-                        (&pair.supplier, &pair.other, true),
-                        (&pair.other, &pair.own, position >= own_position),
-                    ])
-                })
+            let pair = Pair::new(fold, &contexts[id], other, stored, &update.base);
+            pair.never(&[(&pair.other, &pair.own, !meanwhile)])
         })
-    }) && own.iter().filter(|touch| touch.writes).all(|touch| {
-        // Every term's supplier is an earlier iteration, or none.
-        let mut pair = Pair::new(fold, &fold.context, touch, &fold.piece.domain, &fold.update.base);
-        pair.set.require_zero(&pair.own.minus(&pair.other), |v| v);
-        pair.never(&[(&pair.own, &pair.supplier, false)])
-    })
+    });
+    apart
+        && fold.keeps_its_terms(form)
+        && own.iter().filter(|touch| touch.writes).all(|touch| {
+            // Every term's supplier is an earlier iteration, or none.
+            let mut pair = Pair::new(fold, &fold.context, touch, &fold.piece.domain, &update.base);
+            pair.set.require_zero(&pair.own.minus(&pair.other), |v| v);
+            pair.never(&[(&pair.own, &pair.supplier, false)])
+        })
 }
 
 fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
     let op = fold.piece.fold?;
+    let stored = fold.def.update.as_ref()?;
     let points = fold.def.axes.len();
     let variable = loop_variable(fold.var);
     let scope = scopes(form).swap_remove(fold.id);
@@ -252,8 +105,8 @@ fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
         let of = |node: &ScalarNode| ScalarNode { op: node.op.with_forms(|form| moved(form, term)), dtype: node.dtype };
         fold.piece.value.nodes.iter().map(of).collect()
     };
-    let index: Vec<Affine> = fold.update.base.iter().map(|form| moved(form, &term)).collect();
-    let update = Update { state: fold.update.state, base: index.clone(), shift: None };
+    let index: Vec<Affine> = stored.base.iter().map(|form| moved(form, &term)).collect();
+    let update = Update { state: stored.state, base: index.clone(), shift: None };
 
     // What is there before the loop.
     let mut domain = ranges(&term);
@@ -305,32 +158,13 @@ fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
     next.defs.push(sent);
     let last = Step::Def(added);
     let last = if conditions.is_empty() { last } else { Step::If { conditions, body: vec![last] } };
-    next.steps = placed(&form.steps, fold, &last);
+    // The fold before its loop, and what is sent at the end of the body.
+    next.steps = replaced(&form.steps, fold.var, &|step| {
+        let Step::Loop { var, name, range, body } = step else { return vec![step.clone()] };
+        let rest = body.iter().filter(|step| !matches!(step, Step::Def(id) if *id == fold.id));
+        let body = rest.cloned().chain([last.clone()]).collect();
+        let of_rest = Step::Loop { var: *var, name: name.clone(), range: range.clone(), body };
+        vec![Step::Def(fold.id), of_rest]
+    });
     Some(next)
-}
-
-/// The steps with the fold before its loop, and `last` at the end of the loop's body.
-fn placed(steps: &[Step], fold: &Fold<'_>, last: &Step) -> Vec<Step> {
-    let mut all = Vec::with_capacity(steps.len() + 1);
-    for step in steps {
-        match step {
-            Step::Def(id) => all.push(Step::Def(*id)),
-            Step::Loop { var, name, range, body } if *var == fold.var => {
-                all.push(Step::Def(fold.id));
-                let rest = body.iter().filter(|step| !matches!(step, Step::Def(id) if *id == fold.id));
-                let body = rest.cloned().chain([last.clone()]).collect();
-                all.push(Step::Loop { var: *var, name: name.clone(), range: range.clone(), body });
-            }
-            Step::Loop { var, name, range, body } => all.push(Step::Loop {
-                var: *var,
-                name: name.clone(),
-                range: range.clone(),
-                body: placed(body, fold, last),
-            }),
-            Step::If { conditions, body } => {
-                all.push(Step::If { conditions: conditions.clone(), body: placed(body, fold, last) });
-            }
-        }
-    }
-    all
 }

@@ -13,7 +13,9 @@
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
-use crate::normal_form::{Context, Def, DefId, NormalForm, Range, Step, contexts, loop_of, loop_variable, scopes};
+use crate::normal_form::{
+    Context, Def, DefId, NormalForm, Range, Step, contexts, loop_of, loop_variable, replaced, scopes,
+};
 use crate::touch::{Touch, known_touches};
 use std::collections::BTreeMap;
 
@@ -168,7 +170,7 @@ fn rewritten(form: &NormalForm, nest: &Nest, skew: i64) -> Option<NormalForm> {
     let blocks = trips.constant / width;
     let mut next = form.clone();
     let originals = nest.defs.iter().map(|&id| (id, form.defs[id].clone())).collect();
-    let mut copies = Copies { originals, fresh: 1 + greatest(&form.steps), used: false };
+    let mut copies = Copies { originals, fresh: form.unused_loop(), used: false };
 
     let block = copies.fresh();
     let begin = lo.plus(&Affine::variable(loop_variable(block)).times(width));
@@ -199,7 +201,7 @@ fn rewritten(form: &NormalForm, nest: &Nest, skew: i64) -> Option<NormalForm> {
         let rest = Range { lo: vec![lo.offset(blocks * width)], hi: vec![hi.clone()] };
         all.push(copies.nest(&mut next, nest, (t, rest), second_range.clone()));
     }
-    next.steps = replaced(&form.steps, *first, &all);
+    next.steps = replaced(&form.steps, *first, &|_| all.clone());
     let scopes = scopes(&next);
     for (def, scope) in next.defs.iter_mut().zip(scopes) {
         def.scope = scope;
@@ -347,35 +349,4 @@ fn copy(def: &Def, known: &BTreeMap<usize, Affine>, axis: bool) -> Def {
         copy.shape.insert(0, WIDTH);
     }
     copy
-}
-
-/// The greatest number of a loop.
-fn greatest(steps: &[Step]) -> usize {
-    let of = |step: &Step| match step {
-        Step::Def(_) => 0,
-        Step::Loop { var, body, .. } => greatest(body).max(*var),
-        Step::If { body, .. } => greatest(body),
-    };
-    steps.iter().map(of).max().unwrap_or(0)
-}
-
-/// The steps with others in the place of a loop.
-fn replaced(steps: &[Step], wanted: usize, by: &[Step]) -> Vec<Step> {
-    let mut all = Vec::with_capacity(steps.len());
-    for step in steps {
-        match step {
-            Step::Def(id) => all.push(Step::Def(*id)),
-            Step::Loop { var, .. } if *var == wanted => all.extend(by.iter().cloned()),
-            Step::Loop { var, name, range, body } => all.push(Step::Loop {
-                var: *var,
-                name: name.clone(),
-                range: range.clone(),
-                body: replaced(body, wanted, by),
-            }),
-            Step::If { conditions, body } => {
-                all.push(Step::If { conditions: conditions.clone(), body: replaced(body, wanted, by) });
-            }
-        }
-    }
-    all
 }

@@ -15,7 +15,7 @@ use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
-use moat_optimizer::{parts, right_looking, wavefront};
+use moat_optimizer::{blocked, parts, right_looking, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;
@@ -176,6 +176,98 @@ def f(A: i32[144, 6]):
     };
     assert!(!exactly(alike));
     assert!(exactly(largest));
+}
+
+const FACTOR: &str = "
+def f(A: f64[21, 21]):
+    A = A @ A.T + 9.0 * np.eye(21)
+    L = np.zeros_like(A)
+    for k in range(21):
+        L[k:, k] = A[k:, k] - L[k:, :k] @ L[k, :k]
+        L[k, k] = np.sqrt(L[k, k])
+        L[k + 1 :, k] /= L[k, k]
+    return L
+";
+
+/// The loop begins at another iteration in every row, and no number of iterations is a multiple of a block's.
+const TRIANGLE: &str = "
+def f(A: f64[23, 23]):
+    T = np.zeros((23, 23))
+    for i in range(23):
+        for j in range(i, 23):
+            T[i, j] = A[i, j] + 0.1 * (T[i, i:j] @ A[i:j, j])
+    return T
+";
+
+/// Every iteration needs those up to the one before the last.
+const LATE: &str = "
+def f(A: f64[27, 27], b: f64[27]):
+    x = b.copy()
+    for i in range(2, 27):
+        x[i] = np.max(A[i, : i - 1] - x[: i - 1])
+    return x
+";
+
+#[test]
+fn folds_over_earlier_iterations_have_a_form_in_blocks() {
+    let substitution = SUBSTITUTION.replace("11", "37");
+    let rows = ROWS.replace("9", "21");
+    for source in [FACTOR, TRIANGLE, LATE, substitution.as_str(), rows.as_str()] {
+        assert!(found(source, blocked::RULE) > 0, "{source}");
+        agrees(source);
+    }
+    // Sums of floats in two parts are other ones, the largest is not.
+    let exactly = |source: &str| {
+        let forms = forms(&program(source), &RuleBase::standard().unwrap(), Numerics::Exact, MAX_FORMS).unwrap();
+        forms.iter().any(|form| form.derivation.rules.iter().any(|name| name == blocked::RULE))
+    };
+    assert!(!exactly(FACTOR));
+    assert!(exactly(&LATE.replace("f64", "i64")));
+}
+
+#[test]
+fn a_fold_whose_terms_change_within_a_block_has_no_blocks() {
+    let changed = "
+def f(b: f64[29]):
+    x = b.copy()
+    for i in range(1, 29):
+        x[i] = np.sum(x[:i])
+        x[0] = 0.5 * x[i]
+    return x
+";
+    // Too few iterations for blocks.
+    let few = SUBSTITUTION;
+    for source in [changed, few] {
+        assert_eq!(found(source, blocked::RULE), 0, "{source}");
+        agrees(source);
+    }
+}
+
+#[test]
+fn folds_over_rows_that_the_loop_stores_have_a_form_in_parts() {
+    let columns = "
+def f(A: f64[160, 7]):
+    A = A.copy()
+    R = np.zeros((7, 7))
+    for k in range(7):
+        R[k, k] = np.sqrt(np.sum(A[:, k] ** 2))
+        A[:, k] = A[:, k] / R[k, k]
+        R[k, k + 1 :] = A[:, k] @ A[:, k + 1 :]
+        A[:, k + 1 :] -= np.outer(A[:, k], R[k, k + 1 :])
+    return A, R
+";
+    assert!(found(columns, parts::RULE) > 0);
+    agrees(columns);
+    // Nothing stores what is folded.
+    let read = "
+def f(A: f64[160, 7]):
+    s = np.zeros(7)
+    for t in range(3):
+        s[:] = 0.5 * s + np.sum(A, axis=0)
+    return s
+";
+    assert_eq!(found(read, parts::RULE), 0);
+    agrees(read);
 }
 
 /// 19 iterations are two blocks and a rest; 3 rows are fewer than a block's wavefronts need.

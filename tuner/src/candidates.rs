@@ -1,6 +1,7 @@
 //! From a program to what is tried: its normal forms, their schedule spaces, and the search over them.
 
 use crate::search::{FormSpace, SearchConfig, Searcher};
+use moat_optimizer::blocked;
 use moat_optimizer::expr::Program;
 use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::layout::order_states;
@@ -64,6 +65,7 @@ fn in_another_order(form: &Form, numerics: Numerics) -> Vec<Form> {
     let orders = [
         (right_looking::RULE, right_looking::right_looking(&form.normal_form)),
         (wavefront::RULE, wavefront::wavefront(&form.normal_form)),
+        (blocked::RULE, blocked::blocked(&form.normal_form, numerics)),
         (parts::RULE, parts::parted(&form.normal_form, numerics)),
     ];
     let with = |(rule, normal_form): (&str, Option<NormalForm>)| {

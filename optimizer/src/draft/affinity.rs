@@ -5,6 +5,7 @@
 //! memory in any case.
 
 use super::{Placement, Rates};
+use crate::affine::Affine;
 use crate::footprint::{LoadModel, StageModel};
 use crate::normal_form::{Def, DefId, NormalForm, Source, loop_of};
 use crate::schedule::{LoopSpec, Schedule, StageSchedule};
@@ -34,8 +35,9 @@ enum Share {
 
 impl Share {
     /// The share of a stage's first loop, of something that it indexes along `dim`.
-    fn of(def: &Def, first: LoopSpec, dim: usize) -> Share {
-        Share::Blocks { dim, step: first.step.max(1), turns: def.ragged().contains(&first.axis) }
+    fn of(def: &Def, first: LoopSpec, (dim, stride): (usize, i64)) -> Share {
+        let step = first.step.max(1).saturating_mul(usize::try_from(stride.unsigned_abs()).unwrap_or(usize::MAX));
+        Share::Blocks { dim, step, turns: def.ragged().contains(&first.axis) }
     }
 }
 
@@ -107,14 +109,13 @@ fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &Stage
     let shared = decisions.shared_loop();
     let held = rates.caches.last().copied().unwrap_or(0.0);
     let mut found = Stage::default();
-    // The dimension of what is stored that an axis runs along.
-    let along = |axis: usize| match &def.update {
-        Some(update) => update.base.iter().position(|form| form.coefficient(axis) != 0),
-        None => (axis < def.axes.len()).then_some(axis),
+    let stored_along = |axis: usize| match &def.update {
+        Some(update) => along(&update.base, axis),
+        None => (axis < def.axes.len()).then_some((axis, 1)),
     };
     let share = match shared {
         None => Some(Share::One),
-        Some(first) => along(first.axis).map(|dim| Share::of(def, first, dim)),
+        Some(first) => stored_along(first.axis).map(|along| Share::of(def, first, along)),
     };
     let points: f64 = model.extents.iter().take(model.points).map(|&extent| extent as f64).product();
     if let Some(share) = share {
@@ -145,10 +146,15 @@ fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &Stage
     found
 }
 
+/// The dimension that an axis runs along, and by how many elements for each of its points.
+fn along(index: &[Affine], axis: usize) -> Option<(usize, i64)> {
+    index.iter().map(|form| form.coefficient(axis)).enumerate().find(|&(_, stride)| stride != 0)
+}
+
 fn divided(def: &Def, load: &LoadModel, decisions: &StageSchedule) -> Share {
     let Some(first) = decisions.shared_loop() else { return Share::One };
-    match load.index.iter().position(|form| form.coefficient(first.axis) != 0) {
-        Some(dim) => Share::of(def, first, dim),
+    match along(&load.index, first.axis) {
+        Some(along) => Share::of(def, first, along),
         None => Share::All,
     }
 }

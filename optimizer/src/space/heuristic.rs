@@ -4,8 +4,10 @@
 //! down to the schedule without any decision.
 
 use super::{ScheduleSpace, choices::StageChoices, plain_stage};
+use crate::affine::Affine;
 use crate::draft::recompute;
 use crate::footprint::{LoadModel, StageModel};
+use crate::normal_form::loop_of;
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TileSpec};
 use moat_rules::schedule_rules::ProposedPlace;
 
@@ -170,7 +172,8 @@ impl ScheduleSpace {
             let folds_inside = folds.iter().filter(|&&axis| varies(axis)).map(|&axis| inside(axis)).max();
             let reused = model.extents.iter().enumerate().filter(|&(axis, _)| !varies(axis)).map(|(_, &e)| e);
             let worth = reused.product::<usize>() >= 4 * wish.tile.iter().map(|t| t.unroll).max().unwrap_or(1);
-            let overlapping = load.index.iter().any(|form| form.terms.len() > 1);
+            let axes_of = |form: &Affine| form.terms.iter().filter(|term| loop_of(term.0).is_none()).count();
+            let overlapping = load.index.iter().any(|form| axes_of(form) > 1);
             if !worth || overlapping {
                 continue;
             }

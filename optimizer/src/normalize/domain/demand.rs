@@ -240,18 +240,6 @@ pub(super) fn drop_unread(form: &mut NormalForm) -> bool {
     }
     let mut kept = live.iter();
     form.defs.retain(|_| kept.next().copied().unwrap_or(true));
-    renumber(form, |id| place.get(id).copied().unwrap_or(id));
+    form.renumber(|id| place.get(id).copied().unwrap_or(id));
     true
-}
-
-/// Gives every definition that is named in the form its new number.
-pub(super) fn renumber(form: &mut NormalForm, place: impl Fn(DefId) -> DefId) {
-    for output in &mut form.outputs {
-        *output = place(*output);
-    }
-    for node in form.defs.iter_mut().flat_map(|def| &mut def.pieces).flat_map(|piece| &mut piece.value.nodes) {
-        if let ScalarOp::Load(Source::Def(read), _) = &mut node.op {
-            *read = place(*read);
-        }
-    }
 }

@@ -19,7 +19,7 @@ mod symmetry;
 use super::cost::{ExtractionCost, Roofline};
 use crate::affine::Affine;
 use crate::dtype::DType;
-use crate::normal_form::NormalForm;
+use crate::normal_form::{NormalForm, Range};
 use crate::numerics::Numerics;
 use producer::Producers;
 pub use symmetry::symmetric;
@@ -72,6 +72,11 @@ pub fn restrict(form: &NormalForm, numerics: Numerics, allowed: &dyn Fn(&str) ->
     let open = settle(open, used);
     let cost = |restricted: &Restricted| Roofline::default().cost(&restricted.form);
     if cost(&open) < cost(&plain) { open } else { plain }
+}
+
+/// A domain without bounds that others imply, where each of `known` is ≥ 0.
+pub(crate) fn pruned(domain: &[Range], known: &[Affine]) -> Vec<Range> {
+    region::Region::new(domain, known).pruned()
 }
 
 /// The values of one statement, on restricted domains: `form` has their definitions and no steps, `around` is what is

@@ -5,7 +5,7 @@
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
-use crate::normal_form::{NormalForm, Range, Step, loop_of, loop_variable};
+use crate::normal_form::{Context, NormalForm, Range, loop_of};
 
 /// A domain and what is known of the loops around it.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +98,14 @@ impl Region {
         Some(region)
     }
 
+    /// The domain without bounds that others imply.
+    pub(super) fn pruned(mut self) -> Vec<Range> {
+        for axis in 0..self.domain.len() {
+            self.prune(axis);
+        }
+        self.domain
+    }
+
     /// Drops the bounds of an axis that others imply.
     fn prune(&mut self, axis: usize) {
         let outer = Region { domain: self.domain[..axis].to_vec(), context: self.context.clone() };
@@ -137,33 +145,7 @@ pub(super) fn opposite(form: &Affine) -> Affine {
 
 /// What is known of the loops around each definition: forms that are ≥ 0.
 pub(super) fn contexts(form: &NormalForm) -> Vec<Vec<Affine>> {
-    let mut contexts = vec![Vec::new(); form.defs.len()];
-    visit(&form.steps, &mut Vec::new(), &mut contexts);
-    contexts
-}
-
-fn visit(steps: &[Step], around: &mut Vec<Affine>, contexts: &mut [Vec<Affine>]) {
-    for step in steps {
-        let depth = around.len();
-        match step {
-            Step::Def(def) => {
-                if let Some(context) = contexts.get_mut(*def) {
-                    context.clone_from(around);
-                }
-            }
-            Step::Loop { var, range, body, .. } => {
-                let variable = Affine::variable(loop_variable(*var));
-                around.extend(range.lo.iter().map(|low| variable.minus(low)));
-                around.extend(range.hi.iter().map(|high| high.minus(&variable).offset(-1)));
-                visit(body, around, contexts);
-            }
-            Step::If { conditions, body } => {
-                around.extend(conditions.iter().cloned());
-                visit(body, around, contexts);
-            }
-        }
-        around.truncate(depth);
-    }
+    crate::normal_form::contexts(form).iter().map(Context::non_negative).collect()
 }
 
 /// True if the form depends on a loop around the definition.

@@ -5,7 +5,7 @@
 //! terms, so what is mirrored is the same bit for bit.
 
 use super::Used;
-use super::demand::{drop_unread, renumber};
+use super::demand::drop_unread;
 use super::producer::{at, folds_nothing};
 use super::region::{Region, opposite};
 use crate::affine::Affine;
@@ -240,7 +240,6 @@ fn halve(form: &mut NormalForm, id: DefId, exchange: (usize, usize)) -> DefId {
         return id;
     }
     // A definition of its own for the half, before the one that copies and mirrors it.
-    renumber(form, |def| if def >= id { def + 1 } else { def });
     let name = (1..)
         .map(|n| if n == 1 { format!("{}_half", whole.name) } else { format!("{}_half{n}", whole.name) })
         .find(|name| form.defs.iter().all(|def| def.name != *name) && form.params.iter().all(|p| p.name != *name))
@@ -256,8 +255,8 @@ fn halve(form: &mut NormalForm, id: DefId, exchange: (usize, usize)) -> DefId {
         Some(Piece { domain: region.domain, fold: None, value })
     };
     let pieces = [copy(&lower, identity.clone()), copy(&opposite(&lower), exchanged(&identity, exchange))];
-    form.defs[id].pieces = pieces.into_iter().flatten().collect();
-    form.defs.insert(id, computed);
+    form.insert_before(id, computed);
+    form.defs[id + 1].pieces = pieces.into_iter().flatten().collect();
     id + 1
 }
 

@@ -1,0 +1,191 @@
+//! Folds in loops whose terms the loop supplies: term k reads what iteration k + `shift` has stored.
+//!
+//! Input: a form. Output: such folds, and what may be asked of the time between a term's supplier and the fold. Integer
+//! elimination decides, exactly.
+
+use crate::affine::Affine;
+use crate::dependence::{Answer, IntegerSet};
+use crate::normal_form::{
+    Access, Context, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source, Step, Update, contexts, loop_of, scopes,
+};
+use crate::touch::{Touch, known_touches};
+
+/// A fold in a loop that supplies its terms.
+pub(crate) struct Fold<'f> {
+    pub(crate) id: DefId,
+    pub(crate) def: &'f Def,
+    pub(crate) piece: &'f Piece,
+    pub(crate) context: Context,
+    /// The innermost loop around it.
+    pub(crate) var: usize,
+    pub(crate) range: Range,
+    /// The loop's body.
+    pub(crate) body: &'f [Step],
+    /// Term k needs iteration k + `shift`.
+    pub(crate) shift: Affine,
+}
+
+impl<'f> Fold<'f> {
+    /// A definition that stands directly in a loop and folds over one axis, once for each way in which updates of
+    /// `suppliers` may supply its terms.
+    pub(crate) fn all(form: &'f NormalForm, id: DefId, suppliers: &dyn Fn(DefId) -> bool) -> Vec<Fold<'f>> {
+        Fold::found(form, id, suppliers).unwrap_or_default()
+    }
+
+    fn found(form: &'f NormalForm, id: DefId, suppliers: &dyn Fn(DefId) -> bool) -> Option<Vec<Fold<'f>>> {
+        let def = &form.defs[id];
+        let [piece] = def.pieces.as_slice() else { return None };
+        let points = def.axes.len();
+        if piece.fold.is_none() || piece.fold_axes(points) != 1 {
+            return None;
+        }
+        let context = contexts(form).swap_remove(id);
+        let (variable, range) = context.loops.last().cloned()?;
+        let var = loop_of(variable)?;
+        let body = body_of(&form.steps, var)?;
+        let direct = body.iter().any(|step| matches!(step, Step::Def(found) if *found == id));
+        let scope = scopes(form).swap_remove(id).pop()?;
+        let inside = defs_in(body);
+        // What an iteration computes for itself is not there at another one.
+        let local = piece.value.nodes.iter().any(|node| match &node.op {
+            ScalarOp::Load(Source::Def(read), _) => inside.iter().any(|(known, _)| known == read),
+            ScalarOp::Load(_, Access::Flat(_) | Access::Gather(_)) => true,
+            ScalarOp::Load(_, Access::Axes(_)) | ScalarOp::Const(_) | ScalarOp::Index(_) => false,
+            ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => false,
+        });
+        if !direct || local || scope.min < 0 || range.lo.len() != 1 {
+            return None;
+        }
+        let mut all: Vec<Affine> = Vec::new();
+        let updates =
+            inside.iter().filter(|(id, _)| suppliers(*id)).filter_map(|&(id, _)| form.defs[id].update.as_ref());
+        for update in updates.filter(|update| update.shift.is_none()) {
+            for node in &piece.value.nodes {
+                if let ScalarOp::Load(Source::State(state), Access::Axes(index)) = &node.op
+                    && *state == update.state
+                {
+                    all.extend(shifts(update, index, variable, points));
+                }
+            }
+        }
+        all.sort();
+        all.dedup();
+        let fold = |shift| Fold { id, def, piece, context: context.clone(), var, range: range.clone(), body, shift };
+        Some(all.into_iter().map(fold).collect())
+    }
+
+    /// Whether nobody writes what a term reads between its supplier's end and the fold.
+    pub(crate) fn keeps_its_terms(&self, form: &NormalForm) -> bool {
+        let contexts = contexts(form);
+        let inside = defs_in(self.body);
+        let Some(&(_, own_position)) = inside.iter().find(|(id, _)| *id == self.id) else { return false };
+        let Some(own) = known_touches(self.def) else { return false };
+        inside.iter().all(|&(id, position)| {
+            let Some(others) = known_touches(&form.defs[id]) else { return false };
+            others.iter().filter(|other| other.writes).all(|other| {
+                own.iter().filter(|read| !read.writes && read.state == other.state).all(|read| {
+                    let pair = Pair::new(self, &contexts[id], other, read.domain, read.index);
+                    pair.never(&[
+                        (&pair.supplier, &pair.other, true),
+                        (&pair.other, &pair.own, position >= own_position),
+                    ])
+                })
+            })
+        })
+    }
+}
+
+/// Iterations that may have stored what a term k reads, each as its distance from k.
+fn shifts(update: &Update, read: &[Affine], variable: usize, fold: usize) -> Vec<Affine> {
+    let alone = |form: &Affine, keep: usize| {
+        form.coefficient(keep) == 1
+            && form.terms.iter().all(|&(v, _)| v == keep || loop_of(v).is_some() && v != variable)
+    };
+    let pairs = update.base.iter().zip(read);
+    pairs
+        .filter(|(written, read)| alone(written, variable) && alone(read, fold))
+        .map(|(written, read)| read.minus(&Affine::variable(fold)).minus(&written.minus(&Affine::variable(variable))))
+        .collect()
+}
+
+fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
+    steps.iter().find_map(|step| match step {
+        Step::Def(_) => None,
+        Step::Loop { var, body, .. } if *var == wanted => Some(body.as_slice()),
+        Step::Loop { body, .. } | Step::If { body, .. } => body_of(body, wanted),
+    })
+}
+
+/// The definitions of a body, each with the position of its step.
+pub(crate) fn defs_in(body: &[Step]) -> Vec<(DefId, usize)> {
+    let of = |(at, step): (usize, &Step)| step.definitions().into_iter().map(move |id| (id, at)).collect::<Vec<_>>();
+    body.iter().enumerate().flat_map(of).collect()
+}
+
+/// Two iterations of the loop: an access of a statement of the body in the first, one of the fold in the second.
+pub(crate) struct Pair {
+    pub(crate) set: IntegerSet,
+    /// The loop's variable in the one and the other iteration.
+    pub(crate) other: Affine,
+    pub(crate) own: Affine,
+    /// The iteration that the fold's term needs.
+    pub(crate) supplier: Affine,
+}
+
+impl Pair {
+    pub(crate) fn new(
+        fold: &Fold<'_>,
+        context: &Context,
+        touch: &Touch<'_>,
+        domain: &[Range],
+        index: &[Affine],
+    ) -> Pair {
+        let outer = fold.context.loops.len() - 1;
+        // Variables: the common loops, the loop twice, the other's own loops, its axes, the fold's axes.
+        let inner = context.loops.len() - outer - 1;
+        let axes = outer + 2 + inner;
+        let own_axes = axes + touch.domain.len();
+        let common = |v: usize| context.loops.iter().position(|(known, _)| *known == v).unwrap_or(usize::MAX);
+        let other = |v: usize| match loop_of(v) {
+            Some(_) => match common(v) {
+                at if at <= outer => at,
+                at => at.saturating_add(1),
+            },
+            None => v + axes,
+        };
+        let own = |v: usize| match loop_of(v) {
+            Some(_) => match fold.context.loops.iter().position(|(known, _)| *known == v) {
+                Some(at) if at < outer => at,
+                Some(_) => outer + 1,
+                None => usize::MAX,
+            },
+            None => v + own_axes,
+        };
+        let mut set = IntegerSet::all(own_axes + fold.piece.domain.len());
+        context.require(&mut set, other);
+        fold.context.require(&mut set, own);
+        set.require_domain(touch.domain, other);
+        set.require_domain(domain, own);
+        for (a, b) in touch.index.iter().zip(index) {
+            let a = a.substitute(|v| Affine::variable(other(v)));
+            let b = b.substitute(|v| Affine::variable(own(v)));
+            set.require_zero(&a.minus(&b), |v| v);
+        }
+        let term = Affine::variable(fold.def.axes.len()).plus(&fold.shift);
+        Pair {
+            set,
+            other: Affine::variable(outer),
+            own: Affine::variable(outer + 1),
+            supplier: term.substitute(|v| Affine::variable(own(v))),
+        }
+    }
+
+    /// Whether nothing is left where `early < late`, or `early ≤ late` if not `strictly`, for every one of `order`.
+    pub(crate) fn never(&self, order: &[(&Affine, &Affine, bool)]) -> bool {
+        let mut set = self.set.clone();
+        for (early, late, strictly) in order {
+            set.require_non_negative(&late.minus(early).offset(-i64::from(*strictly)), |v| v);
+        }
+        set.answer() == Answer::Empty
+    }
+}
