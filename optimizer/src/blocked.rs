@@ -26,9 +26,9 @@ use crate::supplied::Fold;
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/blocks";
 /// Iterations of a block: the most of which there are enough blocks. Register tiles of 3, 4, 6 or 8 rows leave no rest.
-const SIZES: [i64; 5] = [96, 48, 24, 8, 4];
+const SIZES: [i64; 6] = [96, 48, 24, 8, 4, 2];
 /// Blocks are at least so many.
-const BLOCKS: i64 = 4;
+const BLOCKS: i64 = 2;
 /// An axis so many times as long as the block is little longer with another block's share of it.
 const LITTLE: usize = 4;
 

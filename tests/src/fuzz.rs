@@ -20,7 +20,7 @@ use moat_optimizer::inputs;
 use moat_optimizer::interpret::{Reference, interpret};
 use moat_optimizer::nest::LoopNest;
 use moat_optimizer::normal_form::{NormalForm, loop_of};
-use moat_optimizer::normalize::{NormalizeConfig, Prepared, normalize_prepared, prepare};
+use moat_optimizer::normalize::{Form, NormalizeConfig, Prepared, normalize_prepared, prepare};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::{Band, LoopSpec, Panel, Place, Schedule, TimeTile};
 use moat_optimizer::skew::{Tilable, statements};
@@ -29,7 +29,7 @@ use moat_optimizer::target::Target;
 use moat_optimizer::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::candidates::schedulable;
+use moat_tuner::candidates::{in_another_order, schedulable};
 use moat_tuner::machine;
 use std::collections::BTreeSet;
 
@@ -69,6 +69,8 @@ pub enum Verdict {
 /// What was tested.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
+    /// Forms in another order of the program's loops and folds.
+    pub orders: usize,
     /// Nests that ran.
     pub nests: usize,
     /// Kernels that ran.
@@ -83,6 +85,7 @@ pub struct Counts {
 
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Counts) {
+        self.orders += other.orders;
         self.nests += other.nests;
         self.kernels += other.kernels;
         self.tiled += other.tiled;
@@ -153,8 +156,9 @@ impl Fuzzer {
             Ok(normalized) => normalized.forms,
             Err(error) => return Verdict::Refused(error.to_string()),
         };
-        let mut counts = Counts::default();
-        for form in forms {
+        let orders: Vec<Form> = forms.iter().flat_map(|form| in_another_order(form, numerics)).collect();
+        let mut counts = Counts { orders: orders.len(), ..Counts::default() };
+        for form in forms.into_iter().chain(orders) {
             let form = match schedulable(&form.normal_form) {
                 Ok(form) => form,
                 // `tune` refuses such a program, too.

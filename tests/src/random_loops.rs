@@ -159,6 +159,7 @@ impl Draft {
         match self.below(15) {
             14 if !self.indices.is_empty() => self.scatter(depth),
             12 if self.domain.loops.len() < 2 => self.sweep(depth),
+            13 if self.domain.loops.len() < 2 => self.recurrence(depth),
             0..=3 if depth < 5 && self.domain.loops.len() < 3 => self.loop_over(depth),
             4 if in_loop && depth < 5 => self.condition(depth),
             5 if !self.numbers.is_empty() => {
@@ -295,6 +296,54 @@ impl Draft {
             let op = self.choose(&["=", "=", "+=", "-="]);
             self.line(inside, &format!("{text} {op} {value}"));
         }
+    }
+
+    /// A loop whose iterations fold over those before them, and maybe change what is folded.
+    fn recurrence(&mut self, depth: usize) {
+        let target = self.any_array(|array| !array.rebound && !array.is_int);
+        if target.rebound || target.is_int {
+            return self.assignment(depth);
+        }
+        let (x, w, r) = (self.name("x"), self.name("w"), self.name("r"));
+        let (length, late) = (self.choose(&[5, 6, 7, 9]), self.below(2));
+        let by_columns = self.below(3) == 0;
+        let start = if by_columns { format!("np.zeros(({length}, {length}))") } else { format!("np.zeros({length})") };
+        self.line(depth, &format!("{w} = 0.25 * (np.arange({length}) % 3)"));
+        self.line(depth, &format!("{x} = {start} + {w}"));
+        let first = if by_columns { self.below(2) } else { 1 + late };
+        let header = match self.below(4) {
+            0 => format!("for {r} in range({}, {}, -1):", length - 1, first - usize::from(first > 0)),
+            _ => format!("for {r} in range({first}, {length}):"),
+        };
+        self.line(depth, &header);
+        let before = if late > 0 { format!(":{r} - 1") } else { format!(":{r}") };
+        let fold = if by_columns {
+            let rows = self.choose(&["0:", ":"]).replace('0', &r);
+            format!("{x}[{rows}, {r}] = {w}[{rows}] - 0.1 * ({x}[{rows}, :{r}] @ {x}[{r}, :{r}])")
+        } else {
+            let term = match self.below(4) {
+                0 => format!("{x}[{before}] * {w}[{before}]"),
+                1 => format!("{x}[{before}] + {w}[{r}]"),
+                2 => format!("{x}[{before}] - {w}[{before}]"),
+                _ => format!("{x}[{before}]"),
+            };
+            let op = self.choose(&["np.sum", "np.sum", "np.max", "np.min"]);
+            format!("{x}[{r}] = 0.2 * {op}({term})")
+        };
+        self.line(depth + 1, &fold);
+        let at = if by_columns { format!("{x}[{r}, {r}]") } else { format!("{x}[{r}]") };
+        for _ in 0..self.below(3) {
+            let other = match self.below(6) {
+                0 => format!("{at} = 0.5 * {at} + {w}[{r}]"),
+                1 => format!("{w}[{r}] = 0.5 * {at}"),
+                2 if first > 0 => format!("{w}[{r} - 1] += 0.5 * {at}"),
+                3 => format!("{x}[0] = 0.5 * {at}"),
+                4 if first > 0 => format!("{x}[{r} - 1] *= 0.5"),
+                _ => format!("{w}[:{r}] *= 0.5"),
+            };
+            self.line(depth + 1, &other);
+        }
+        self.line(depth, &format!("{}[...] = 0.5 * {} + np.sum({x}) + {w}[1]", target.name, target.name));
     }
 
     fn block(&mut self, depth: usize) {

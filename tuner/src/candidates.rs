@@ -61,7 +61,7 @@ pub fn forms(
 }
 
 /// The same values in other orders of the program's loops and folds.
-fn in_another_order(form: &Form, numerics: Numerics) -> Vec<Form> {
+pub fn in_another_order(form: &Form, numerics: Numerics) -> Vec<Form> {
     let orders = [
         (right_looking::RULE, right_looking::right_looking(&form.normal_form)),
         (wavefront::RULE, wavefront::wavefront(&form.normal_form)),

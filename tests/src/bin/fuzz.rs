@@ -108,11 +108,12 @@ fn main() -> ExitCode {
         println!("refused {count}: {why}");
     }
     println!(
-        "{} programs from seed {}: {agree} agree, {differ} differ, {} refused; {} nests ({} with time tiles, {} parallel), \
+        "{} programs from seed {}: {agree} agree, {differ} differ, {} refused; {} other orders; {} nests ({} with time tiles, {} parallel), \
          {} dependences in order, {} kernels; {:.0} s",
         options.programs,
         options.seed,
         refused.values().sum::<u64>(),
+        counts.orders,
         counts.nests,
         counts.tiled,
         counts.parallel,
