@@ -43,7 +43,7 @@ polybench: build $(TARGET)/venv/ready
 	for file in datasets/workloads/polybench/*.py; do $(MOAT) tune $$file || exit 1; done
 	$(PYTHON) datasets/polybench.py --moat kernels --write datasets/polybench.md
 	for file in datasets/workloads/polybench/*.py; do $(MOAT) tune --threads 2 --out kernels/threads $$file || exit 1; done
-	$(PYTHON) datasets/polybench.py --moat kernels/threads --serial kernels --no-peers --threads 2 --write datasets/polybench_threads.md
+	$(PYTHON) datasets/polybench.py --moat kernels/threads --serial kernels --no-peers --threads 2 --passes 3 --write datasets/polybench_threads.md
 
 setup:
 	@bash tests/setup.sh system

@@ -2,8 +2,9 @@
 """Time moat's kernels of the PolyBench programs against C loops that clang builds, with and without Polly.
 
 The programs are workloads/polybench/*.py; each has its loops in polybench/*.c. Every run starts from fresh copies of the
-same inputs in the same buffers, with the outputs poisoned; both happen outside of the timed call. All contestants of a
-kernel are timed in interleaved rounds in this process. Before a contestant is timed its results are compared with those
+same inputs in the same buffers, with the outputs poisoned; both happen outside of the timed call, and so does waking the
+threads, as in a program that has just run another parallel loop. All contestants of a kernel are timed in interleaved
+rounds in this process, which pass over all kernels several times if asked to. Before a contestant is timed its results are compared with those
 of the plain clang build, at small sizes with NumPy's. Exit code: 0, 1 if a result differs, 2 on an error.
 
 needs: pip install numpy; clang-22 with Polly
@@ -173,6 +174,19 @@ def buffer(nbytes):
     return raw[start : start + nbytes]
 
 
+def waker(threads):
+    """Runs nothing on all threads of the pool that parallel kernels use, so that the next loop finds them awake."""
+    if threads < 2:
+        return lambda: None
+    try:
+        start = ctypes.CDLL("libgomp.so.1").GOMP_parallel
+    except OSError as error:
+        raise Failure("libgomp.so.1 is not installed, which parallel kernels need") from error
+    start.argtypes, start.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    nothing = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p)
+    return lambda: start(nothing, None, threads, 0)
+
+
 def pointers(arrays):
     return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
 
@@ -180,8 +194,8 @@ def pointers(arrays):
 class Bench:
     """One kernel: its buffers, and its contestants by name, each a function of no arguments."""
 
-    def __init__(self, program, seed, peers):
-        self.program, self.pristine = program, program.inputs(seed)
+    def __init__(self, program, seed, peers, threads):
+        self.program, self.pristine, self.wake = program, program.inputs(seed), waker(threads)
         self.inputs = [buffer(x.nbytes).view(x.dtype).reshape(x.shape) for x in self.pristine]
         self.contestants, self.outputs, self.keep = {}, [], []
         dtype = self.pristine[-1].dtype
@@ -233,6 +247,7 @@ class Bench:
         """Seconds of one call on fresh data."""
         self.refresh()
         run = self.contestants[contestant]
+        self.wake()
         start = time.perf_counter()
         run()
         return time.perf_counter() - start
@@ -399,6 +414,7 @@ def markdown(rows, args):
     if args.serial:
         command = f"{command} --serial {args.serial}" + (" --no-peers" if args.no_peers else "")
         tune = f"{tune}\nfor file in datasets/workloads/polybench/*.py; do moat tune --out {args.serial} $file; done"
+    command += f" --passes {args.passes}" if args.passes > 1 else ""
     header = header_of(args)
     rule = ["---", *["---:"] * (len(header) - 1)]
     groups = []
@@ -431,20 +447,22 @@ def arguments():
     parser.add_argument("--json", action="store_true", help="one JSON object a kernel on standard output")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="least number of rounds; default: 5")
     parser.add_argument("--budget", type=float, default=5.0, metavar="S", help="seconds of rounds a kernel; default: 5")
+    parser.add_argument("--passes", type=int, default=1, metavar="N", help="passes over all kernels; default: 1")
     parser.add_argument("--rtol", type=float, default=1e-9, metavar="R", help="relative tolerance of floats; default: 1e-9")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPUs of this process; default: 1")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the inputs; default: 0")
     args = parser.parse_args()
     if args.no_peers and not args.serial:
         parser.error("--no-peers compares kernels with those of --serial")
-    if args.rounds < 1 or args.threads < 1:
-        parser.error("--rounds and --threads are at least 1")
+    if min(args.rounds, args.threads, args.passes) < 1:
+        parser.error("--rounds, --threads and --passes are at least 1")
     return args
 
 
-def bench(name, args):
-    """Checks a kernel and times those contestants that are right, if asked to; its row, or None if there is no reference."""
-    kernel = Bench(Program(name, args.size), args.seed, () if args.no_peers else ("clang", "polly"))
+def bench(name, args, samples):
+    """Checks a kernel and times those contestants that are right, if asked to; its row, or None if there is no reference.
+    `samples` are those of earlier passes, to which these are added."""
+    kernel = Bench(Program(name, args.size), args.seed, () if args.no_peers else ("clang", "polly"), args.threads)
     for contestant, folder in (("moat", args.moat), ("serial", args.serial)):
         if folder:
             kernel.add_moat(contestant, folder)
@@ -456,10 +474,15 @@ def bench(name, args):
     for who in wrong:
         print(f"{name}: {who} differs from {reference} by {errors[who]:.1e} (allowed {args.rtol:g})", file=sys.stderr)
         del kernel.contestants[who]
+        samples.pop(who, None)
     if not args.no_peers and "clang" in wrong:
         return None
     row = {"kernel": name, "wrong": wrong, "relative_error": errors}
-    return row if args.check else row | summarize(kernel.rounds(args.rounds, args.budget))
+    if args.check:
+        return row
+    for contestant, seconds in kernel.rounds(args.rounds, args.budget).items():
+        samples.setdefault(contestant, []).extend(seconds)
+    return row | summarize(samples)
 
 
 def main(args):
@@ -472,17 +495,18 @@ def main(args):
     print(environment(args), file=sys.stderr)
     if not args.json and not args.check:
         print(" ".join(f"{title:>11}" if at else f"{title:15}" for at, title in enumerate(header_of(args))))
-    rows, failed = [], 0
-    for name in names:
+    found, failures, samples = {}, set(), {name: {} for name in names}
+    for name in names * args.passes:
         try:
-            row = bench(name, args)
+            row = bench(name, args, samples[name])
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             row = None
-        failed += row is None or bool(row["wrong"])
+        if row is None or row["wrong"]:
+            failures.add(name)
         if row is None:
             continue
-        rows.append(row)
+        found[name] = row
         if args.json:
             print(json.dumps(row), flush=True)
         elif args.check:
@@ -490,6 +514,7 @@ def main(args):
             print(f"{name:15} {'differs' if row['wrong'] else 'equal'}; largest relative error: {text}", flush=True)
         else:
             print(" ".join(f"{cell:>11}" if at else f"{cell:15}" for at, cell in enumerate(cells(row, args.serial))), flush=True)
+    rows, failed = list(found.values()), len(failures)
     if not args.check:
         for line in summary(rows):
             print(line, file=sys.stderr if args.json else sys.stdout)
