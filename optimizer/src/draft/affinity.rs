@@ -7,7 +7,7 @@
 use super::{Placement, Rates};
 use crate::affine::Affine;
 use crate::footprint::{LoadModel, StageModel};
-use crate::normal_form::{Def, DefId, NormalForm, Source, loop_of};
+use crate::normal_form::{Context, Def, DefId, NormalForm, Source, loop_of};
 use crate::schedule::{LoopSpec, Schedule, StageSchedule};
 use std::collections::BTreeMap;
 
@@ -57,6 +57,7 @@ struct Stage {
 /// Nanoseconds of all stages that are not in time tiles.
 pub(super) fn fetching(
     form: &NormalForm,
+    contexts: &[Context],
     schedule: &Schedule,
     models: &[Option<StageModel>],
     placements: &[Option<Placement>],
@@ -78,13 +79,15 @@ pub(super) fn fetching(
         for (array, here) in stage.iter().flat_map(|stage| &stage.uses) {
             let stored = |at: &DefId| {
                 let (stored, by) = stages[*at].as_ref()?.stores?;
-                (stored == *array).then_some(by.share)
+                (stored == *array).then_some((*at, by.share))
             };
             let before = (0..id).rev().find_map(|at| stored(&at));
             // What the iteration before has left.
             let around = || (id..stages.len()).rev().filter(|at| together(form, id, *at)).find_map(|at| stored(&at));
-            if let Some(left) = before.or_else(around) {
-                sum += bytes_of_a_thread(form, (*array, *here), left, rates.threads);
+            if let Some((at, left)) = before.or_else(around) {
+                // What is stored before a loop is fetched in its first iteration.
+                let times = if together(form, id, at) { 1.0 } else { contexts[id].executions().max(1.0) };
+                sum += bytes_of_a_thread(form, (*array, *here), left, rates.threads) / times;
             }
         }
     }

@@ -95,8 +95,8 @@ pub fn parts(
     let rates = Rates::new(target, threads);
     let models = models(form, schedule);
     let placements = placements(form, schedule, &models);
-    let fetching = affinity::fetching(form, schedule, &models, &placements, &rates);
     let contexts = contexts(form);
+    let fetching = affinity::fetching(form, &contexts, schedule, &models, &placements, &rates);
     let mut own = vec![0.0; models.len()];
     let mut total = vec![0.0; models.len()];
     for (id, model) in models.iter().enumerate() {
