@@ -8,8 +8,9 @@ use crate::affine::Affine;
 use crate::draft::recompute;
 use crate::footprint::{LoadModel, StageModel};
 use crate::normal_form::loop_of;
-use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TileSpec};
+use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TileSpec, TimeTile};
 use moat_rules::schedule_rules::ProposedPlace;
+use std::collections::BTreeMap;
 
 /// An inlined definition may repeat so many slots of work for each element of its reader.
 const CHEAP: f64 = 6.0;
@@ -58,15 +59,43 @@ impl ScheduleSpace {
     fn tile_time(&self, schedule: &mut Schedule) {
         let mut best = self.draft(schedule);
         for tile in self.typical_time_tiles() {
-            let mut wish = schedule.clone();
-            wish.time_tiles.retain(|known| known.var != tile.var && !self.nested(known.var, tile.var));
-            wish.time_tiles.push(tile);
-            self.repair(&mut wish);
+            let wish = self.with_time_tile(schedule, tile);
             let cost = self.draft(&wish);
             if cost < best * 0.99 && self.is_legal(&wish) {
                 (best, *schedule) = (cost, wish);
             }
         }
+    }
+
+    fn with_time_tile(&self, schedule: &Schedule, tile: TimeTile) -> Schedule {
+        let mut wish = schedule.clone();
+        wish.time_tiles.retain(|known| known.var != tile.var && !self.nested(known.var, tile.var));
+        wish.time_tiles.push(tile);
+        self.repair(&mut wish);
+        wish
+    }
+
+    /// The default, the same without tiles of its loops over states, and with tiles on bands along each other choice of
+    /// dimensions: what pays is what the draft knows least about. Those that it likes come first.
+    pub fn defaults(&self) -> Vec<Schedule> {
+        let untiled = Schedule { time_tiles: Vec::new(), ..self.default() };
+        let along = |tile: &TimeTile| (tile.var, tile.bands.iter().map(|band| band.dim).collect::<Vec<usize>>());
+        let mut others: BTreeMap<(usize, Vec<usize>), (f64, Schedule)> = BTreeMap::new();
+        for tile in self.typical_time_tiles() {
+            let key = along(&tile);
+            if self.default.time_tiles.iter().any(|known| along(known) == key) {
+                continue;
+            }
+            let wish = self.with_time_tile(&self.default, tile);
+            let cost = self.draft(&wish);
+            if others.get(&key).is_none_or(|known| cost < known.0) {
+                others.insert(key, (cost, wish));
+            }
+        }
+        let mut others: Vec<(f64, Schedule)> = others.into_values().collect();
+        others.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let legal = others.into_iter().map(|(_, schedule)| schedule).filter(|schedule| self.is_legal(schedule));
+        [self.default(), untiled].into_iter().chain(legal).collect()
     }
 
     fn repaired(&self, stage: usize, mut wish: StageSchedule) -> StageSchedule {

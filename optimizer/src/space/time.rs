@@ -41,6 +41,12 @@ impl TimeLoop {
         self.dims.iter().find(|(known, _)| known.dim == dim)
     }
 
+    /// The dimensions, by their numbers in `dims`, along which a tile has no band.
+    fn free(&self, tile: &TimeTile) -> Vec<usize> {
+        let none = |at: &usize| tile.bands.iter().all(|band| band.dim != self.dims[*at].0.dim);
+        (0..self.dims.len()).filter(none).collect()
+    }
+
     fn band(&self, at: usize, height: usize) -> Option<Band> {
         let (known, _) = self.dims.get(at)?;
         let Tilable { dim, skew, shifts, independent, panel, .. } = known.clone();
@@ -249,11 +255,16 @@ impl ScheduleSpace {
             }
             2 | 3 => {
                 let band = rng.below(tile.bands.len());
-                let band = &mut tile.bands[band];
-                if let Some((_, heights)) = known.along(band.dim)
-                    && let Some(&height) = pick(rng, heights)
+                let free = known.free(tile);
+                let elsewhere = if percent(rng, 20) { pick(rng, &free).copied() } else { None };
+                let at = elsewhere.or_else(|| known.dims.iter().position(|(of, _)| of.dim == tile.bands[band].dim));
+                if let Some(at) = at
+                    && let Some(&height) = pick(rng, &known.dims[at].1)
                 {
-                    band.height = height;
+                    match known.band(at, height).filter(|_| elsewhere.is_some()) {
+                        Some(moved) => tile.bands[band] = moved,
+                        None => tile.bands[band].height = height,
+                    }
                 }
             }
             _ => {
@@ -269,9 +280,7 @@ impl ScheduleSpace {
                 } else if tile.bands.len() > 1 && percent(rng, 50) {
                     tile.bands.remove(rng.below(tile.bands.len()));
                 } else {
-                    let free = (0..known.dims.len())
-                        .filter(|&at| tile.bands.iter().all(|band| band.dim != known.dims[at].0.dim))
-                        .collect::<Vec<usize>>();
+                    let free = known.free(tile);
                     if let Some(&at) = pick(rng, &free)
                         && let Some(&height) = pick(rng, &known.dims[at].1)
                     {

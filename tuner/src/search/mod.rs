@@ -136,13 +136,10 @@ impl Searcher {
         searcher
     }
 
-    /// The default of a form, and the same without tiles of its loops over states: whether they pay is what the draft
-    /// knows least about.
+    /// What a form's space would begin with.
     fn defaults(&self, at: usize) -> Vec<Candidate> {
         let FormSpace { form, space } = &self.spaces[at];
-        let default = space.default();
-        let untiled = Schedule { time_tiles: Vec::new(), ..default.clone() };
-        [default, untiled].into_iter().map(|schedule| Candidate { form: *form, schedule }).collect()
+        space.defaults().into_iter().map(|schedule| Candidate { form: *form, schedule }).collect()
     }
 
     /// What did well on neighbouring workloads, nearest first, tried right after the default.
@@ -236,8 +233,10 @@ impl Searcher {
     fn first_round(&mut self, count: usize) {
         let open = self.open_forms();
         // The draft compares schedules of one form better than forms: every form's default has its trial first.
-        let defaults: Vec<Candidate> = open.iter().flat_map(|&at| self.defaults(at)).collect();
-        for candidate in defaults {
+        let defaults: Vec<Vec<Candidate>> = open.iter().map(|&at| self.defaults(at)).collect();
+        let most = defaults.iter().map(Vec::len).max().unwrap_or(0);
+        let in_turns = (0..most).flat_map(|number| defaults.iter().filter_map(move |of_form| of_form.get(number)));
+        for candidate in in_turns.cloned() {
             if self.queue.len() < count.div_ceil(2) {
                 self.enqueue(candidate);
             }
