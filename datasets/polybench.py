@@ -3,7 +3,7 @@
 
 The programs are workloads/polybench/*.py; each has its loops in polybench/*.c. Every run starts from fresh copies of the
 same inputs in the same buffers, with the outputs poisoned; both happen outside of the timed call, and so does waking the
-threads, as in a program that has just run another parallel loop. All contestants of a kernel are timed in interleaved
+threads of a parallel kernel, as in a program that has just run another parallel loop. All contestants of a kernel are timed in interleaved
 rounds in this process, which pass over all kernels several times if asked to. Before a contestant is timed its results are compared with those
 of the plain clang build, at small sizes with NumPy's. Exit code: 0, 1 if a result differs, 2 on an error.
 
@@ -247,7 +247,8 @@ class Bench:
         """Seconds of one call on fresh data."""
         self.refresh()
         run = self.contestants[contestant]
-        self.wake()
+        if contestant == "moat":
+            self.wake()
         start = time.perf_counter()
         run()
         return time.perf_counter() - start
@@ -444,7 +445,7 @@ def arguments():
     parser.add_argument("--check", action="store_true", help="compare results only, without timing")
     parser.add_argument("--lets", action="store_true", help="print what `moat tune` needs for this size, and stop")
     parser.add_argument("--write", metavar="FILE", help="write the table as Markdown")
-    parser.add_argument("--json", action="store_true", help="one JSON object a kernel on standard output")
+    parser.add_argument("--json", action="store_true", help="one JSON object a kernel and pass on standard output")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="least number of rounds; default: 5")
     parser.add_argument("--budget", type=float, default=5.0, metavar="S", help="seconds of rounds a kernel; default: 5")
     parser.add_argument("--passes", type=int, default=1, metavar="N", help="passes over all kernels; default: 1")
@@ -459,9 +460,9 @@ def arguments():
     return args
 
 
-def bench(name, args, samples):
+def bench(name, args, samples, known_wrong=()):
     """Checks a kernel and times those contestants that are right, if asked to; its row, or None if there is no reference.
-    `samples` are those of earlier passes, to which these are added."""
+    `samples` are those of earlier passes, to which these are added; who was wrong in one of them stays so."""
     kernel = Bench(Program(name, args.size), args.seed, () if args.no_peers else ("clang", "polly"), args.threads)
     for contestant, folder in (("moat", args.moat), ("serial", args.serial)):
         if folder:
@@ -470,7 +471,7 @@ def bench(name, args, samples):
     if not kernel.contestants:
         raise ValueError("there is nothing to time: it was not tuned")
     errors = {who: error * args.rtol for who, error in kernel.check(args.rtol, reference == "NumPy").items()}
-    wrong = [who for who, error in errors.items() if error > args.rtol]
+    wrong = [who for who, error in errors.items() if error > args.rtol or who in known_wrong]
     for who in wrong:
         print(f"{name}: {who} differs from {reference} by {errors[who]:.1e} (allowed {args.rtol:g})", file=sys.stderr)
         del kernel.contestants[who]
@@ -498,12 +499,13 @@ def main(args):
     found, failures, samples = {}, set(), {name: {} for name in names}
     for name in names * args.passes:
         try:
-            row = bench(name, args, samples[name])
+            row = bench(name, args, samples[name], found[name]["wrong"] if name in found else ())
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             row = None
         if row is None or row["wrong"]:
             failures.add(name)
+        found.pop(name, None)
         if row is None:
             continue
         found[name] = row

@@ -25,7 +25,8 @@ use crate::supplied::Fold;
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/blocks";
-/// Iterations of a block: the most of which there are enough blocks. Register tiles of 3, 4, 6 or 8 rows leave no rest.
+/// Iterations of a block: the most of which there are enough blocks. Register tiles of 3, 4, 6 or 8 rows leave no rest of
+/// the large ones.
 const SIZES: [i64; 6] = [96, 48, 24, 8, 4, 2];
 /// Blocks are at least so many.
 const BLOCKS: i64 = 2;
@@ -58,7 +59,12 @@ pub fn blocked(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
 fn taken_apart(form: &NormalForm, fold: &Fold<'_>, numerics: Numerics) -> Option<NormalForm> {
     let op = fold.piece.fold.filter(|op| numerics != Numerics::Exact || op.reorders_exactly(fold.def.dtype))?;
     let own = scopes(form).swap_remove(fold.id).pop()?;
-    let trips = own.max - own.min + 1;
+    let known = &scopes(form)[fold.id];
+    let value =
+        |v: usize| known.iter().find(|scope| scope.variable == v).map_or((0, 0), |scope| (scope.min, scope.max));
+    let [low] = fold.range.lo.as_slice() else { return None };
+    let longest = fold.range.hi.iter().map(|high| high.minus(low).bounds(value).1).min()?;
+    let trips = longest.min(own.max - own.min + 1);
     let block = SIZES.into_iter().find(|block| block * BLOCKS <= trips)?;
     if !fold.keeps_its_terms(form) {
         return None;
@@ -113,7 +119,13 @@ fn straightened(form: &NormalForm, id: DefId, context: &Context) -> Option<Piece
         };
         range.lo = range.lo.iter().map(|form| at(form, false)).collect();
         range.hi = range.hi.iter().map(|form| at(form, true)).collect();
+        // The last block may have fewer iterations than this supposes; the definition is no larger for it.
+        if let Some(&extent) = def.axes.get(axis) {
+            range.lo.push(Affine::constant(0));
+            range.hi.push(Affine::constant(i64::try_from(extent).ok()?));
+        }
     }
+    straight.domain = pruned(&straight.domain, &context.non_negative());
     if straight == *piece {
         return None;
     }
@@ -128,6 +140,8 @@ fn straightened(form: &NormalForm, id: DefId, context: &Context) -> Option<Piece
 /// A fold that is cut where the block of its iteration begins.
 struct Cut<'f> {
     fold: &'f Fold<'f>,
+    /// The variable of the loop of blocks.
+    blocks: usize,
     block: i64,
     /// The first iteration of the block, over the loop of blocks.
     start: Affine,
@@ -150,7 +164,7 @@ impl<'f> Cut<'f> {
             with.peek().is_some() && with.all(|form| form.coefficient(axis) == form.coefficient(variable))
         };
         let sheared = (0..points).map(beside).collect();
-        Some(Cut { fold, block, first: start.minus(&fold.shift), start, sheared })
+        Some(Cut { fold, blocks, block, first: start.minus(&fold.shift), start, sheared })
     }
 
     /// Terms before the block, for every iteration of it: points of the iterations, then those of the fold.
@@ -217,19 +231,28 @@ impl<'f> Cut<'f> {
         Def { pieces: vec![Piece { domain, fold: None, value: Scalar { nodes } }], ..(*def).clone() }
     }
 
+    /// Where a block has an iteration: each form is ≥ 0. None where all have, as in a loop of constant length.
+    fn not_after_the_last(&self, blocks: i64) -> Vec<Affine> {
+        let left = |high: &Affine| high.minus(&self.start).offset(-1);
+        let certain = |form: &Affine| {
+            form.terms.iter().all(|term| term.0 == self.blocks) && form.bounds(|_| (0, blocks - 1)).0 >= 0
+        };
+        self.fold.range.hi.iter().map(left).filter(|form| !certain(form)).collect()
+    }
+
     /// The loop in blocks, numbered `outer`, before each of which `ahead` is computed.
     fn in_blocks(&self, step: &Step, (ahead, outer): (DefId, usize), blocks: i64) -> Vec<Step> {
         let Step::Loop { var, name, range, body } = step else { return vec![step.clone()] };
         let rest = body.iter().filter(|step| !matches!(step, Step::Def(id) if *id == ahead)).cloned().collect();
         let mut range = Range { lo: vec![self.start.clone()], hi: range.hi.clone() };
         range.hi.push(self.start.offset(self.block));
+        let conditions: Vec<Affine> = self.not_after_the_last(blocks);
         let of_block = Step::Loop { var: *var, name: name.clone(), range, body: rest };
-        vec![Step::Loop {
-            var: outer,
-            name: format!("{name}_block"),
-            range: Range::constant(0, blocks),
-            body: vec![Step::Def(ahead), of_block],
-        }]
+        let mut body = vec![Step::Def(ahead), of_block];
+        if !conditions.is_empty() {
+            body = vec![Step::If { conditions, body }];
+        }
+        vec![Step::Loop { var: outer, name: format!("{name}_block"), range: Range::constant(0, blocks), body }]
     }
 }
 

@@ -293,7 +293,8 @@ fn load_facts(form: &NormalForm, (stage, context): (usize, &Context), piece: &Pi
 }
 
 /// Whether the box of a piece's points, in every iteration of the loops around it as far as they bound it, has indices only
-/// that an array of `extents` has.
+/// that an array of `extents` has. Of axes that an index does not use nothing is supposed, not even that they have points:
+/// what is copied for all of them is copied where they have none, too.
 pub(crate) fn stays_within(
     piece: &Piece,
     bounds: &[(i64, i64)],
@@ -308,7 +309,9 @@ pub(crate) fn stays_within(
     let by_loops = |form: &&Affine| form.terms.iter().all(|&(v, _)| loop_of(v).is_some());
     let mut all = IntegerSet::all(loops + piece.domain.len());
     context.require(&mut all, place);
-    for (axis, (range, &(least, greatest))) in piece.domain.iter().zip(bounds).enumerate() {
+    let used = |axis: usize| index.iter().any(|form| form.coefficient(axis) != 0);
+    let ranges = piece.domain.iter().zip(bounds).enumerate().filter(|(axis, _)| used(*axis));
+    for (axis, (range, &(least, greatest))) in ranges {
         let axis = Affine::variable(axis);
         for low in range.lo.iter().filter(by_loops).chain([&Affine::constant(least)]) {
             all.require_non_negative(&axis.minus(low), place);

@@ -476,7 +476,7 @@ pub fn scopes(form: &NormalForm) -> Vec<Vec<Scope>> {
 }
 
 impl Context {
-    /// What is known of the loops' variables: each is ≥ 0.
+    /// What is known of the loops' variables: forms that are ≥ 0.
     pub(crate) fn non_negative(&self) -> Vec<Affine> {
         let of = |(variable, range): &(usize, Range)| {
             let variable = Affine::variable(*variable);

@@ -199,6 +199,27 @@ def f(A: f64[23, 23]):
     return T
 ";
 
+/// The rows of B are far enough apart to be packed, and the last blocks of most rows of T have no iteration.
+const COLUMNS: &str = "
+def f(A: f64[40, 40], B: f64[40, 40]):
+    T = np.zeros((40, 40))
+    for i in range(40):
+        for j in range(i, 40):
+            T[i, j] = A[i, j] + 0.1 * np.sum(T[i, i:j] * B[i:j, i])
+    return T
+";
+
+/// The last block is shorter than the others, and the points of its part ahead end with it.
+const GROWING: &str = "
+def f(A: f64[64, 64], b: f64[42]):
+    x = b.copy()
+    Y = np.zeros((42, 42))
+    for j in range(1, 42):
+        Y[j, :j] = A[:j, :j] @ x[:j]
+        x[j] = 0.1 * Y[j, 0]
+    return Y
+";
+
 /// Every iteration needs those up to the one before the last.
 const LATE: &str = "
 def f(A: f64[27, 27], b: f64[27]):
@@ -212,7 +233,7 @@ def f(A: f64[27, 27], b: f64[27]):
 fn folds_over_earlier_iterations_have_a_form_in_blocks() {
     let substitution = SUBSTITUTION.replace("11", "37");
     let rows = ROWS.replace("9", "21");
-    for source in [FACTOR, TRIANGLE, LATE, substitution.as_str(), rows.as_str()] {
+    for source in [FACTOR, TRIANGLE, COLUMNS, GROWING, LATE, substitution.as_str(), rows.as_str()] {
         assert!(found(source, blocked::RULE) > 0, "{source}");
         agrees(source);
     }

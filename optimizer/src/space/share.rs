@@ -89,7 +89,7 @@ impl ScheduleSpace {
                 if undivided.place != Place::Root || schedule.stages.iter().any(holds) {
                     continue;
                 }
-                if undivided.parallel && undivided.serial == 0 {
+                if undivided.parallel && undivided.serial == 0 && !undivided.loops.is_empty() {
                     undivided.loops.remove(0);
                     undivided.packs.iter_mut().for_each(|pack| pack.depth = pack.depth.saturating_sub(1));
                 }
