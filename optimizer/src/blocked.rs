@@ -58,10 +58,10 @@ pub fn blocked(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
 /// The form with one fold taken apart, and its loop in blocks.
 fn taken_apart(form: &NormalForm, fold: &Fold<'_>, numerics: Numerics) -> Option<NormalForm> {
     let op = fold.piece.fold.filter(|op| numerics != Numerics::Exact || op.reorders_exactly(fold.def.dtype))?;
-    let own = scopes(form).swap_remove(fold.id).pop()?;
-    let known = &scopes(form)[fold.id];
+    let scope = scopes(form).swap_remove(fold.id);
+    let own = scope.last()?;
     let value =
-        |v: usize| known.iter().find(|scope| scope.variable == v).map_or((0, 0), |scope| (scope.min, scope.max));
+        |v: usize| scope.iter().find(|scope| scope.variable == v).map_or((0, 0), |scope| (scope.min, scope.max));
     let [low] = fold.range.lo.as_slice() else { return None };
     let longest = fold.range.hi.iter().map(|high| high.minus(low).bounds(value).1).min()?;
     let trips = longest.min(own.max - own.min + 1);

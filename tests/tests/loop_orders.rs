@@ -36,6 +36,12 @@ fn found(source: &str, rule: &str) -> usize {
     all_forms(&program(source)).iter().filter(|form| form.derivation.rules.iter().any(|name| name == rule)).count()
 }
 
+/// Whether a rule makes a form of it under exact numerics.
+fn found_exactly(source: &str, rule: &str) -> bool {
+    let forms = forms(&program(source), &RuleBase::standard().unwrap(), Numerics::Exact, MAX_FORMS).unwrap();
+    forms.iter().any(|form| form.derivation.rules.iter().any(|name| name == rule))
+}
+
 fn compiled(program: &Program, nest: &LoopNest, arguments: &[Tensor], numerics: Numerics) -> Vec<Tensor> {
     let options = CompileOptions { target: machine::detect(), numerics, threads: 1, function: "order".to_owned() };
     let roots = program.roots.iter().map(|&root| &program.nodes[root]);
@@ -170,10 +176,7 @@ def f(A: i32[144, 6]):
     // Terms that need two axes of it stay together.
     assert_eq!(found(both, parts::RULE), 0, "{both}");
     // Sums of floats in parts are other ones, the largest of integers is not.
-    let exactly = |source: &str| {
-        let forms = forms(&program(source), &RuleBase::standard().unwrap(), Numerics::Exact, MAX_FORMS).unwrap();
-        forms.iter().any(|form| form.derivation.rules.iter().any(|name| name == parts::RULE))
-    };
+    let exactly = |source: &str| found_exactly(source, parts::RULE);
     assert!(!exactly(alike));
     assert!(exactly(largest));
 }
@@ -238,10 +241,7 @@ fn folds_over_earlier_iterations_have_a_form_in_blocks() {
         agrees(source);
     }
     // Sums of floats in two parts are other ones, the largest is not.
-    let exactly = |source: &str| {
-        let forms = forms(&program(source), &RuleBase::standard().unwrap(), Numerics::Exact, MAX_FORMS).unwrap();
-        forms.iter().any(|form| form.derivation.rules.iter().any(|name| name == blocked::RULE))
-    };
+    let exactly = |source: &str| found_exactly(source, blocked::RULE);
     assert!(!exactly(FACTOR));
     assert!(exactly(&LATE.replace("f64", "i64")));
 }

@@ -53,7 +53,7 @@ struct Use {
 
 #[derive(Clone, Debug, Default)]
 struct Stage {
-    stores: Option<(Array, Use)>,
+    stores: Option<(Array, Share)>,
     uses: BTreeMap<Array, Use>,
 }
 
@@ -81,8 +81,8 @@ pub(super) fn fetching(
     for (id, stage) in stages.iter().enumerate() {
         for (array, here) in stage.iter().flat_map(|stage| &stage.uses) {
             let stored = |at: &DefId| {
-                let (stored, by) = stages[*at].as_ref()?.stores?;
-                (stored == *array).then_some((*at, by.share))
+                let (stored, share) = stages[*at].as_ref()?.stores?;
+                (stored == *array).then_some((*at, share))
             };
             let before = (0..id).rev().find_map(|at| stored(&at));
             // What the iteration before has left.
@@ -125,10 +125,9 @@ fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &Stage
     };
     let points: f64 = model.extents.iter().take(model.points).map(|&extent| extent as f64).product();
     if let Some(share) = share {
-        let here = Use { share, bytes: points * model.bytes as f64 * model.scale };
-        found.stores = Some((stored, here));
+        found.stores = Some((stored, share));
         if points * model.bytes as f64 <= held {
-            found.uses.insert(stored, here);
+            found.uses.insert(stored, Use { share, bytes: points * model.bytes as f64 * model.scale });
         }
     }
     for load in &model.loads {

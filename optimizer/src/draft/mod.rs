@@ -78,13 +78,8 @@ impl Rates {
     }
 }
 
-/// Estimated time of the whole form in nanoseconds.
-pub fn score(form: &NormalForm, schedule: &Schedule, target: &Target, numerics: Numerics, threads: usize) -> f64 {
-    let (alone, fetching) = parts(form, schedule, target, numerics, threads);
-    alone + fetching
-}
-
-/// The estimate as if no thread ever needed what another has in its cache, and what they lose because they do.
+/// Estimated time of the whole form in nanoseconds, in two summands: as if no thread ever needed what another has in its
+/// cache, and what they lose because they do.
 pub fn parts(
     form: &NormalForm,
     schedule: &Schedule,

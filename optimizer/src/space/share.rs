@@ -80,7 +80,8 @@ impl ScheduleSpace {
         for _ in 0..ROUNDS {
             let before = schedule.clone();
             for stage in 0..schedule.stages.len().min(self.choices.len()) {
-                if self.draft_parts(schedule).1 == 0.0 {
+                let (alone, fetching) = self.draft_parts(schedule);
+                if fetching == 0.0 {
                     return;
                 }
                 let mut undivided = schedule.stages[stage].clone();
@@ -94,7 +95,7 @@ impl ScheduleSpace {
                     undivided.packs.iter_mut().for_each(|pack| pack.depth = pack.depth.saturating_sub(1));
                 }
                 (undivided.parallel, undivided.serial) = (false, 0);
-                let mut best = self.draft(schedule);
+                let mut best = alone + fetching;
                 let axes = self.choices[stage].parallels.iter();
                 let attempts = axes.flat_map(|&axis| self.divisions(stage, &undivided, Some(axis)));
                 for attempt in attempts.chain([undivided.clone()]) {
