@@ -17,6 +17,7 @@ use crate::normal_form::{Def, NormalForm, Source, contexts};
 use crate::numerics::Numerics;
 use crate::schedule::{Pack, Place, Schedule, StageSchedule};
 use crate::target::Target;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use sweep::{Sharing, Sweep};
 
@@ -100,11 +101,11 @@ pub fn parts(
         };
         let sweep = Sweep::new(form, &contexts, schedule, &rates, (id, model.scale));
         let extents = sweep.extents(&placement.extents);
-        let cost = stage_cost(&rates, model, stage, (&extents, sweep.resident), numerics, &placements) + sweep.cold;
+        let cost = stage_cost(&rates, model, stage, (&extents, &sweep), numerics, &placements) + sweep.cold;
         own[id] = (cost * sweep.tiles * placement.executions * model.scale + sweep.entering) / sweep.threads;
         total[placement.root] += own[id];
     }
-    let starts = |tile| Sharing::new(form, &contexts, tile, rates.threads).starts;
+    let starts = |tile| Sharing::new(form, &contexts, tile, threads).starts;
     let mut sum: f64 = schedule.time_tiles.iter().map(|tile| starts(tile) * FORK).sum();
     for (id, time) in total.into_iter().enumerate() {
         let stage = &schedule.stages[id];
@@ -249,12 +250,12 @@ fn packed_stride(pack: &Pack, axis: usize, extents: &[usize]) -> i64 {
     stride
 }
 
-/// Time of one execution over `extents` on data that stay in the cache of the level `resident`.
+/// Time of one execution over `extents` on data that lie where the time tiles of `sweep` hold them.
 fn stage_cost(
     rates: &Rates,
     model: &StageModel,
     stage: &StageSchedule,
-    (extents, resident): (&[usize], usize),
+    (extents, sweep): (&[usize], &Sweep),
     numerics: Numerics,
     placements: &[Option<Placement>],
 ) -> f64 {
@@ -394,7 +395,7 @@ fn stage_cost(
     }
 
     // ---- moving data
-    let moving = traffic(rates, model, stage, (extents, resident), &inner, &unroll, &lanes, &shapes, placements);
+    let moving = traffic(rates, model, stage, (extents, sweep), &inner, &unroll, &lanes, &shapes, placements);
     let compute = compute * rates.slot;
     let longest = moving.iter().fold(compute, |longest, &time| longest.max(time));
     let sum = moving.iter().sum::<f64>() + compute;
@@ -423,7 +424,7 @@ fn traffic(
     rates: &Rates,
     model: &StageModel,
     stage: &StageSchedule,
-    (extents, resident): (&[usize], usize),
+    (extents, sweep): (&[usize], &Sweep),
     inner: &[usize],
     unroll: &[usize],
     lanes: &[usize],
@@ -512,10 +513,12 @@ fn traffic(
             let brought = loads.values().sum::<f64>() + 2.0 * all;
             times.push(if past {
                 all * per_byte
-            } else if level < resident {
-                brought * per_byte
             } else {
-                0.0
+                match level.cmp(&sweep.resident) {
+                    Ordering::Less => brought * per_byte,
+                    Ordering::Equal => sweep.lost * brought * per_byte,
+                    Ordering::Greater => 0.0,
+                }
             });
             continue;
         }

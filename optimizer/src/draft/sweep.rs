@@ -19,6 +19,8 @@ pub(super) struct Sweep {
     pub(super) threads: f64,
     /// The cache in which the states stay from one iteration to the next: into those inside of it they come anew.
     pub(super) resident: usize,
+    /// The share of what an execution needs from that cache that it no longer has.
+    pub(super) lost: f64,
     /// Nanoseconds of an execution's share in bringing the states there, once for a block of iterations.
     pub(super) cold: f64,
     /// Nanoseconds of all executions to find, in every tile but one, what of them lies there.
@@ -29,6 +31,9 @@ pub(super) struct Sweep {
 const ENTER: f64 = 6.0;
 /// Nanoseconds to see whether an execution lies in a tile.
 const GUARD: f64 = 1.5;
+/// The share of a cache up to which it loses nothing. Beyond it sets overflow, the more the fuller it is: pages lie
+/// anywhere, and a cache that cores share has other things to hold.
+const ROOMY: f64 = 0.5;
 
 impl Sweep {
     /// `filled`: executions of the definition, those in part by as much as they fill.
@@ -41,33 +46,36 @@ impl Sweep {
     ) -> Sweep {
         let def = &form.defs[id];
         let heights = vec![None; def.axes.len()];
-        let mut sweep = Sweep { heights, tiles: 1.0, threads: 1.0, resident: 0, cold: 0.0, entering: 0.0 };
+        let mut sweep = Sweep { heights, tiles: 1.0, threads: 1.0, resident: 0, lost: 0.0, cold: 0.0, entering: 0.0 };
         let around = |var: usize| def.scope.iter().any(|scope| scope.variable == loop_variable(var));
         let Some(tile) = schedule.time_tiles.iter().find(|tile| around(tile.var)) else { return sweep };
         let states = updated_states(form, tile);
         let touched = touched_bytes(tile, states.iter().map(|&at| shape_of(form, at)));
         let holding = |bytes: f64| rates.caches.iter().position(|&cache| bytes <= cache).unwrap_or(rates.caches.len());
         sweep.resident = holding(touched);
+        sweep.lost = rates.caches.get(sweep.resident).map_or(0.0, |cache| (touched / cache - ROOMY).max(0.0));
         let from_there: f64 = rates.per_byte.iter().skip(sweep.resident).sum();
         let statements = form.defs.iter().filter(|def| def.scope.iter().any(|s| s.variable == loop_variable(tile.var)));
         // Each line comes in and goes out again.
         let context = &contexts[id];
         let inside = (context.executions() / around_loop(context, tile.var).1).max(1.0);
         let share = (tile.time.max(1) * statements.count().max(1)) as f64 * inside;
-        sweep.cold = 2.0 * touched * from_there / share;
+        let fresh = fresh_bytes(form, tile, &states, rates.caches.get(sweep.resident).copied());
+        sweep.cold = 2.0 * fresh * from_there / share;
         if moves_on(def, tile.var) {
             // Each iteration has elements of its own: nothing is there before it.
             let whole = |(shape, bytes): (&[usize], usize)| (shape.iter().product::<usize>() * bytes) as f64;
             sweep.resident = holding(states.iter().map(|&at| whole(shape_of(form, at))).sum());
+            sweep.lost = 0.0;
             sweep.cold = 0.0;
         }
         let mut tiles = 1.0;
         for band in &tile.bands {
-            let extent = states.iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
+            let extent = extent_along(form, &states, band.dim);
             let moved = band.skew * tile.time.saturating_sub(1) + band.shifts.iter().max().copied().unwrap_or(0);
-            // Of one iteration, the tiles that the whole extent is cut into; where bands move, some are cut short.
-            let count = (extent as f64 / band.height as f64).max(1.0) + if moved > 0 { 1.0 } else { 0.0 };
-            tiles *= count;
+            // Of one iteration, the tiles that the whole extent is cut into; where bands move, one more is cut short.
+            let count = (extent as f64 / band.height as f64).max(1.0);
+            tiles *= count + if moved > 0 { 1.0 } else { 0.0 };
             // What moves with a loop is executed as often as before.
             if let Some(axis) = coordinate(form, id, band.dim).and_then(|of| of.axis) {
                 sweep.heights[axis] = Some(band.height);
@@ -82,7 +90,7 @@ impl Sweep {
                 Some(rows) => ENTER * rows * filled,
                 None => entering(form, context, id),
             };
-        sweep.threads = rates.threads.min(Sharing::new(form, contexts, tile, rates.threads).at_once).max(1.0);
+        sweep.threads = Sharing::new(form, contexts, tile, rates.threads as usize).busy.max(1.0);
         sweep
     }
 
@@ -99,6 +107,26 @@ impl Sweep {
         };
         extents.iter().enumerate().map(limit).collect()
     }
+}
+
+/// The largest extent of states along a dimension.
+fn extent_along(form: &NormalForm, states: &BTreeSet<usize>, dim: usize) -> usize {
+    states.iter().map(|&at| form.states[at].shape[dim]).max().unwrap_or(1)
+}
+
+/// Bytes of a tile that the one before it has not touched: a band leaves to the next one on the same dimension what it
+/// moved over, if all that is touched until then stays in a cache of `held` bytes.
+fn fresh_bytes(form: &NormalForm, tile: &TimeTile, states: &BTreeSet<usize>, held: Option<f64>) -> f64 {
+    let touched = |tile: &TimeTile| touched_bytes(tile, states.iter().map(|&at| shape_of(form, at)));
+    let (mut fresh, mut until) = (tile.clone(), tile.clone());
+    for at in (0..tile.bands.len()).rev() {
+        if held.is_none_or(|held| touched(&until) > held) {
+            break;
+        }
+        fresh.bands[at].skew = 0;
+        until.bands[at].height = extent_along(form, states, tile.bands[at].dim);
+    }
+    touched(&fresh)
 }
 
 /// Whether each iteration of a loop computes other elements: along a dimension, it alone says which.
@@ -141,38 +169,51 @@ fn shape_of(form: &NormalForm, state: usize) -> (&[usize], usize) {
 
 /// How threads share the tiles of a loop.
 pub(super) struct Sharing {
-    /// Tiles that run at the same time, on average.
-    at_once: f64,
+    /// Threads that are busy, on average.
+    busy: f64,
     /// How often threads start together, over all executions of the loop.
     pub(super) starts: f64,
 }
 
 impl Sharing {
-    pub(super) fn new(form: &NormalForm, contexts: &[Context], tile: &TimeTile, threads: f64) -> Sharing {
+    pub(super) fn new(form: &NormalForm, contexts: &[Context], tile: &TimeTile, threads: usize) -> Sharing {
         let Some(band) = tile.bands.first().filter(|_| tile.parallel) else {
-            return Sharing { at_once: 1.0, starts: 0.0 };
+            return Sharing { busy: 1.0, starts: 0.0 };
         };
-        let extent = updated_states(form, tile).iter().map(|&at| form.states[at].shape[band.dim]).max().unwrap_or(1);
+        let extent = extent_along(form, &updated_states(form, tile), band.dim);
         let moved = band.skew * tile.time;
         let trips = trips(form, tile.var).unwrap_or(1);
-        let blocks = trips.div_ceil(tile.time.max(1)) as f64;
-        let bands = (extent + moved).div_ceil(band.height.max(1)) as f64;
+        let blocks = trips.div_ceil(tile.time.max(1)).max(1);
+        let bands = extent.div_ceil(band.height.max(1)).max(1);
         let inside = |context: &&Context| context.loops.iter().any(|known| known.0 == loop_variable(tile.var));
         let executions = contexts.iter().find(inside).map_or(1.0, |context| around_loop(context, tile.var).0);
         if band.independent {
-            return Sharing { at_once: bands, starts: blocks * executions };
+            let busy = bands as f64 / bands.div_ceil(threads.max(1)) as f64;
+            return Sharing { busy, starts: blocks as f64 * executions };
         }
         if let Some(panel) = band.panel {
             // Of all bands from the panel on, those in it run on one thread.
             let length = i64::try_from(tile.time).unwrap_or(i64::MAX).saturating_add(panel.ends - panel.begins - 1);
             let serial = (length.max(0) as f64 / band.height.max(1) as f64).ceil();
-            let average = (bands / 2.0).max(serial);
-            let at_once = average / (serial + (average - serial) / threads.max(1.0));
-            return Sharing { at_once, starts: 2.0 * blocks * executions };
+            let average = (bands as f64 / 2.0).max(serial);
+            let busy = average / (serial + (average - serial) / threads.max(1) as f64);
+            return Sharing { busy, starts: 2.0 * blocks as f64 * executions };
         }
         // A block is so many waves behind the one before it.
-        let behind = 1.0 + moved.div_ceil(band.height.max(1)) as f64;
-        let waves = behind * (blocks - 1.0) + bands;
-        Sharing { at_once: blocks * bands / waves, starts: waves * executions }
+        let behind = 1 + moved.div_ceil(band.height.max(1));
+        let waves = behind * (blocks - 1) + bands + behind - 1;
+        let busy = (blocks * bands) as f64 / rounds(blocks, bands, behind, threads) as f64;
+        Sharing { busy, starts: waves as f64 * executions }
     }
+}
+
+/// How often threads take tiles, over all waves: one with one tile more than there are threads takes as long as one with
+/// twice as many tiles as threads.
+fn rounds(blocks: usize, bands: usize, behind: usize, threads: usize) -> usize {
+    let of_wave = |wave: usize| {
+        let begun = (wave / behind + 1).min(blocks);
+        let ended = (wave + 1).saturating_sub(bands).div_ceil(behind);
+        begun.saturating_sub(ended).div_ceil(threads.max(1))
+    };
+    (0..behind * (blocks - 1) + bands).map(of_wave).sum()
 }
