@@ -21,15 +21,11 @@ use crate::normal_form::{
 };
 use crate::normalize::domain::pruned;
 use crate::numerics::Numerics;
+use crate::strips::Strips;
 use crate::supplied::Fold;
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/blocks";
-/// Iterations of a block: the most of which there are enough blocks. Register tiles of 3, 4, 6 or 8 rows leave no rest of
-/// the large ones.
-const SIZES: [i64; 6] = [96, 48, 24, 8, 4, 2];
-/// Blocks are at least so many.
-const BLOCKS: i64 = 2;
 /// An axis so many times as long as the block is little longer with another block's share of it.
 const LITTLE: usize = 4;
 
@@ -59,18 +55,11 @@ pub fn blocked(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
 fn taken_apart(form: &NormalForm, fold: &Fold<'_>, numerics: Numerics) -> Option<NormalForm> {
     let op = fold.piece.fold.filter(|op| numerics != Numerics::Exact || op.reorders_exactly(fold.def.dtype))?;
     let scope = scopes(form).swap_remove(fold.id);
-    let own = scope.last()?;
-    let value =
-        |v: usize| scope.iter().find(|scope| scope.variable == v).map_or((0, 0), |scope| (scope.min, scope.max));
-    let [low] = fold.range.lo.as_slice() else { return None };
-    let longest = fold.range.hi.iter().map(|high| high.minus(low).bounds(value).1).min()?;
-    let trips = longest.min(own.max - own.min + 1);
-    let block = SIZES.into_iter().find(|block| block * BLOCKS <= trips)?;
+    let strips = Strips::new(&scope, &fold.range, form.unused_loop())?;
     if !fold.keeps_its_terms(form) {
         return None;
     }
-    let outer = form.unused_loop();
-    let cut = Cut::new(fold, loop_variable(outer), block)?;
+    let cut = Cut::new(fold, strips);
 
     let mut next = form.clone();
     let name = |part: &str| form.unused_name(&format!("{}_{part}", fold.def.name));
@@ -80,8 +69,7 @@ fn taken_apart(form: &NormalForm, fold: &Fold<'_>, numerics: Numerics) -> Option
     next.insert_before(fold.id, ahead);
     next.insert_before(fold.id + 1, late);
     next.defs[fold.id + 2] = whole;
-    let blocks = trips.div_euclid(block) + i64::from(trips.rem_euclid(block) != 0);
-    next.steps = replaced(&next.steps, fold.var, &|step| cut.in_blocks(step, (fold.id, outer), blocks));
+    next.steps = replaced(&next.steps, fold.var, &|step| cut.in_blocks(step, fold.id));
     for (def, scope) in scopes(&next).into_iter().enumerate() {
         next.defs[def].scope = scope;
     }
@@ -140,11 +128,7 @@ fn straightened(form: &NormalForm, id: DefId, context: &Context) -> Option<Piece
 /// A fold that is cut where the block of its iteration begins.
 struct Cut<'f> {
     fold: &'f Fold<'f>,
-    /// The variable of the loop of blocks.
-    blocks: usize,
-    block: i64,
-    /// The first iteration of the block, over the loop of blocks.
-    start: Affine,
+    strips: Strips,
     /// The first term that the block supplies.
     first: Affine,
     /// Point axes that only ever stand beside the loop's variable, both with the same factor: `i + v`. In the part ahead
@@ -153,26 +137,25 @@ struct Cut<'f> {
 }
 
 impl<'f> Cut<'f> {
-    fn new(fold: &'f Fold<'f>, blocks: usize, block: i64) -> Option<Cut<'f>> {
+    fn new(fold: &'f Fold<'f>, strips: Strips) -> Cut<'f> {
         let variable = loop_variable(fold.var);
         let points = fold.def.axes.len();
-        let [low] = fold.range.lo.as_slice() else { return None };
-        let start = low.plus(&Affine::variable(blocks).times(block));
         let forms = fold.piece.value.nodes.iter().flat_map(|node| forms_of(&node.op)).collect::<Vec<&Affine>>();
         let beside = |axis: usize| {
             let mut with = forms.iter().filter(|form| form.coefficient(axis) != 0).peekable();
             with.peek().is_some() && with.all(|form| form.coefficient(axis) == form.coefficient(variable))
         };
         let sheared = (0..points).map(beside).collect();
-        Some(Cut { fold, blocks, block, first: start.minus(&fold.shift), start, sheared })
+        Cut { fold, first: strips.start.minus(&fold.shift), strips, sheared }
     }
 
     /// Terms before the block, for every iteration of it: points of the iterations, then those of the fold.
     fn ahead(&self, name: String) -> Def {
-        let Fold { def, piece, range, var, .. } = self.fold;
+        let Fold { def, piece, var, .. } = self.fold;
+        let Strips { start, size, .. } = &self.strips;
         let points = def.axes.len();
         let variable = loop_variable(*var);
-        let iteration = self.start.plus(&Affine::variable(0));
+        let iteration = start.plus(&Affine::variable(0));
         let moved = |form: &Affine| {
             form.substitute(|v| match v {
                 v if v == variable => iteration.clone(),
@@ -186,16 +169,16 @@ impl<'f> Cut<'f> {
             let all = |forms: &[Affine]| forms.iter().map(|form| moved(form).plus(&by)).collect();
             Range { lo: all(&range.lo), hi: all(&range.hi) }
         });
-        let mut first = Range::constant(0, self.block);
-        first.hi.extend(range.hi.iter().map(|high| high.minus(&self.start)));
+        let mut first = Range::constant(0, *size);
+        first.hi.extend(self.strips.left());
         let mut domain: Vec<Range> = std::iter::once(first).chain(ranges).collect();
         domain[points + 1].hi.push(self.first.clone());
         let nodes =
             piece.value.nodes.iter().map(|node| ScalarNode { op: node.op.with_forms(moved), dtype: node.dtype });
         let longest = |(&extent, &sheared): (&usize, &bool)| {
-            extent + if sheared { usize::try_from(self.block - 1).unwrap_or(0) } else { 0 }
+            extent + if sheared { usize::try_from(size - 1).unwrap_or(0) } else { 0 }
         };
-        let mut axes = vec![usize::try_from(self.block).unwrap_or(1)];
+        let mut axes = vec![usize::try_from(*size).unwrap_or(1)];
         axes.extend(def.axes.iter().zip(&self.sheared).map(longest));
         let value = Scalar { nodes: nodes.collect() };
         let pieces = vec![Piece { domain, fold: piece.fold, value }];
@@ -214,7 +197,7 @@ impl<'f> Cut<'f> {
     fn whole(&self, combine: crate::scalar::BinaryOp, ahead: DefId) -> Def {
         let Fold { def, piece, var, .. } = self.fold;
         let points = def.axes.len();
-        let in_block = Affine::variable(loop_variable(*var)).minus(&self.start);
+        let in_block = Affine::variable(loop_variable(*var)).minus(&self.strips.start);
         let moved = self.sheared.iter().enumerate().map(|(axis, &sheared)| match sheared {
             true => Affine::variable(axis).plus(&in_block),
             false => Affine::variable(axis),
@@ -231,28 +214,11 @@ impl<'f> Cut<'f> {
         Def { pieces: vec![Piece { domain, fold: None, value: Scalar { nodes } }], ..(*def).clone() }
     }
 
-    /// Where a block has an iteration: each form is ≥ 0. None where all have, as in a loop of constant length.
-    fn not_after_the_last(&self, blocks: i64) -> Vec<Affine> {
-        let left = |high: &Affine| high.minus(&self.start).offset(-1);
-        let certain = |form: &Affine| {
-            form.terms.iter().all(|term| term.0 == self.blocks) && form.bounds(|_| (0, blocks - 1)).0 >= 0
-        };
-        self.fold.range.hi.iter().map(left).filter(|form| !certain(form)).collect()
-    }
-
-    /// The loop in blocks, numbered `outer`, before each of which `ahead` is computed.
-    fn in_blocks(&self, step: &Step, (ahead, outer): (DefId, usize), blocks: i64) -> Vec<Step> {
-        let Step::Loop { var, name, range, body } = step else { return vec![step.clone()] };
+    /// The loop in blocks, before each of which `ahead` is computed.
+    fn in_blocks(&self, step: &Step, ahead: DefId) -> Vec<Step> {
+        let Step::Loop { name, body, .. } = step else { return vec![step.clone()] };
         let rest = body.iter().filter(|step| !matches!(step, Step::Def(id) if *id == ahead)).cloned().collect();
-        let mut range = Range { lo: vec![self.start.clone()], hi: range.hi.clone() };
-        range.hi.push(self.start.offset(self.block));
-        let conditions: Vec<Affine> = self.not_after_the_last(blocks);
-        let of_block = Step::Loop { var: *var, name: name.clone(), range, body: rest };
-        let mut body = vec![Step::Def(ahead), of_block];
-        if !conditions.is_empty() {
-            body = vec![Step::If { conditions, body }];
-        }
-        vec![Step::Loop { var: outer, name: format!("{name}_block"), range: Range::constant(0, blocks), body }]
+        vec![self.strips.around(name, vec![Step::Def(ahead)], rest, Vec::new())]
     }
 }
 

@@ -290,6 +290,22 @@ pub enum ScalarOp {
     Cast(usize),
 }
 
+impl Scalar {
+    /// The expression of one of its nodes alone.
+    pub(crate) fn rooted(&self, root: usize) -> Scalar {
+        let mut needed = vec![false; root + 1];
+        needed[root] = true;
+        for at in (0..=root).rev() {
+            if needed[at] {
+                self.nodes[at].op.operands().into_iter().for_each(|operand| needed[operand] = true);
+            }
+        }
+        let place = |at: usize| needed[..at].iter().filter(|&&needed| needed).count();
+        let kept = self.nodes.iter().zip(&needed).filter(|(_, needed)| **needed);
+        Scalar { nodes: kept.map(|(node, _)| ScalarNode { op: node.op.renumbered(place), ..node.clone() }).collect() }
+    }
+}
+
 impl ScalarOp {
     /// The operation with its operands renumbered.
     #[must_use]

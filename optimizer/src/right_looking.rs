@@ -54,7 +54,7 @@ fn is_legal(form: &NormalForm, fold: &Fold<'_>, update: &Update) -> bool {
         others.iter().filter(|other| other.state == update.state).all(|other| {
             // Nobody touches an element before its fold is complete; the fold's own terms do not even meanwhile.
             let meanwhile = position < own_position || id == fold.id && !other.writes;
-            let pair = Pair::new(fold, &contexts[id], other, stored, &update.base);
+            let pair = Pair::new(&fold.context, &contexts[id], other, (stored, &update.base));
             pair.never(&[(&pair.other, &pair.own, !meanwhile)])
         })
     });
@@ -62,9 +62,9 @@ fn is_legal(form: &NormalForm, fold: &Fold<'_>, update: &Update) -> bool {
         && fold.keeps_its_terms(form)
         && own.iter().filter(|touch| touch.writes).all(|touch| {
             // Every term's supplier is an earlier iteration, or none.
-            let mut pair = Pair::new(fold, &fold.context, touch, &fold.piece.domain, &update.base);
+            let mut pair = Pair::new(&fold.context, &fold.context, touch, (&fold.piece.domain, &update.base));
             pair.set.require_zero(&pair.own.minus(&pair.other), |v| v);
-            pair.never(&[(&pair.own, &pair.supplier, false)])
+            pair.never(&[(&pair.own, &fold.supplier(&pair), false)])
         })
 }
 

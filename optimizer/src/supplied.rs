@@ -74,6 +74,11 @@ impl<'f> Fold<'f> {
         Some(all.into_iter().map(fold).collect())
     }
 
+    /// The iteration that a term needs, in the set of a pair.
+    pub(crate) fn supplier(&self, pair: &Pair) -> Affine {
+        pair.of_own(&Affine::variable(self.def.axes.len()).plus(&self.shift))
+    }
+
     /// Whether nobody writes what a term reads between its supplier's end and the fold.
     pub(crate) fn keeps_its_terms(&self, form: &NormalForm) -> bool {
         let contexts = contexts(form);
@@ -84,9 +89,9 @@ impl<'f> Fold<'f> {
             let Some(others) = known_touches(&form.defs[id]) else { return false };
             others.iter().filter(|other| other.writes).all(|other| {
                 own.iter().filter(|read| !read.writes && read.state == other.state).all(|read| {
-                    let pair = Pair::new(self, &contexts[id], other, read.domain, read.index);
+                    let pair = Pair::new(&self.context, &contexts[id], other, (read.domain, read.index));
                     pair.never(&[
-                        (&pair.supplier, &pair.other, true),
+                        (&self.supplier(&pair), &pair.other, true),
                         (&pair.other, &pair.own, position >= own_position),
                     ])
                 })
@@ -108,7 +113,8 @@ fn shifts(update: &Update, read: &[Affine], variable: usize, fold: usize) -> Vec
         .collect()
 }
 
-fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
+/// The body of a loop.
+pub(crate) fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
     steps.iter().find_map(|step| match step {
         Step::Def(_) => None,
         Step::Loop { var, body, .. } if *var == wanted => Some(body.as_slice()),
@@ -122,26 +128,29 @@ pub(crate) fn defs_in(body: &[Step]) -> Vec<(DefId, usize)> {
     body.iter().enumerate().flat_map(of).collect()
 }
 
-/// Two iterations of the loop: an access of a statement of the body in the first, one of the fold in the second.
+/// Two iterations of a loop: an access of a statement of the body in the first, one of a definition that stands directly
+/// in the body in the second.
 pub(crate) struct Pair {
     pub(crate) set: IntegerSet,
     /// The loop's variable in the one and the other iteration.
     pub(crate) other: Affine,
     pub(crate) own: Affine,
-    /// The iteration that the fold's term needs.
-    pub(crate) supplier: Affine,
+    /// The loops of the second access, outermost first, and where its axes stand.
+    loops: Vec<usize>,
+    axes: usize,
 }
 
 impl Pair {
+    /// `own_context`: of the definition; its access is `index` over `domain`.
     pub(crate) fn new(
-        fold: &Fold<'_>,
+        own_context: &Context,
         context: &Context,
         touch: &Touch<'_>,
-        domain: &[Range],
-        index: &[Affine],
+        (domain, index): (&[Range], &[Affine]),
     ) -> Pair {
-        let outer = fold.context.loops.len() - 1;
-        // Variables: the common loops, the loop twice, the other's own loops, its axes, the fold's axes.
+        let loops: Vec<usize> = own_context.loops.iter().map(|known| known.0).collect();
+        let outer = loops.len() - 1;
+        // Variables: the common loops, the loop twice, the other's own loops, its axes, the definition's axes.
         let inner = context.loops.len() - outer - 1;
         let axes = outer + 2 + inner;
         let own_axes = axes + touch.domain.len();
@@ -153,17 +162,10 @@ impl Pair {
             },
             None => v + axes,
         };
-        let own = |v: usize| match loop_of(v) {
-            Some(_) => match fold.context.loops.iter().position(|(known, _)| *known == v) {
-                Some(at) if at < outer => at,
-                Some(_) => outer + 1,
-                None => usize::MAX,
-            },
-            None => v + own_axes,
-        };
-        let mut set = IntegerSet::all(own_axes + fold.piece.domain.len());
+        let own = |v: usize| own_place(&loops, own_axes, v);
+        let mut set = IntegerSet::all(own_axes + domain.len());
         context.require(&mut set, other);
-        fold.context.require(&mut set, own);
+        own_context.require(&mut set, own);
         set.require_domain(touch.domain, other);
         set.require_domain(domain, own);
         for (a, b) in touch.index.iter().zip(index) {
@@ -171,13 +173,12 @@ impl Pair {
             let b = b.substitute(|v| Affine::variable(own(v)));
             set.require_zero(&a.minus(&b), |v| v);
         }
-        let term = Affine::variable(fold.def.axes.len()).plus(&fold.shift);
-        Pair {
-            set,
-            other: Affine::variable(outer),
-            own: Affine::variable(outer + 1),
-            supplier: term.substitute(|v| Affine::variable(own(v))),
-        }
+        Pair { set, other: Affine::variable(outer), own: Affine::variable(outer + 1), loops, axes: own_axes }
+    }
+
+    /// What a form over the second access's loops and axes is in the set.
+    pub(crate) fn of_own(&self, form: &Affine) -> Affine {
+        form.substitute(|v| Affine::variable(own_place(&self.loops, self.axes, v)))
     }
 
     /// Whether nothing is left where `early < late`, or `early ≤ late` if not `strictly`, for every one of `order`.
@@ -187,5 +188,17 @@ impl Pair {
             set.require_non_negative(&late.minus(early).offset(-i64::from(*strictly)), |v| v);
         }
         set.answer() == Answer::Empty
+    }
+}
+
+/// Where a variable of the second access stands: the innermost of its `loops` after the first access's.
+fn own_place(loops: &[usize], axes: usize, variable: usize) -> usize {
+    match loop_of(variable) {
+        Some(_) => match loops.iter().position(|&known| known == variable) {
+            Some(at) if at + 1 < loops.len() => at,
+            Some(at) => at + 1,
+            None => usize::MAX,
+        },
+        None => variable + axes,
     }
 }

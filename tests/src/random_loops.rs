@@ -156,7 +156,8 @@ impl Draft {
     fn statement(&mut self, depth: usize) {
         self.budget = self.budget.saturating_sub(1);
         let in_loop = !self.domain.loops.is_empty();
-        match self.below(15) {
+        match self.below(16) {
+            15 if self.domain.loops.len() < 2 => self.elimination(depth),
             14 if !self.indices.is_empty() => self.scatter(depth),
             12 if self.domain.loops.len() < 2 => self.sweep(depth),
             13 if self.domain.loops.len() < 2 => self.recurrence(depth),
@@ -344,6 +345,66 @@ impl Draft {
             self.line(depth + 1, &other);
         }
         self.line(depth, &format!("{}[...] = 0.5 * {} + np.sum({x}) + {w}[1]", target.name, target.name));
+    }
+
+    /// A loop whose iterations add to what only later ones need, or some before them.
+    fn elimination(&mut self, depth: usize) {
+        let target = self.any_array(|array| !array.rebound && !array.is_int);
+        if target.rebound || target.is_int {
+            return self.assignment(depth);
+        }
+        let (m, w, r) = (self.name("m"), self.name("w"), self.name("r"));
+        let length = self.choose(&[5, 6, 7, 9]);
+        self.line(depth, &format!("{w} = 0.25 * (np.arange({length}) % 3)"));
+        self.line(depth, &format!("{m} = np.zeros(({length}, {length})) + {w}"));
+        let (upwards, early) = (self.below(4) > 0, self.below(2));
+        let header = if upwards {
+            format!("for {r} in range({}, {}):", self.below(2), length - early)
+        } else {
+            format!("for {r} in range({}, -1, -1):", length - 2)
+        };
+        self.line(depth, &header);
+        let others = |draft: &mut Self| {
+            for _ in 0..draft.below(3) {
+                let other = match draft.below(6) {
+                    0 if upwards => format!("{m}[{r} + 1:, {r}] *= 0.5"),
+                    1 => format!("{m}[{r}, {r}] = 0.5 * {m}[{r}, {r}] + {w}[{r}]"),
+                    2 => format!("{w}[{r}] = {m}[{r}, 0]"),
+                    3 => format!("{m}[{r}, :] *= 0.5"),
+                    4 => format!("{w}[0] += 0.1 * {m}[{length} - 1, {r}]"),
+                    _ => format!("{m}[0, {length} - 1] += 0.1 * {w}[{r}]"),
+                };
+                draft.line(depth + 1, &other);
+            }
+        };
+        others(self);
+        let after = |draft: &mut Self| match draft.below(5) {
+            0 => format!("{r}:"),
+            1 if early > 0 || !upwards => format!("{r} + 2:"),
+            _ => format!("{r} + 1:"),
+        };
+        let (rows, columns) = match self.below(6) {
+            0 => (":".to_owned(), ":".to_owned()),
+            1 => (after(self), ":".to_owned()),
+            2 => (format!(":{r}"), format!(":{r}")),
+            3 => (format!(":{r}"), after(self)),
+            _ => (after(self), after(self)),
+        };
+        let term = match self.below(5) {
+            0 => format!("np.outer({w}[{rows}], {w}[{columns}]) * {w}[{r}]"),
+            1 => format!("np.outer({m}[{rows}, {r}], {w}[{columns}])"),
+            2 => format!("({m}[{rows}, {r}][:, None] + {m}[{r}, {columns}])"),
+            _ => format!("np.outer({m}[{rows}, {r}], {m}[{r}, {columns}])"),
+        };
+        let own = format!("{m}[{rows}, {columns}]");
+        let update = match self.below(4) {
+            0 => format!("{own} = np.maximum({own}, 0.5 * {term})"),
+            1 => format!("{own} += 0.1 * {term}"),
+            _ => format!("{own} -= 0.1 * {term}"),
+        };
+        self.line(depth + 1, &update);
+        others(self);
+        self.line(depth, &format!("{}[...] = 0.5 * {} + np.sum({m}) + {w}[1]", target.name, target.name));
     }
 
     fn block(&mut self, depth: usize) {

@@ -15,7 +15,7 @@ use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
-use moat_optimizer::{blocked, parts, right_looking, wavefront};
+use moat_optimizer::{blocked, deferred, parts, right_looking, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;
@@ -260,6 +260,113 @@ def f(b: f64[29]):
     let few = SUBSTITUTION.replace("11", "4");
     for source in [changed, few.as_str()] {
         assert_eq!(found(source, blocked::RULE), 0, "{source}");
+        agrees(source);
+    }
+}
+
+/// 29 iterations are no whole number of strips.
+const ELIMINATION: &str = "
+def f(A: f64[29, 29]):
+    A = A + 40.0 * np.eye(29)
+    for k in range(29):
+        A[k + 1 :, k] /= A[k, k]
+        A[k + 1 :, k + 1 :] -= np.outer(A[k + 1 :, k], A[k, k + 1 :])
+    return A
+";
+
+/// Nothing of an iteration is needed by another.
+const OUTER: &str = "
+def f(A: f64[21, 6], B: f64[21, 7]):
+    C = np.ones((6, 7))
+    for k in range(21):
+        C += np.outer(A[k], B[k])
+    return C
+";
+
+/// Domains that end with the iteration.
+const BACKWARDS: &str = "
+def f(A: f64[17, 17], L: f64[17, 17]):
+    A = A.copy()
+    for k in range(16, 1, -1):
+        A[:k, :k] -= 0.1 * np.outer(L[:k, k], A[k, :k])
+    return A
+";
+
+/// Bounds that depend on an axis.
+const TRIANGLE_OF_PRODUCTS: &str = "
+def f(L: f64[26, 26]):
+    A = np.ones((26, 26))
+    for k in range(26):
+        A -= np.tril(np.outer(L[:, k], L[k, :]))
+    return A
+";
+
+const COLUMN: &str = "
+def f(L: f64[23, 23], b: f64[23]):
+    x = b.copy()
+    for k in range(22):
+        x[k + 1 :] -= L[k + 1 :, k] * x[k]
+    return x
+";
+
+const LARGEST: &str = "
+def f(A: i64[19, 19]):
+    A = A.copy()
+    for k in range(19):
+        A[k + 1 :, k + 1 :] = np.maximum(A[k + 1 :, k + 1 :], A[k + 1 :, k][:, None] + A[k, k + 1 :])
+    return A
+";
+
+#[test]
+fn updates_of_what_later_iterations_need_have_a_form_that_defers_them() {
+    for source in [ELIMINATION, OUTER, BACKWARDS, TRIANGLE_OF_PRODUCTS, COLUMN, LARGEST] {
+        assert!(found(source, deferred::RULE) > 0, "{source}");
+        agrees(source);
+    }
+    assert!(!found_exactly(ELIMINATION, deferred::RULE));
+    assert!(found_exactly(LARGEST, deferred::RULE));
+}
+
+#[test]
+fn an_update_that_an_iteration_of_its_block_needs_is_not_deferred() {
+    // Its own terms, in the row and the column of the iteration.
+    let closure = "
+def f(D: f64[12, 12]):
+    D = D.copy()
+    for k in range(12):
+        D[:, :] = np.minimum(D, D[:, k][:, None] + D[k, :])
+    return D
+";
+    // Another statement, at one element of the last row.
+    let read = "
+def f(A: f64[12, 12]):
+    A = A.copy()
+    s = np.zeros(12)
+    for k in range(11):
+        s[k] = A[11, 11]
+        A[k + 1 :, k + 1 :] -= 0.1 * np.outer(A[k + 1 :, k], A[k, k + 1 :])
+    return A, s
+";
+    // What a term reads has another value at the end of the block.
+    let changed = "
+def f(A: f64[12, 12], w: f64[12]):
+    A, w = A.copy(), w.copy()
+    for k in range(12):
+        w[:] = 0.5 * w + A[k, 0]
+        A[:, 1:] -= 0.1 * w[1:]
+    return A
+";
+    // An iteration's own value.
+    let local = "
+def f(A: f64[12, 12]):
+    B = np.zeros((12, 12))
+    for k in range(12):
+        s = np.sum(A[k] ** 2)
+        B += s * A
+    return B
+";
+    for source in [closure, read, changed, local] {
+        assert_eq!(found(source, deferred::RULE), 0, "{source}");
         agrees(source);
     }
 }

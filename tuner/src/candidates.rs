@@ -2,6 +2,7 @@
 
 use crate::search::{FormSpace, SearchConfig, Searcher};
 use moat_optimizer::blocked;
+use moat_optimizer::deferred;
 use moat_optimizer::expr::Program;
 use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::layout::order_states;
@@ -66,6 +67,7 @@ pub fn in_another_order(form: &Form, numerics: Numerics) -> Vec<Form> {
         (right_looking::RULE, right_looking::right_looking(&form.normal_form)),
         (wavefront::RULE, wavefront::wavefront(&form.normal_form)),
         (blocked::RULE, blocked::blocked(&form.normal_form, numerics)),
+        (deferred::RULE, deferred::deferred(&form.normal_form, numerics)),
         (parts::RULE, parts::parted(&form.normal_form, numerics)),
     ];
     let with = |(rule, normal_form): (&str, Option<NormalForm>)| {

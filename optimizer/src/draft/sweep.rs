@@ -74,12 +74,12 @@ impl Sweep {
             let extent = extent_along(form, &states, band.dim);
             let moved = band.skew * tile.time.saturating_sub(1) + band.shifts.iter().max().copied().unwrap_or(0);
             // Of one iteration, the tiles that the whole extent is cut into; where bands move, one more is cut short.
-            let count = (extent as f64 / band.height as f64).max(1.0);
-            tiles *= count + if moved > 0 { 1.0 } else { 0.0 };
+            let count = |extent: usize| (extent as f64 / band.height as f64).max(1.0);
+            tiles *= count(extent) + if moved > 0 { 1.0 } else { 0.0 };
             // What moves with a loop is executed as often as before.
             if let Some(axis) = coordinate(form, id, band.dim).and_then(|of| of.axis) {
                 sweep.heights[axis] = Some(band.height);
-                sweep.tiles *= count;
+                sweep.tiles *= count(def.axes[axis]);
             }
         }
         // Of the axes that a tile bounds, the innermost one's loop begins anew in every row of the others.

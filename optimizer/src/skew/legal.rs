@@ -6,7 +6,7 @@
 //! `shift(q) − shift(p) ≥ −(least c′ − c) − (skew, if it is carried by the loop)`; the least solution is a longest path
 //! (Bellman, Ford). Each least distance is found by integer elimination; one that it cannot bound is a refusal.
 
-use super::{Coordinate, coordinate, coordinates, loops, range_of, readers, signed, statements, trips};
+use super::{Coordinate, coordinate, coordinates, loops, readers, signed, statements, trips};
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
 use crate::normal_form::{Context, DefId, NormalForm, ScalarOp, Source, contexts, loop_of, loop_variable};
@@ -67,8 +67,7 @@ pub fn tilable(form: &NormalForm) -> Vec<Tilable> {
                 && body.keeps_values(&shifts)
             {
                 let independent = body.keeps(skew, &shifts, Side::Here);
-                let begins = range_of(&form.steps, var).is_some_and(|range| range.lo.iter().all(Affine::is_constant));
-                let panel = if independent || skew > 0 || !begins { None } else { body.panel(&shifts) };
+                let panel = if independent || skew > 0 { None } else { body.panel(&shifts) };
                 found.push(Tilable { var, dim, skew, shifts, independent, panel });
             }
         }

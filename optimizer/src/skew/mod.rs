@@ -35,12 +35,12 @@ pub use rewrite::{Tiled, skewed};
 /// How far beyond the state's extent a front may be.
 const SPREAD: usize = 64;
 
-/// The iterations of a loop; `None` if they depend on another loop.
+/// The iterations of a loop, or the most that it has; `None` if only another loop bounds them.
 pub fn trips(form: &NormalForm, var: usize) -> Option<usize> {
     let range = range_of(&form.steps, var)?;
-    let ([lo], [hi]) = (range.lo.as_slice(), range.hi.as_slice()) else { return None };
-    let length = hi.minus(lo);
-    usize::try_from(length.constant).ok().filter(|_| length.is_constant())
+    let [lo] = range.lo.as_slice() else { return None };
+    let lengths = range.hi.iter().map(|hi| hi.minus(lo)).filter(Affine::is_constant);
+    usize::try_from(lengths.map(|length| length.constant).min()?).ok()
 }
 
 /// The definitions of a loop's body, in loops of its own or not, in order; `None` if there is no such loop.

@@ -14,9 +14,9 @@
 //! Waves are counted by digits, wave = K·w₁ + w₀, so that every bound has the coefficient 1:
 //! `for w₁: for w₀ in 0..K: parallel for block: band₁ = K·(w₁ − block) + w₀: …`.
 
-use super::{Coordinate, coordinate, coordinates, definitions, loops, range_of, signed};
+use super::{Coordinate, coordinate, coordinates, definitions, loops, range_of, signed, trips};
 use crate::affine::Affine;
-use crate::normal_form::{DefId, NormalForm, Range, Step, loop_variable};
+use crate::normal_form::{DefId, NormalForm, Range, Step, loop_variable, scopes};
 use crate::schedule::{Band, Panel, TimeTile};
 
 /// A form with a loop in tiles.
@@ -38,13 +38,14 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     let mut tiled = form.clone();
     let time = signed(tile.time);
     let range = range_of(&form.steps, tile.var)?;
-    let ([lo], [hi]) = (range.lo.as_slice(), range.hi.as_slice()) else { return None };
-    let (lo, hi) = (lo.clone(), hi.clone());
-    let blocks = ceil_div(Some(hi.minus(&lo)).filter(Affine::is_constant)?.constant, time)?;
+    let [lo] = range.lo.as_slice() else { return None };
+    let count = ceil_div(signed(trips(form, tile.var)?), time)?;
     let block = Affine::variable(loop_variable(next));
     let t = Affine::variable(loop_variable(tile.var));
     let first = lo.plus(&block.times(time));
-    let around = Loops::new(form, tile, &defs, next, Blocks { lo: &lo, first: &first, count: blocks })?;
+    let around = scopes(form);
+    let begins = around.iter().flatten().find(|scope| scope.variable == loop_variable(tile.var))?.min;
+    let around = Loops::new(form, tile, &defs, next, Blocks { begins, lo, first: &first, count })?;
     for (at, band) in tile.bands.iter().enumerate() {
         for (number, &id) in defs.iter().enumerate() {
             let Coordinate { form, axis, .. } = coordinate(form, id, band.dim)?;
@@ -71,10 +72,11 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
             }
         }
     }
-    let inner = Range { lo: vec![first.clone()], hi: vec![hi, first.offset(time)] };
+    let mut inner = Range { lo: vec![first.clone()], hi: range.hi.clone() };
+    inner.hi.push(first.offset(time));
     tiled.steps = rebuild(&tiled.steps, tile.var, &inner, &around.loops);
-    let scopes = crate::normal_form::scopes(&tiled);
-    for (def, scope) in tiled.defs.iter_mut().zip(scopes) {
+    let within = scopes(&tiled);
+    for (def, scope) in tiled.defs.iter_mut().zip(within) {
         def.scope = scope;
     }
     Some(Tiled { form: tiled, parallel: tile.parallel.then_some(around.shared) })
@@ -82,8 +84,9 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
 
 /// Blocks of iterations.
 struct Blocks<'a> {
-    /// The loop's first iteration.
+    /// The loop's first iteration, and the least that it is.
     lo: &'a Affine,
+    begins: i64,
     /// A block's first iteration.
     first: &'a Affine,
     count: i64,
@@ -167,16 +170,13 @@ impl Loops {
         next: usize,
         blocks: &Blocks<'_>,
     ) -> Option<Loops> {
-        if !blocks.lo.is_constant() {
-            return None;
-        }
         let (block, phase, part, inner) = (next, next + 1, next + 2, next + 3);
         let (time, height) = (signed(tile.time), signed(band.height));
         // Coordinates of the panel, and its bands.
         let length = (time - 1 + panel.ends - panel.begins).max(0);
         let high = ceil_div(length, height)?;
         // Bands after the panel of the first block, and by how many fewer they are at least with each block.
-        let after = ceil_div(extent - panel.begins - length - blocks.lo.constant, height)?.max(1);
+        let after = ceil_div(extent - panel.begins - length - blocks.begins, height)?.max(1);
         let fewer = time / height;
         let variable = |number: usize| Affine::variable(loop_variable(number));
         let not_yet = Affine::constant(1).minus(&variable(phase));
