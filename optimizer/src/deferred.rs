@@ -14,6 +14,7 @@
 
 use crate::affine::Affine;
 use crate::dependence::bounding_box;
+use crate::dtype::DType;
 use crate::normal_form::{
     Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update,
     contexts, loop_of, loop_variable, replaced, scopes,
@@ -28,19 +29,22 @@ use crate::touch::{Touch, known_touches};
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/deferred";
 
-/// The form with every loop in blocks at whose end an update can be done; `None` if there is none.
+/// The form with every loop in blocks at whose end an update can be done, the first such of the loop; `None` if there is
+/// none.
 #[must_use]
 pub fn deferred(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
     let mut found: Option<NormalForm> = None;
     let mut done = Vec::new();
-    for id in 0..form.defs.len() {
-        let current = found.as_ref().unwrap_or(form);
-        let Some(sum) = Accumulation::new(current, id).filter(|sum| !done.contains(&sum.var)) else { continue };
-        let var = sum.var;
-        if let Some(next) = rewritten(current, &sum, numerics) {
+    let mut id = 0;
+    while let Some(current) = found.as_ref().or(Some(form)).filter(|current| id < current.defs.len()) {
+        let sum = Accumulation::new(current, id).filter(|sum| !done.contains(&sum.var));
+        if let Some((var, next)) = sum.and_then(|sum| Some((sum.var, rewritten(current, &sum, numerics)?))) {
             done.push(var);
             found = Some(next);
+            // Its terms stand before it.
+            id += 1;
         }
+        id += 1;
     }
     found
 }
@@ -75,12 +79,12 @@ impl<'f> Accumulation<'f> {
         let var = loop_of(variable)?;
         let body = body_of(&form.steps, var)?;
         let direct = body.iter().any(|step| matches!(step, Step::Def(found) if *found == id));
-        if !direct || piece.fold.is_some() || piece.domain.len() != def.axes.len() {
+        if !direct || piece.fold.is_some() {
             return None;
         }
         let (joins, among, term) = joined(&piece.value, update)?;
         let term = piece.value.rooted(term);
-        // What an iteration computes for itself is not there at the end of the block.
+        // What an iteration computes for itself is not there at the end of the block; what is read anywhere may change.
         let inside = defs_in(body);
         let local = term.nodes.iter().any(|node| match &node.op {
             ScalarOp::Load(Source::Def(read), _) => inside.iter().any(|(known, _)| known == read),
@@ -182,12 +186,15 @@ impl<'f> Accumulation<'f> {
 /// How an update's value joins a term to the element that it replaces, how two terms are taken together, and the term's
 /// node.
 fn joined(value: &Scalar, update: &Update) -> Option<(BinaryOp, FoldOp, usize)> {
-    let ScalarOp::Binary(op, left, right) = value.nodes.last()?.op else { return None };
+    let &ScalarNode { op: ScalarOp::Binary(op, left, right), dtype } = value.nodes.last()? else { return None };
     let element = |at: usize| {
         matches!(&value.nodes[at].op, ScalarOp::Load(Source::State(state), Access::Axes(index))
             if *state == update.state && *index == update.base)
     };
-    let combines = FoldOp::ALL.into_iter().find(|fold| fold.combine() == op);
+    // Of integers `and` and `or` are bitwise, which no fold is.
+    let logical = |fold: &FoldOp| matches!(fold, FoldOp::All | FoldOp::Any);
+    let folds = FoldOp::ALL.into_iter().filter(|fold| dtype == DType::Bool || !logical(fold));
+    let combines = folds.into_iter().find(|fold| fold.combine() == op);
     match (combines, op) {
         (Some(fold), _) if element(left) => Some((op, fold, right)),
         (Some(fold), _) if element(right) => Some((op, fold, left)),
@@ -259,7 +266,7 @@ fn rewritten(form: &NormalForm, sum: &Accumulation<'_>, numerics: Numerics) -> O
         let def = &mut next.defs[id];
         let highest = bounding_box(&def.pieces[0].domain, &def.scope)?;
         for (extent, bounds) in def.axes.iter_mut().zip(highest) {
-            *extent = usize::try_from(bounds.1 + 1).ok()?.min(*extent);
+            *extent = usize::try_from(bounds.1 + 1).ok()?;
         }
         def.shape = def.axes.clone();
     }

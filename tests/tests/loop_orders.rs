@@ -292,7 +292,7 @@ def f(A: f64[17, 17], L: f64[17, 17]):
     return A
 ";
 
-/// Bounds that depend on an axis.
+/// Terms of one half alone.
 const TRIANGLE_OF_PRODUCTS: &str = "
 def f(L: f64[26, 26]):
     A = np.ones((26, 26))
@@ -309,6 +309,19 @@ def f(L: f64[23, 23], b: f64[23]):
     return x
 ";
 
+/// The third loop is as good as the first.
+const THREE: &str = "
+def f(A: f64[21, 6], B: f64[21, 7]):
+    C, D, E = np.ones((6, 7)), np.ones((6, 7)), np.ones((6, 7))
+    for k in range(21):
+        C += np.outer(A[k], B[k])
+    for k in range(20):
+        D -= np.outer(A[k], B[k])
+    for k in range(19):
+        E *= np.outer(A[k], B[k])
+    return C, D, E
+";
+
 const LARGEST: &str = "
 def f(A: i64[19, 19]):
     A = A.copy()
@@ -319,10 +332,13 @@ def f(A: i64[19, 19]):
 
 #[test]
 fn updates_of_what_later_iterations_need_have_a_form_that_defers_them() {
-    for source in [ELIMINATION, OUTER, BACKWARDS, TRIANGLE_OF_PRODUCTS, COLUMN, LARGEST] {
+    for source in [ELIMINATION, OUTER, BACKWARDS, TRIANGLE_OF_PRODUCTS, COLUMN, LARGEST, THREE] {
         assert!(found(source, deferred::RULE) > 0, "{source}");
         agrees(source);
     }
+    let all_of_three =
+        |form: &Form| form.normal_form.defs.iter().filter(|def| def.name.ends_with("_terms")).count() == 3;
+    assert!(all_forms(&program(THREE)).iter().any(all_of_three));
     assert!(!found_exactly(ELIMINATION, deferred::RULE));
     assert!(found_exactly(LARGEST, deferred::RULE));
 }
@@ -365,7 +381,15 @@ def f(A: f64[12, 12]):
         B += s * A
     return B
 ";
-    for source in [closure, read, changed, local] {
+    // Bits of integers: no fold takes those together.
+    let bits = "
+def f(A: i64[12, 12], w: i64[12, 12]):
+    A = A.copy()
+    for k in range(12):
+        A[:, :] |= w[k]
+    return A
+";
+    for source in [closure, read, changed, local, bits] {
         assert_eq!(found(source, deferred::RULE), 0, "{source}");
         agrees(source);
     }

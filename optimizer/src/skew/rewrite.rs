@@ -43,9 +43,9 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     let block = Affine::variable(loop_variable(next));
     let t = Affine::variable(loop_variable(tile.var));
     let first = lo.plus(&block.times(time));
-    let around = scopes(form);
-    let begins = around.iter().flatten().find(|scope| scope.variable == loop_variable(tile.var))?.min;
-    let around = Loops::new(form, tile, &defs, next, Blocks { begins, lo, first: &first, count })?;
+    let loops_around = scopes(form);
+    let begins = loops_around.iter().flatten().find(|scope| scope.variable == loop_variable(tile.var))?.min;
+    let around = Loops::new(form, tile, &defs, next, Blocks { begins, first: &first, count })?;
     for (at, band) in tile.bands.iter().enumerate() {
         for (number, &id) in defs.iter().enumerate() {
             let Coordinate { form, axis, .. } = coordinate(form, id, band.dim)?;
@@ -84,8 +84,7 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
 
 /// Blocks of iterations.
 struct Blocks<'a> {
-    /// The loop's first iteration, and the least that it is.
-    lo: &'a Affine,
+    /// The least that the loop's first iteration is.
     begins: i64,
     /// A block's first iteration.
     first: &'a Affine,
@@ -209,9 +208,9 @@ impl Loops {
 /// The numbers of the bands along a dimension: with a panel, from the one where it begins.
 fn numbers(tile: &TimeTile, band: &Band, blocks: &Blocks<'_>, block: usize, count: i64) -> Range {
     let mut range = Range::constant(0, count);
-    if let Some(panel) = band.panel.filter(|_| blocks.lo.is_constant()) {
+    if let Some(panel) = band.panel {
         let height = signed(band.height).max(1);
-        let first = (blocks.lo.constant + panel.begins).div_euclid(height);
+        let first = (blocks.begins + panel.begins).div_euclid(height);
         let more = Affine::variable(loop_variable(block)).times(signed(tile.time) / height);
         let from = more.offset(first);
         if !from.is_constant() || from.constant > 0 {
