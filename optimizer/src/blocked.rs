@@ -32,23 +32,16 @@ const LITTLE: usize = 4;
 /// The form with every loop in blocks in which a fold can be taken apart so; `None` if there is none.
 #[must_use]
 pub fn blocked(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
-    let mut found: Option<NormalForm> = None;
     let mut done = Vec::new();
-    let mut id = 0;
-    while let Some(current) = found.as_ref().or(Some(form)).filter(|current| id < current.defs.len()) {
+    form.one_by_one(|current, id| {
         let folds = Fold::all(current, id, &|_| true);
         let new = |fold: &&Fold<'_>| !done.contains(&fold.var);
-        if let Some((var, next)) =
-            folds.iter().filter(new).find_map(|fold| Some((fold.var, taken_apart(current, fold, numerics)?)))
-        {
-            done.push(var);
-            found = Some(next);
-            // The two parts stand before it.
-            id += 2;
-        }
-        id += 1;
-    }
-    found
+        let (var, next) =
+            folds.iter().filter(new).find_map(|fold| Some((fold.var, taken_apart(current, fold, numerics)?)))?;
+        done.push(var);
+        // The two parts stand before it.
+        Some((next, 2))
+    })
 }
 
 /// The form with one fold taken apart, and its loop in blocks.
@@ -70,9 +63,7 @@ fn taken_apart(form: &NormalForm, fold: &Fold<'_>, numerics: Numerics) -> Option
     next.insert_before(fold.id + 1, late);
     next.defs[fold.id + 2] = whole;
     next.steps = replaced(&next.steps, fold.var, &|step| cut.in_blocks(step, fold.id));
-    for (def, scope) in scopes(&next).into_iter().enumerate() {
-        next.defs[def].scope = scope;
-    }
+    next.update_scopes();
     // Of the bounds that came together some imply others.
     let contexts = contexts(&next);
     for id in [fold.id, fold.id + 1] {

@@ -23,7 +23,7 @@ use crate::normalize::domain::pruned;
 use crate::numerics::Numerics;
 use crate::scalar::{BinaryOp, FoldOp};
 use crate::strips::Strips;
-use crate::supplied::{Pair, body_of, defs_in};
+use crate::supplied::{InLoop, Pair, defs_in, is_local};
 use crate::touch::{Touch, known_touches};
 
 /// The name of the law in derivations.
@@ -33,20 +33,14 @@ pub const RULE: &str = "loop/deferred";
 /// none.
 #[must_use]
 pub fn deferred(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
-    let mut found: Option<NormalForm> = None;
     let mut done = Vec::new();
-    let mut id = 0;
-    while let Some(current) = found.as_ref().or(Some(form)).filter(|current| id < current.defs.len()) {
-        let sum = Accumulation::new(current, id).filter(|sum| !done.contains(&sum.var));
-        if let Some((var, next)) = sum.and_then(|sum| Some((sum.var, rewritten(current, &sum, numerics)?))) {
-            done.push(var);
-            found = Some(next);
-            // Its terms stand before it.
-            id += 1;
-        }
-        id += 1;
-    }
-    found
+    form.one_by_one(|current, id| {
+        let sum = Accumulation::new(current, id).filter(|sum| !done.contains(&sum.var))?;
+        let next = rewritten(current, &sum, numerics)?;
+        done.push(sum.var);
+        // Its terms stand before it.
+        Some((next, 1))
+    })
 }
 
 /// An update that adds a term to elements of a state, once in every iteration of the loop that it stands in.
@@ -74,29 +68,17 @@ impl<'f> Accumulation<'f> {
         let def = &form.defs[id];
         let update = def.update.as_ref().filter(|update| update.shift.is_none())?;
         let [piece] = def.pieces.as_slice() else { return None };
-        let context = contexts(form).swap_remove(id);
-        let (variable, range) = context.loops.last().cloned()?;
-        let var = loop_of(variable)?;
-        let body = body_of(&form.steps, var)?;
-        let direct = body.iter().any(|step| matches!(step, Step::Def(found) if *found == id));
-        if !direct || piece.fold.is_some() {
-            return None;
-        }
+        let InLoop { context, var, range, body } = InLoop::of(form, id).filter(|_| piece.fold.is_none())?;
         let (joins, among, term) = joined(&piece.value, update)?;
         let term = piece.value.rooted(term);
-        // What an iteration computes for itself is not there at the end of the block; what is read anywhere may change.
-        let inside = defs_in(body);
-        let local = term.nodes.iter().any(|node| match &node.op {
-            ScalarOp::Load(Source::Def(read), _) => inside.iter().any(|(known, _)| known == read),
-            ScalarOp::Load(_, Access::Flat(_) | Access::Gather(_)) => true,
-            ScalarOp::Load(_, Access::Axes(_)) | ScalarOp::Const(_) | ScalarOp::Index(_) => false,
-            ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => false,
-        });
         let same = |node: &ScalarNode| node.dtype == def.dtype;
-        if local || !term.nodes.last().is_some_and(same) || form.states.get(update.state)?.dtype != def.dtype {
+        if is_local(&term, body)
+            || !term.nodes.last().is_some_and(same)
+            || form.states.get(update.state)?.dtype != def.dtype
+        {
             return None;
         }
-        let from = coordinates(&update.base, def.axes.len(), variable)?;
+        let from = coordinates(&update.base, def.axes.len(), loop_variable(var))?;
         let piece = Piece { domain: pruned(&piece.domain, &context.non_negative()), ..piece.clone() };
         Some(Accumulation { id, def, piece, update, context, var, range, body, joins, among, term, from })
     }
@@ -105,14 +87,6 @@ impl<'f> Accumulation<'f> {
     fn absolute(&self, form: &Affine) -> Affine {
         form.substitute(|v| match self.from.get(v) {
             Some(from) => Affine::variable(v).minus(from),
-            None => Affine::variable(v),
-        })
-    }
-
-    /// A form over coordinates and loops, over this definition's axes instead of coordinates.
-    fn relative(&self, form: &Affine) -> Affine {
-        form.substitute(|v| match self.from.get(v) {
-            Some(from) => Affine::variable(v).plus(from),
             None => Affine::variable(v),
         })
     }
@@ -183,6 +157,14 @@ impl<'f> Accumulation<'f> {
     }
 }
 
+/// A form over coordinates and loops, over axes instead, to which `from` is added to get the coordinates.
+fn over_axes(form: &Affine, from: &[Affine]) -> Affine {
+    form.substitute(|v| match from.get(v) {
+        Some(from) => Affine::variable(v).plus(from),
+        None => Affine::variable(v),
+    })
+}
+
 /// How an update's value joins a term to the element that it replaces, how two terms are taken together, and the term's
 /// node.
 fn joined(value: &Scalar, update: &Update) -> Option<(BinaryOp, FoldOp, usize)> {
@@ -247,9 +229,7 @@ fn rewritten(form: &NormalForm, sum: &Accumulation<'_>, numerics: Numerics) -> O
     });
     next.insert_before(sum.id, shared.terms(next.unused_name(&format!("{}_terms", sum.def.name))));
     next.defs[sum.id + 1] = shared.whole(sum.id);
-    for (def, scope) in scopes(&next).into_iter().enumerate() {
-        next.defs[def].scope = scope;
-    }
+    next.update_scopes();
     // Of the bounds that came together some imply others.
     let contexts = contexts(&next);
     let of_rest = added.map(|id| id + 1);
@@ -338,7 +318,7 @@ impl<'s> Shared<'s> {
                     continue;
                 }
                 let shared = Shared::bound(self.sum, self.strips, (axis, low), form);
-                let shared = self.sum.relative(&shared).minus(&self.sum.from[axis]);
+                let shared = over_axes(&shared, &self.sum.from).minus(&self.sum.from[axis]);
                 let mut domain = kept.clone();
                 Bound { axis, low: !low, form: shared.clone() }.bound(&mut domain);
                 Bound { axis, low, form: shared }.bound(&mut kept);
@@ -351,13 +331,7 @@ impl<'s> Shared<'s> {
 
     /// The points of these, over their own axes.
     fn points(&self) -> Vec<Range> {
-        let placed = |form: &Affine, axis: usize| {
-            let over_axes = form.substitute(|v| match self.from.get(v) {
-                Some(from) => Affine::variable(v).plus(from),
-                None => Affine::variable(v),
-            });
-            over_axes.minus(&self.from[axis])
-        };
+        let placed = |form: &Affine, axis: usize| over_axes(form, &self.from).minus(&self.from[axis]);
         let of = |(axis, range): (usize, &Range)| {
             let all = |forms: &[Affine]| forms.iter().map(|form| placed(form, axis)).collect();
             Range { lo: all(&range.lo), hi: all(&range.hi) }

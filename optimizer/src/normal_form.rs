@@ -379,6 +379,32 @@ pub(crate) fn replaced(steps: &[Step], wanted: usize, by: &dyn Fn(&Step) -> Vec<
 }
 
 impl NormalForm {
+    /// Rewrites definition after definition. `rewrite` gives the form with one of them rewritten, and how many definitions it
+    /// put before that one; `None` if there was nothing to rewrite at all.
+    pub(crate) fn one_by_one(
+        &self,
+        mut rewrite: impl FnMut(&NormalForm, DefId) -> Option<(NormalForm, usize)>,
+    ) -> Option<NormalForm> {
+        let mut found: Option<NormalForm> = None;
+        let mut id = 0;
+        while let Some(current) = found.as_ref().or(Some(self)).filter(|current| id < current.defs.len()) {
+            if let Some((next, before)) = rewrite(current, id) {
+                found = Some(next);
+                id += before;
+            }
+            id += 1;
+        }
+        found
+    }
+
+    /// Gives every definition the scope that its steps put it in.
+    pub(crate) fn update_scopes(&mut self) {
+        let scopes = scopes(self);
+        for (def, scope) in self.defs.iter_mut().zip(scopes) {
+            def.scope = scope;
+        }
+    }
+
     /// A number that no loop has: one more than the greatest.
     pub(crate) fn unused_loop(&self) -> usize {
         fn above(steps: &[Step]) -> usize {

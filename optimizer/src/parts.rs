@@ -26,16 +26,7 @@ const FEWEST: i64 = 8;
 /// The form with every fold in parts that can be and gains by it; `None` if there is none.
 #[must_use]
 pub fn parted(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
-    let mut found: Option<NormalForm> = None;
-    let mut id = 0;
-    while let Some(current) = found.as_ref().or(Some(form)).filter(|current| id < current.defs.len()) {
-        if let Some(parts) = Parts::of(current, id, numerics) {
-            found = Some(parts.rewritten(current));
-            id += 1;
-        }
-        id += 1;
-    }
-    found
+    form.one_by_one(|current, id| Some((Parts::of(current, id, numerics)?.rewritten(current), 1)))
 }
 
 /// A fold with a first axis over `0 ≤ k < length`, and how it is cut.

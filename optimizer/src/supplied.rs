@@ -6,7 +6,8 @@
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
 use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source, Step, Update, contexts, loop_of, scopes,
+    Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, Update, contexts, loop_of,
+    loop_variable, scopes,
 };
 use crate::touch::{Touch, known_touches};
 
@@ -39,21 +40,10 @@ impl<'f> Fold<'f> {
         if piece.fold.is_none() || piece.fold_axes(points) != 1 {
             return None;
         }
-        let context = contexts(form).swap_remove(id);
-        let (variable, range) = context.loops.last().cloned()?;
-        let var = loop_of(variable)?;
-        let body = body_of(&form.steps, var)?;
-        let direct = body.iter().any(|step| matches!(step, Step::Def(found) if *found == id));
+        let InLoop { context, var, range, body } = InLoop::of(form, id)?;
         let scope = scopes(form).swap_remove(id).pop()?;
         let inside = defs_in(body);
-        // What an iteration computes for itself is not there at another one.
-        let local = piece.value.nodes.iter().any(|node| match &node.op {
-            ScalarOp::Load(Source::Def(read), _) => inside.iter().any(|(known, _)| known == read),
-            ScalarOp::Load(_, Access::Flat(_) | Access::Gather(_)) => true,
-            ScalarOp::Load(_, Access::Axes(_)) | ScalarOp::Const(_) | ScalarOp::Index(_) => false,
-            ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => false,
-        });
-        if !direct || local || scope.min < 0 || range.lo.len() != 1 {
+        if is_local(&piece.value, body) || scope.min < 0 || range.lo.len() != 1 {
             return None;
         }
         let mut all: Vec<Affine> = Vec::new();
@@ -64,7 +54,7 @@ impl<'f> Fold<'f> {
                 if let ScalarOp::Load(Source::State(state), Access::Axes(index)) = &node.op
                     && *state == update.state
                 {
-                    all.extend(shifts(update, index, variable, points));
+                    all.extend(shifts(update, index, loop_variable(var), points));
                 }
             }
         }
@@ -113,8 +103,39 @@ fn shifts(update: &Update, read: &[Affine], variable: usize, fold: usize) -> Vec
         .collect()
 }
 
-/// The body of a loop.
-pub(crate) fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
+/// The innermost loop around a definition that stands directly in its body.
+pub(crate) struct InLoop<'f> {
+    pub(crate) context: Context,
+    pub(crate) var: usize,
+    pub(crate) range: Range,
+    pub(crate) body: &'f [Step],
+}
+
+impl<'f> InLoop<'f> {
+    /// `None` where the definition is in no loop, or under a condition there.
+    pub(crate) fn of(form: &'f NormalForm, id: DefId) -> Option<InLoop<'f>> {
+        let context = contexts(form).swap_remove(id);
+        let (variable, range) = context.loops.last().cloned()?;
+        let var = loop_of(variable)?;
+        let body = body_of(&form.steps, var)?;
+        let direct = body.iter().any(|step| matches!(step, Step::Def(found) if *found == id));
+        direct.then_some(InLoop { context, var, range, body })
+    }
+}
+
+/// Whether a value is that of its iteration of the loop alone: it reads what an iteration computes for itself, or elements
+/// of which it is not known which they are.
+pub(crate) fn is_local(value: &Scalar, body: &[Step]) -> bool {
+    let inside = defs_in(body);
+    value.nodes.iter().any(|node| match &node.op {
+        ScalarOp::Load(Source::Def(read), _) => inside.iter().any(|(known, _)| known == read),
+        ScalarOp::Load(_, Access::Flat(_) | Access::Gather(_)) => true,
+        ScalarOp::Load(_, Access::Axes(_)) | ScalarOp::Const(_) | ScalarOp::Index(_) => false,
+        ScalarOp::Unary(..) | ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => false,
+    })
+}
+
+fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
     steps.iter().find_map(|step| match step {
         Step::Def(_) => None,
         Step::Loop { var, body, .. } if *var == wanted => Some(body.as_slice()),

@@ -13,9 +13,7 @@
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, IntegerSet};
-use crate::normal_form::{
-    Context, Def, DefId, NormalForm, Range, Step, contexts, loop_of, loop_variable, replaced, scopes,
-};
+use crate::normal_form::{Context, Def, DefId, NormalForm, Range, Step, contexts, loop_of, loop_variable, replaced};
 use crate::touch::{Touch, known_touches};
 use std::collections::BTreeMap;
 
@@ -202,10 +200,7 @@ fn rewritten(form: &NormalForm, nest: &Nest, skew: i64) -> Option<NormalForm> {
         all.push(copies.nest(&mut next, nest, (t, rest), second_range.clone()));
     }
     next.steps = replaced(&form.steps, *first, &|_| all.clone());
-    let scopes = scopes(&next);
-    for (def, scope) in next.defs.iter_mut().zip(scopes) {
-        def.scope = scope;
-    }
+    next.update_scopes();
     Some(next)
 }
 

@@ -75,10 +75,7 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
     let mut inner = Range { lo: vec![first.clone()], hi: range.hi.clone() };
     inner.hi.push(first.offset(time));
     tiled.steps = rebuild(&tiled.steps, tile.var, &inner, &around.loops);
-    let within = scopes(&tiled);
-    for (def, scope) in tiled.defs.iter_mut().zip(within) {
-        def.scope = scope;
-    }
+    tiled.update_scopes();
     Some(Tiled { form: tiled, parallel: tile.parallel.then_some(around.shared) })
 }
 
