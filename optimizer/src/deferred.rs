@@ -14,6 +14,7 @@
 
 use crate::affine::Affine;
 use crate::dependence::bounding_box;
+use crate::distribution::distributed_loop;
 use crate::dtype::DType;
 use crate::normal_form::{
     Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update,
@@ -33,10 +34,28 @@ pub const RULE: &str = "loop/deferred";
 /// none.
 #[must_use]
 pub fn deferred(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
+    for_each_loop(form, |current, sum| rewritten(current, sum, numerics, 0))
+}
+
+/// The same where what the blocks' iterations keep can be cut so that their loop falls apart, see
+/// [`distribution`](crate::distribution): in an elimination what is left of the columns of a block is a loop of its own,
+/// and what is left of its rows another one, after it.
+#[must_use]
+pub fn deferred_apart(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
+    for_each_loop(form, |current, sum| {
+        let cuts = (0..sum.from.len()).filter_map(|first| rewritten(current, sum, numerics, first));
+        cuts.into_iter().find_map(|next| distributed_loop(&next, sum.var))
+    })
+}
+
+fn for_each_loop(
+    form: &NormalForm,
+    rewrite: impl Fn(&NormalForm, &Accumulation<'_>) -> Option<NormalForm>,
+) -> Option<NormalForm> {
     let mut done = Vec::new();
     form.one_by_one(|current, id| {
         let sum = Accumulation::new(current, id).filter(|sum| !done.contains(&sum.var))?;
-        let next = rewritten(current, &sum, numerics)?;
+        let next = rewrite(current, &sum)?;
         done.push(sum.var);
         // Its terms stand before it.
         Some((next, 1))
@@ -201,7 +220,8 @@ fn coordinates(base: &[Affine], points: usize, variable: usize) -> Option<Vec<Af
     if fixed { (0..points).map(of).collect() } else { None }
 }
 
-fn rewritten(form: &NormalForm, sum: &Accumulation<'_>, numerics: Numerics) -> Option<NormalForm> {
+/// The form with `sum` at the ends of blocks. What stays with the iterations is cut along the axis `first` before others.
+fn rewritten(form: &NormalForm, sum: &Accumulation<'_>, numerics: Numerics, first: usize) -> Option<NormalForm> {
     if numerics == Numerics::Exact && !sum.among.reorders_exactly(sum.def.dtype) {
         return None;
     }
@@ -213,7 +233,7 @@ fn rewritten(form: &NormalForm, sum: &Accumulation<'_>, numerics: Numerics) -> O
     let shared = Shared::new(sum, &strips);
 
     let mut next = form.clone();
-    let rest = shared.rest();
+    let rest = shared.rest(first);
     let added = next.defs.len()..next.defs.len() + rest.len();
     for (piece, _) in &rest {
         let name = next.unused_name(&format!("{}_strip", sum.def.name));
@@ -304,12 +324,15 @@ impl<'s> Shared<'s> {
     }
 
     /// What of the accumulation is no element of these, in pieces, and how narrow each is along one axis: an iteration's
-    /// domain begins and ends at most so far from the strip's.
-    fn rest(&self) -> Vec<(Piece, Bound)> {
+    /// domain begins and ends at most so far from the strip's. Cut along `first`, then along the axes after it, then along
+    /// those before.
+    fn rest(&self, first: usize) -> Vec<(Piece, Bound)> {
         let Accumulation { piece, var, .. } = self.sum;
         let mut kept = piece.domain.clone();
         let mut rest = Vec::new();
-        for (axis, range) in piece.domain.iter().enumerate() {
+        let axes = piece.domain.len();
+        for axis in (0..axes).map(|at| (first + at) % axes) {
+            let range = &piece.domain[axis];
             let sides = [(true, &range.lo), (false, &range.hi)];
             for (low, form) in sides.into_iter().flat_map(|(low, forms)| forms.iter().map(move |form| (low, form))) {
                 let in_coordinates = self.sum.absolute(form).plus(&self.sum.from[axis]);

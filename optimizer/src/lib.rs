@@ -12,6 +12,7 @@ pub mod count;
 pub mod cover;
 pub mod deferred;
 pub mod dependence;
+pub mod distribution;
 pub mod draft;
 pub mod dtype;
 pub mod evaluate_form;

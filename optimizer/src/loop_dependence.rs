@@ -2,7 +2,7 @@
 //!
 //! Input: a form with steps. Output: for every two accesses to one state of which one writes, the directions over the
 //! loops that both stand in. None is missing; one may be spurious only where the integer test is inexact. For people
-//! (`moat explain`) and for tests: the transformations ask their own, narrower questions.
+//! (`moat explain`), for tests and for the distribution of loops; other transformations ask their own, narrower questions.
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, Direction, IntegerSet, refine};
@@ -50,11 +50,15 @@ impl fmt::Display for Kind {
 
 /// All dependences of `form`, sorted, without repetition.
 pub fn loop_dependences(form: &NormalForm) -> Vec<LoopDependence> {
+    dependences_of(form, &(0..form.defs.len()).collect::<Vec<DefId>>())
+}
+
+/// Those among some definitions.
+pub(crate) fn dependences_of(form: &NormalForm, defs: &[DefId]) -> Vec<LoopDependence> {
     let contexts = contexts(form);
     let order = textual(&form.steps);
-    let touched =
-        form.defs.iter().enumerate().flat_map(|(id, def)| touches(def).into_iter().map(move |touch| (id, touch)));
-    let touched: Vec<(DefId, Touch<'_>)> = touched.collect();
+    let touches_of = |&id: &DefId| touches(&form.defs[id]).into_iter().map(move |touch| (id, touch));
+    let touched: Vec<(DefId, Touch<'_>)> = defs.iter().flat_map(touches_of).collect();
     let mut found = Vec::new();
     for (one, first) in &touched {
         for (other, second) in &touched {

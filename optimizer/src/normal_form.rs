@@ -147,6 +147,25 @@ pub struct Def {
     pub scope: Vec<Scope>,
 }
 
+impl Def {
+    /// Changes every form over its axes and the loops around it.
+    pub(crate) fn move_forms(&mut self, moved: impl Fn(&Affine) -> Affine) {
+        let all = |forms: &mut Vec<Affine>| forms.iter_mut().for_each(|form| *form = moved(form));
+        if let Some(update) = &mut self.update {
+            all(&mut update.base);
+        }
+        for piece in &mut self.pieces {
+            for range in &mut piece.domain {
+                all(&mut range.lo);
+                all(&mut range.hi);
+            }
+            for node in &mut piece.value.nodes {
+                node.op = node.op.with_forms(&moved);
+            }
+        }
+    }
+}
+
 /// A loop around a definition, as far as an estimate needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scope {

@@ -135,7 +135,8 @@ pub(crate) fn is_local(value: &Scalar, body: &[Step]) -> bool {
     })
 }
 
-fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
+/// The body of a loop.
+pub(crate) fn body_of(steps: &[Step], wanted: usize) -> Option<&[Step]> {
     steps.iter().find_map(|step| match step {
         Step::Def(_) => None,
         Step::Loop { var, body, .. } if *var == wanted => Some(body.as_slice()),

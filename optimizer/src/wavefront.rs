@@ -319,27 +319,11 @@ fn substituted(form: &Affine, known: &BTreeMap<usize, Affine>, axis: bool) -> Af
 
 fn copy(def: &Def, known: &BTreeMap<usize, Affine>, axis: bool) -> Def {
     let mut copy = def.clone();
-    let moved = |forms: &mut Vec<Affine>| {
-        for form in forms {
-            *form = substituted(form, known, axis);
-        }
-    };
-    if let Some(update) = &mut copy.update {
-        moved(&mut update.base);
-    }
-    for piece in &mut copy.pieces {
-        for range in &mut piece.domain {
-            moved(&mut range.lo);
-            moved(&mut range.hi);
-        }
-        for node in &mut piece.value.nodes {
-            node.op = node.op.with_forms(|form| substituted(form, known, axis));
-        }
-        if axis {
+    copy.move_forms(|form| substituted(form, known, axis));
+    if axis {
+        for piece in &mut copy.pieces {
             piece.domain.insert(0, Range::constant(0, i64::try_from(WIDTH).unwrap_or(i64::MAX)));
         }
-    }
-    if axis {
         copy.axes.insert(0, WIDTH);
         copy.shape.insert(0, WIDTH);
     }

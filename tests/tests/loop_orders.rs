@@ -11,11 +11,12 @@ use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::nest::LoopNest;
+use moat_optimizer::normal_form::Step;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
-use moat_optimizer::{blocked, deferred, parts, right_looking, wavefront};
+use moat_optimizer::{blocked, deferred, distribution, parts, right_looking, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;
@@ -391,6 +392,112 @@ def f(A: i64[12, 12], w: i64[12, 12]):
 ";
     for source in [closure, read, changed, local, bits] {
         assert_eq!(found(source, deferred::RULE), 0, "{source}");
+        agrees(source);
+    }
+}
+
+/// The numbers of loops in the forms in which some are distributed, the most of one form.
+fn loops_when_distributed(source: &str) -> usize {
+    fn loops(steps: &[Step]) -> usize {
+        let of = |step: &Step| match step {
+            Step::Def(_) => 0,
+            Step::Loop { body, .. } => 1 + loops(body),
+            Step::If { body, .. } => loops(body),
+        };
+        steps.iter().map(of).sum()
+    }
+    let apart = |form: &&Form| form.derivation.rules.iter().any(|name| name == distribution::RULE);
+    all_forms(&program(source)).iter().filter(apart).map(|form| loops(&form.normal_form.steps)).max().unwrap_or(0)
+}
+
+#[test]
+fn loops_whose_statements_do_not_wait_for_each_other_have_a_form_that_distributes_them() {
+    // Two recurrences, the second over what the first has stored.
+    let chain = "
+def f(a: f64[12]):
+    x, y = a.copy(), a.copy()
+    for k in range(1, 12):
+        x[k] = 0.5 * x[k - 1] + a[k]
+        y[k] = 0.25 * y[k - 1] + x[k]
+    return x, y
+";
+    // The later statement supplies the earlier one, an iteration later: its loop comes first.
+    let swapped = "
+def f(a: f64[12]):
+    x, y = a.copy(), a.copy()
+    for k in range(1, 12):
+        x[k] = 0.5 * x[k - 1] + y[k - 1]
+        y[k] = 0.25 * y[k] + a[k]
+    return x, y
+";
+    // What the first statement reads is overwritten an iteration later: it keeps its place.
+    let overwritten = "
+def f(a: f64[12]):
+    x, y = a.copy(), a.copy()
+    for k in range(11):
+        x[k] = 0.5 * x[k] + y[k + 1]
+        y[k] = 2.0 * a[k]
+    return x, y
+";
+    // Only the loop around carries what leads back.
+    let inner = "
+def f(a: f64[7, 12]):
+    x, y = a.copy(), a.copy()
+    for t in range(1, 7):
+        for k in range(1, 12):
+            x[t, k] = 0.5 * x[t, k - 1] + y[t - 1, k]
+            y[t, k] = 0.25 * y[t, k - 1] + x[t, k]
+    return x, y
+";
+    for (source, loops) in [(chain, 2), (swapped, 2), (overwritten, 2), (inner, 3)] {
+        assert_eq!(loops_when_distributed(source), loops, "{source}");
+        agrees(source);
+    }
+}
+
+#[test]
+fn statements_that_wait_for_each_other_stay_in_one_loop() {
+    let cycle = "
+def f(a: f64[12]):
+    x, y = a.copy(), a.copy()
+    for k in range(1, 12):
+        x[k] = 0.5 * y[k - 1] + a[k]
+        y[k] = 0.25 * x[k] + a[k]
+    return x, y
+";
+    // The element that is read is the next iteration's to write, and the one written its to read.
+    let both = "
+def f(a: f64[12]):
+    x, y = a.copy(), a.copy()
+    for k in range(1, 11):
+        x[k] = 0.5 * y[k + 1] + a[k]
+        y[k] = 0.25 * x[k + 1] + a[k]
+    return x, y
+";
+    // Of one value of the iteration, and a state that they both store to.
+    let local = "
+def f(A: f64[12, 5]):
+    x = np.zeros((12, 5))
+    for k in range(11):
+        s = np.sum(x[k] * A[k])
+        x[k + 1] = A[k] * s
+        x[k, 0] = s
+    return x
+";
+    for source in [cycle, both, local] {
+        assert_eq!(loops_when_distributed(source), 0, "{source}");
+        agrees(source);
+    }
+}
+
+#[test]
+fn what_a_blocks_iterations_keep_is_cut_so_that_their_loop_falls_apart() {
+    // Columns are scaled, or rows.
+    let rows = ELIMINATION.replace("A[k + 1 :, k] /= A[k, k]", "A[k, k + 1 :] /= A[k, k]");
+    assert_ne!(rows, ELIMINATION);
+    for source in [ELIMINATION, &rows] {
+        // Of blocks, and in them one for the panel and one for the rest.
+        assert_eq!(loops_when_distributed(source), 3, "{source}");
         agrees(source);
     }
 }

@@ -3,6 +3,7 @@
 use crate::search::{FormSpace, SearchConfig, Searcher};
 use moat_optimizer::blocked;
 use moat_optimizer::deferred;
+use moat_optimizer::distribution;
 use moat_optimizer::expr::Program;
 use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::layout::order_states;
@@ -65,16 +66,19 @@ pub fn forms(
 
 /// The same values in other orders of the program's loops and folds.
 pub fn in_another_order(form: &Form, numerics: Numerics) -> Vec<Form> {
-    let orders = [
-        (right_looking::RULE, right_looking::right_looking(&form.normal_form)),
-        (wavefront::RULE, wavefront::wavefront(&form.normal_form)),
-        (blocked::RULE, blocked::blocked(&form.normal_form, numerics)),
-        (deferred::RULE, deferred::deferred(&form.normal_form, numerics)),
-        (parts::RULE, parts::parted(&form.normal_form, numerics)),
+    let of = &form.normal_form;
+    let orders: [(&[&str], Option<NormalForm>); 7] = [
+        (&[right_looking::RULE], right_looking::right_looking(of)),
+        (&[wavefront::RULE], wavefront::wavefront(of)),
+        (&[blocked::RULE], blocked::blocked(of, numerics)),
+        (&[deferred::RULE], deferred::deferred(of, numerics)),
+        (&[deferred::RULE, distribution::RULE], deferred::deferred_apart(of, numerics)),
+        (&[parts::RULE], parts::parted(of, numerics)),
+        (&[distribution::RULE], distribution::distributed(of)),
     ];
-    let with = |(rule, normal_form): (&str, Option<NormalForm>)| {
+    let with = |(rules, normal_form): (&[&str], Option<NormalForm>)| {
         let mut derivation = form.derivation.clone();
-        derivation.rules.push(rule.to_owned());
+        derivation.rules.extend(rules.iter().map(|&rule| rule.to_owned()));
         Some(Form { normal_form: normal_form?, derivation, ..*form })
     };
     orders.into_iter().filter_map(with).collect()

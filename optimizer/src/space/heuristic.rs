@@ -7,7 +7,7 @@ use super::{ScheduleSpace, choices::StageChoices, plain_stage};
 use crate::affine::Affine;
 use crate::draft::recompute;
 use crate::footprint::{LoadModel, StageModel};
-use crate::normal_form::loop_of;
+use crate::normal_form::{Source, loop_of};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TileSpec, TimeTile};
 use moat_rules::schedule_rules::ProposedPlace;
 use std::collections::BTreeMap;
@@ -52,6 +52,10 @@ impl ScheduleSpace {
         }
         self.agree(&mut schedule);
         self.tile_time(&mut schedule);
+        // Only now it is known which thread has what.
+        for consumer in (0..schedule.stages.len()).rev() {
+            self.hold(&mut schedule, consumer, |wish, producer| self.with_first_loop_of(wish, consumer, producer));
+        }
         schedule
     }
 
@@ -285,7 +289,19 @@ impl ScheduleSpace {
             }
             None => {
                 let many = if model.cost > 12.0 { 2 } else { 4 };
-                wish.tile[axis].unroll = self.unroll(model, axis, many, lanes);
+                // Again and again over what the caches hold: rows share the loads of what they have in common.
+                let common = |row: usize| {
+                    model.loads.iter().any(|load| load.strides[row] == 0 && load.strides[axis] != 0)
+                        && model.loads.iter().any(|load| load.strides[row] != 0 && load.strides[axis] == 0)
+                };
+                let rows = (0..model.points).rev().find(|&row| row != axis && model.extents[row] > 3 && common(row));
+                match rows.filter(|_| model.scale > 1.0) {
+                    Some(row) => {
+                        wish.tile[row].unroll = self.unroll(model, row, 4, 1);
+                        wish.tile[axis].unroll = self.unroll(model, axis, many / 2, lanes);
+                    }
+                    None => wish.tile[axis].unroll = self.unroll(model, axis, many, lanes),
+                }
             }
         }
     }
@@ -303,8 +319,7 @@ impl ScheduleSpace {
             let model = &self.models[stage];
             let mut repeats = 0.0;
             for reader in &self.models {
-                let reads =
-                    reader.loads.iter().filter(|load| load.source == crate::normal_form::Source::Def(stage)).count();
+                let reads = reader.loads.iter().filter(|load| load.source == Source::Def(stage)).count();
                 repeats += reads as f64 * reader.iterations() * reader.scale;
             }
             let ratio = repeats / (model.iterations() * model.scale).max(1.0);
@@ -314,13 +329,18 @@ impl ScheduleSpace {
         }
         for consumer in (0..schedule.stages.len()).rev() {
             self.gather(schedule, consumer);
-            self.hold(schedule, consumer);
+            self.hold(schedule, consumer, |wish, _| self.with_loops_to_hold(wish, consumer));
         }
     }
 
-    /// Places producers inside of loops that `consumer` has, or inside of one over single points of what each thread has,
-    /// where little is computed twice and the draft likes it.
-    fn hold(&self, schedule: &mut Schedule, consumer: usize) {
+    /// Places producers inside of loops that `consumer` has with one of `decisions`, where little is computed twice and the
+    /// draft likes it. Decisions may take the first loop of the producer.
+    fn hold(
+        &self,
+        schedule: &mut Schedule,
+        consumer: usize,
+        decisions: impl Fn(&Schedule, usize) -> Vec<(StageSchedule, bool)>,
+    ) {
         if schedule.stages[consumer].place != Place::Root {
             return;
         }
@@ -334,7 +354,7 @@ impl ScheduleSpace {
             }
             let mut best = self.draft(schedule);
             let mut held = None;
-            for decisions in self.with_loops_to_hold(schedule, consumer) {
+            for (decisions, taken) in decisions(schedule, producer) {
                 for depth in 1..=decisions.loops.len() {
                     let place = ProposedPlace::At { consumer, depth };
                     if !self.choices[producer].places.contains(&place) {
@@ -343,6 +363,9 @@ impl ScheduleSpace {
                     let mut attempt = schedule.clone();
                     attempt.stages[consumer] = decisions.clone();
                     attempt.stages[producer].place = Place::At { consumer, depth };
+                    if taken {
+                        give_first_loop(&mut attempt.stages[producer]);
+                    }
                     choices_at(&mut attempt.stages[producer], &self.choices[producer]);
                     let repeats = recompute(&self.form, &attempt, producer).map_or(f64::INFINITY, |(share, _)| share);
                     if repeats > RECOMPUTE {
@@ -361,11 +384,11 @@ impl ScheduleSpace {
     }
 
     /// A consumer as it is, and, if it holds no producer yet, with a loop over single points of what each thread has.
-    fn with_loops_to_hold(&self, schedule: &Schedule, consumer: usize) -> Vec<StageSchedule> {
+    fn with_loops_to_hold(&self, schedule: &Schedule, consumer: usize) -> Vec<(StageSchedule, bool)> {
         let as_it_is = schedule.stages[consumer].clone();
         let holds = |stage: &StageSchedule| matches!(stage.place, Place::At { consumer: at, .. } if at == consumer);
         let Some(shared) = as_it_is.shared_loop().filter(|_| !schedule.stages.iter().any(holds)) else {
-            return vec![as_it_is];
+            return vec![(as_it_is, false)];
         };
         let mut by_points = as_it_is.clone();
         let within = as_it_is.serial + 1;
@@ -373,7 +396,30 @@ impl ScheduleSpace {
         by_points.tile.iter_mut().filter(|spec| spec.axis == shared.axis).for_each(|spec| spec.unroll = 1);
         by_points.packs.iter_mut().filter(|pack| pack.depth >= within).for_each(|pack| pack.depth += 1);
         self.choices[consumer].repair(&mut by_points);
-        vec![as_it_is, by_points]
+        vec![(as_it_is, false), (by_points, false)]
+    }
+
+    /// A consumer without loops, with the first loop of a producer of which it reads a point at each of its own: that one
+    /// no longer has it then.
+    fn with_first_loop_of(&self, schedule: &Schedule, consumer: usize, producer: usize) -> Vec<(StageSchedule, bool)> {
+        let of_producer = &schedule.stages[producer];
+        let mut wish = schedule.stages[consumer].clone();
+        let read = |load: &&LoadModel| load.source == Source::Def(producer);
+        let of_points = |first: &&LoopSpec| first.axis < self.choices[producer].points;
+        let (Some(first), Some(read), true) = (
+            of_producer.loops.first().filter(of_points),
+            self.models[consumer].loads.iter().find(read),
+            wish.loops.is_empty(),
+        ) else {
+            return Vec::new();
+        };
+        let same = |axis: &usize| read.index.get(first.axis) == Some(&Affine::variable(*axis));
+        let Some(axis) = (0..self.choices[consumer].points).find(same) else { return Vec::new() };
+        wish.loops = vec![LoopSpec { axis, step: first.step }];
+        (wish.parallel, wish.serial) = (of_producer.parallel && of_producer.serial == 0, 0);
+        wish.packs.iter_mut().for_each(|pack| pack.depth += 1);
+        self.choices[consumer].repair(&mut wish);
+        vec![(wish, true)]
     }
 
     /// Places the producers of `consumer` inside a loop over a few of its rows, where little is computed
@@ -454,13 +500,19 @@ impl ScheduleSpace {
 /// Inside another's loops a stage has no threads, and its outermost blocks are its consumer's.
 fn choices_at(stage: &mut StageSchedule, choices: &StageChoices) {
     if stage.parallel && stage.serial == 0 && !stage.loops.is_empty() {
-        stage.loops.remove(0);
-        for pack in &mut stage.packs {
-            pack.depth = pack.depth.saturating_sub(1);
-        }
+        give_first_loop(stage);
     }
     (stage.parallel, stage.serial) = (false, 0);
     choices.repair(stage);
+}
+
+/// The first loop is its consumer's from here on.
+fn give_first_loop(stage: &mut StageSchedule) {
+    stage.loops.remove(0);
+    for pack in &mut stage.packs {
+        pack.depth = pack.depth.saturating_sub(1);
+    }
+    (stage.parallel, stage.serial) = (false, 0);
 }
 
 /// Equal blocks of at most `most`, a multiple of `unit`.

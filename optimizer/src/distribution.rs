@@ -1,0 +1,151 @@
+//! Loop distribution: a loop whose statements do not all wait for each other, as loops one after the other.
+//!
+//! `for k: { A; B }` is `for k: A; for k: B` where no iteration of A waits for an earlier one of B. The loops that come of
+//! it are of fewer statements, each with its own dependences: one may have time tiles, threads or bands where the loop that
+//! they were had none.
+//!
+//! Input: a form. Output: an equal form, if a loop falls apart, with every loop in as many as there can be: its parts are
+//! the strongly connected components of its body's steps under "waits for", in an order that none waits for a later one.
+//! Legal by that alone. Integer elimination decides which steps wait, exactly; a value that an iteration computes for itself
+//! stays with its readers.
+//!
+//! Source: J. Allen, K. Kennedy, *Automatic translation of FORTRAN programs to vector form* (TOPLAS 1987).
+
+use crate::affine::Affine;
+use crate::dependence::Direction;
+use crate::loop_dependence::dependences_of;
+use crate::normal_form::{DefId, NormalForm, Range, ScalarOp, Source, Step, contexts, loop_variable, replaced};
+use crate::supplied::{body_of, defs_in};
+
+/// The name of the law in derivations.
+pub const RULE: &str = "loop/distribution";
+
+/// The form with every loop distributed that can be; `None` if there is none.
+#[must_use]
+pub fn distributed(form: &NormalForm) -> Option<NormalForm> {
+    let mut found: Option<NormalForm> = None;
+    // What an inner loop falls into are steps of the outer one.
+    for var in innermost_first(&form.steps) {
+        if let Some(next) = distributed_loop(found.as_ref().unwrap_or(form), var) {
+            found = Some(next);
+        }
+    }
+    found
+}
+
+/// The form with one loop distributed, if it falls apart. The first part keeps the loop's number.
+pub(crate) fn distributed_loop(form: &NormalForm, var: usize) -> Option<NormalForm> {
+    let body = body_of(&form.steps, var)?;
+    let parts = parts(&waits(form, body, var));
+    if parts.len() < 2 {
+        return None;
+    }
+    let first = form.unused_loop();
+    let numbers: Vec<usize> = (0..parts.len()).map(|part| if part == 0 { var } else { first + part - 1 }).collect();
+    let mut next = form.clone();
+    for (part, &number) in parts.iter().zip(&numbers) {
+        let steps = part.iter().map(|&at| &body[at]);
+        for id in steps.flat_map(Step::definitions) {
+            next.defs[id].move_forms(|form| in_loop(form, var, number));
+        }
+    }
+    next.steps = replaced(&form.steps, var, &|step| {
+        let Step::Loop { name, range, body, .. } = step else { return vec![step.clone()] };
+        let with = |(part, &number): (&Vec<usize>, &usize)| Step::Loop {
+            var: number,
+            name: name.clone(),
+            range: range.clone(),
+            body: part.iter().map(|&at| renumbered(&body[at], var, number)).collect(),
+        };
+        parts.iter().zip(&numbers).map(with).collect()
+    });
+    next.update_scopes();
+    Some(next)
+}
+
+/// The numbers of all loops, each after those inside of it.
+fn innermost_first(steps: &[Step]) -> Vec<usize> {
+    let of = |step: &Step| match step {
+        Step::Def(_) => Vec::new(),
+        Step::Loop { var, body, .. } => innermost_first(body).into_iter().chain([*var]).collect(),
+        Step::If { body, .. } => innermost_first(body),
+    };
+    steps.iter().flat_map(of).collect()
+}
+
+/// Which steps of a loop's body wait for which, in the same iteration of the loops around: `[a][b]` if b waits for a.
+fn waits(form: &NormalForm, body: &[Step], var: usize) -> Vec<Vec<bool>> {
+    let inside = defs_in(body);
+    let defs: Vec<DefId> = inside.iter().map(|(id, _)| *id).collect();
+    let step_of = |id: DefId| inside.iter().find(|(known, _)| *known == id).map(|(_, at)| *at);
+    let mut waits = vec![vec![false; body.len()]; body.len()];
+    let mut wait = |source: usize, sink: usize| waits[source][sink] |= source != sink;
+    let level = contexts(form)
+        .get(defs.first().copied().unwrap_or(usize::MAX))
+        .and_then(|context| context.loops.iter().position(|(variable, _)| *variable == loop_variable(var)))
+        .unwrap_or(0);
+    for dependence in dependences_of(form, &defs) {
+        let same = |direction: &Direction| matches!(direction, Direction::Equal | Direction::Any);
+        // One that a loop around carries is in order whatever happens inside.
+        let here = dependence.directions.iter().take(level).all(same);
+        if let Some((source, sink)) = step_of(dependence.source).zip(step_of(dependence.sink)).filter(|_| here) {
+            wait(source, sink);
+        }
+    }
+    // An iteration's own values have no other iteration's place to stand in.
+    for &(id, at) in &inside {
+        for node in form.defs[id].pieces.iter().flat_map(|piece| &piece.value.nodes) {
+            if let ScalarOp::Load(Source::Def(read), _) = &node.op
+                && let Some(from) = step_of(*read)
+            {
+                wait(from, at);
+                wait(at, from);
+            }
+        }
+    }
+    waits
+}
+
+/// The strongly connected components, none before one that it waits for, otherwise as they stand.
+fn parts(waits: &[Vec<bool>]) -> Vec<Vec<usize>> {
+    let steps = waits.len();
+    let mut reaches = waits.to_vec();
+    for through in 0..steps {
+        for from in 0..steps {
+            for to in 0..steps {
+                reaches[from][to] |= reaches[from][through] && reaches[through][to];
+            }
+        }
+    }
+    let mut left: Vec<usize> = (0..steps).collect();
+    let mut parts = Vec::new();
+    while !left.is_empty() {
+        let together = |a: usize, b: usize| a == b || reaches[a][b] && reaches[b][a];
+        let ready = |at: usize| left.iter().all(|&other| !reaches[other][at] || together(other, at));
+        let Some(first) = left.iter().copied().find(|&at| ready(at)) else { return vec![(0..steps).collect()] };
+        let (part, rest) = left.iter().partition(|&&at| together(first, at));
+        left = rest;
+        parts.push(part);
+    }
+    parts
+}
+
+fn in_loop(form: &Affine, old: usize, new: usize) -> Affine {
+    form.substitute(|v| Affine::variable(if v == loop_variable(old) { loop_variable(new) } else { v }))
+}
+
+/// A step that stood in the loop `old`, in the loop `new`.
+fn renumbered(step: &Step, old: usize, new: usize) -> Step {
+    let all = |forms: &[Affine]| forms.iter().map(|form| in_loop(form, old, new)).collect();
+    let steps = |body: &[Step]| body.iter().map(|step| renumbered(step, old, new)).collect();
+    match step {
+        Step::Def(id) => Step::Def(*id),
+        Step::Loop { var, name, range, body } => Step::Loop {
+            var: *var,
+            name: name.clone(),
+            range: Range { lo: all(&range.lo), hi: all(&range.hi) },
+            body: steps(body),
+        },
+        Step::If { conditions, body } => Step::If { conditions: all(conditions), body: steps(body) },
+    }
+}
