@@ -297,11 +297,12 @@ impl FoldOp {
         }
     }
 
-    /// Whether partial results may be combined in any order without changing a bit.
+    /// Whether partial results may be combined in any order without changing a bit. The greater of two zeros of floats is
+    /// the first.
     pub const fn reorders_exactly(self, dtype: DType) -> bool {
         match self {
-            FoldOp::Sum | FoldOp::Prod => !dtype.is_float(),
-            FoldOp::Max | FoldOp::Min | FoldOp::All | FoldOp::Any => true,
+            FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min => !dtype.is_float(),
+            FoldOp::All | FoldOp::Any => true,
         }
     }
 }

@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// cache in common take.
 const FETCH: f64 = 3.0;
 
+/// Times that, where each line is far from the one before: no prefetcher asks for it in advance.
+const SCATTERED: f64 = 5.0;
+
 /// Elements of a dimension that are asked for their threads.
 const SAMPLES: usize = 1000;
 
@@ -44,7 +47,7 @@ impl Share {
     }
 }
 
-/// A stage's use of an array: how it is divided, and the bytes that all executions touch.
+/// A stage's use of an array: how it is divided, and the bytes that all executions touch, more where they are scattered.
 #[derive(Clone, Copy, Debug)]
 struct Use {
     share: Share,
@@ -84,10 +87,12 @@ pub(super) fn fetching(
                 let (stored, share) = stages[*at].as_ref()?.stores?;
                 (stored == *array).then_some((*at, share))
             };
-            let before = (0..id).rev().find_map(|at| stored(&at));
-            // What the iteration before has left.
-            let around = || (id..stages.len()).rev().filter(|at| together(form, id, *at)).find_map(|at| stored(&at));
-            if let Some((at, left)) = before.or_else(around) {
+            let inside = |at: &DefId| together(form, id, *at);
+            let before = (0..id).rev().filter(inside).find_map(|at| stored(&at));
+            // What the iteration before has left, and only in the first one what is stored before the loop.
+            let around = || (id..stages.len()).rev().filter(inside).find_map(|at| stored(&at));
+            let outside = || (0..id).rev().find_map(|at| stored(&at));
+            if let Some((at, left)) = before.or_else(around).or_else(outside) {
                 // What is stored before a loop is fetched in its first iteration.
                 let times = if together(form, id, at) { 1.0 } else { contexts[id].executions().max(1.0) };
                 sum += bytes_of_a_thread(form, (*array, *here), left, rates.threads) / times;
@@ -139,9 +144,11 @@ fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &Stage
                 None => Array::Def(read),
             },
         };
-        let footprint = load.footprint(&model.extents, rates.line).bytes;
-        if footprint <= held {
-            let here = Use { share: divided(def, load, decisions), bytes: footprint * model.scale };
+        let touched = load.footprint(&model.extents, rates.line);
+        if touched.bytes <= held {
+            let scattered = touched.rows > 1.0 && touched.run_bytes < rates.line as f64;
+            let times = if scattered { SCATTERED } else { 1.0 };
+            let here = Use { share: divided(def, load, decisions), bytes: times * touched.bytes * model.scale };
             let known = found.uses.entry(array).or_insert(here);
             if here.bytes > known.bytes {
                 *known = here;

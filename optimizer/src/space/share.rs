@@ -158,10 +158,18 @@ impl StageChoices {
 
 /// A first loop for the threads over blocks of an axis: an existing one, or a new one.
 fn divide(threads: usize, choices: &StageChoices, axis: usize, wish: &mut StageSchedule) {
-    let unit = wish.tile.iter().find(|spec| spec.axis == axis).map_or(1, |spec| spec.unroll * spec.lanes);
     let first_of_axis = wish.loops.iter().position(|step| step.axis == axis);
     let uneven = choices.ragged.contains(&axis) || choices.varying.contains(&axis);
     let share = choices.extents[axis].div_ceil(threads * if uneven { TURNS } else { 1 });
+    let spec = wish.tile.iter_mut().find(|spec| spec.axis == axis);
+    let unit = spec.map_or(1, |spec| {
+        // A register tile is no reason to leave a thread without work.
+        if spec.lanes > share {
+            (spec.unroll, spec.lanes) = (spec.unroll * spec.lanes, 1);
+        }
+        spec.unroll = spec.unroll.min((share / spec.lanes).max(1));
+        spec.unroll * spec.lanes
+    });
     let unit = first_of_axis.map_or(unit, |at| wish.loops[at].step.min(share).max(unit));
     let step = share.div_ceil(unit).max(1) * unit;
     for pack in &mut wish.packs {

@@ -45,42 +45,56 @@ struct Parts {
     lifted: Vec<Lifted>,
 }
 
+/// An axis of one element is none in a normal form. One that a loop's iteration may leave empty has room for two here, so
+/// that it stays an axis, whose range says when.
+fn widened(mut program: Program) -> Program {
+    for node in &mut program.nodes {
+        for (extent, form) in node.shape.iter_mut().zip(&node.live) {
+            if *extent == 1 && !form.is_constant() {
+                *extent = 2;
+            }
+        }
+    }
+    program
+}
+
 fn take_apart(program: &Program) -> Result<Parts, NormalizeError> {
-    let program = hoist::hoist(program);
+    let program = widened(hoist::hoist(program));
     let mut blocks = Vec::new();
-    let mut skeleton = walk(&program.body, &mut Vec::new(), &mut blocks);
+    let mut skeleton = walk(&program.body, &[], &mut blocks);
     skeleton.push(Skeleton::Block(blocks.len()));
     blocks.push(Block { values: program.roots.clone(), around: Vec::new(), update: None });
     let lifted = blocks.iter().map(|block| lift(&program, &block.values, &block.around)).collect::<Result<_, _>>()?;
     Ok(Parts { program, blocks, skeleton, lifted })
 }
 
-fn walk(body: &[Statement], around: &mut Vec<Around>, blocks: &mut Vec<Block>) -> Vec<Skeleton> {
+fn walk(body: &[Statement], around: &[Around], blocks: &mut Vec<Block>) -> Vec<Skeleton> {
     let mut steps = Vec::new();
     for statement in body {
         match statement {
             Statement::Update { state, region, shift, value, .. } => {
                 steps.push(Skeleton::Block(blocks.len()));
                 let update = Some((*state, region.clone(), *shift));
-                blocks.push(Block { values: vec![*value], around: around.clone(), update });
+                blocks.push(Block { values: vec![*value], around: around.to_vec(), update });
             }
             Statement::Loop { var, name, lo, hi, body } => {
+                // Inside, the loops around take the values with which it has an iteration.
+                let Some(mut within) = tightened(around, &[hi.minus(lo).offset(-1)]) else { continue };
                 let extremes = |form: &Affine| {
-                    form.bounds(|v| around.iter().find(|a| a.var == v).map_or((0, 0), |a| (a.min, a.max)))
+                    form.bounds(|v| within.iter().find(|a| a.var == v).map_or((0, 0), |a| (a.min, a.max)))
                 };
                 let (min, max) = (extremes(lo).0, extremes(hi).1 - 1);
                 if min > max {
                     continue;
                 }
-                around.push(Around { var: *var, min, max });
-                let body = walk(body, around, blocks);
-                around.pop();
+                within.push(Around { var: *var, min, max });
+                let body = walk(body, &within, blocks);
                 steps.push(Skeleton::Loop { var: *var, name: name.clone(), lo: lo.clone(), hi: hi.clone(), body });
             }
             Statement::If { conditions, body } => {
                 // Inside, the loops take the values that the conditions leave them.
-                let Some(mut within) = tightened(around, conditions) else { continue };
-                let body = walk(body, &mut within, blocks);
+                let Some(within) = tightened(around, conditions) else { continue };
+                let body = walk(body, &within, blocks);
                 steps.push(Skeleton::If { conditions: conditions.clone(), body });
             }
         }
