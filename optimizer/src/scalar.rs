@@ -297,12 +297,12 @@ impl FoldOp {
         }
     }
 
-    /// Whether partial results may be combined in any order without changing a bit. The greater of two zeros of floats is
-    /// the first.
+    /// Whether partial results may be combined in any order without changing the result. A maximum of floats that is zero
+    /// may have either sign in another order, as it may in NumPy, which takes maxima in the order of its vectors.
     pub const fn reorders_exactly(self, dtype: DType) -> bool {
         match self {
-            FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min => !dtype.is_float(),
-            FoldOp::All | FoldOp::Any => true,
+            FoldOp::Sum | FoldOp::Prod => !dtype.is_float(),
+            FoldOp::Max | FoldOp::Min | FoldOp::All | FoldOp::Any => true,
         }
     }
 }
