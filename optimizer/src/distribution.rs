@@ -12,10 +12,13 @@
 //! Source: J. Allen, K. Kennedy, *Automatic translation of FORTRAN programs to vector form* (TOPLAS 1987).
 
 use crate::affine::Affine;
-use crate::dependence::Direction;
-use crate::loop_dependence::dependences_of;
-use crate::normal_form::{DefId, NormalForm, Range, ScalarOp, Source, Step, contexts, loop_variable, replaced};
+use crate::dependence::Answer;
+use crate::loop_dependence::meetings;
+use crate::normal_form::{
+    Context, Def, DefId, NormalForm, Range, ScalarOp, Source, Step, contexts, loop_variable, replaced,
+};
 use crate::supplied::{body_of, defs_in};
+use crate::touch::{Touch, touches};
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/distribution";
@@ -76,34 +79,45 @@ fn innermost_first(steps: &[Step]) -> Vec<usize> {
 /// Which steps of a loop's body wait for which, in the same iteration of the loops around: `[a][b]` if b waits for a.
 fn waits(form: &NormalForm, body: &[Step], var: usize) -> Vec<Vec<bool>> {
     let inside = defs_in(body);
-    let defs: Vec<DefId> = inside.iter().map(|(id, _)| *id).collect();
     let step_of = |id: DefId| inside.iter().find(|(known, _)| *known == id).map(|(_, at)| *at);
     let mut waits = vec![vec![false; body.len()]; body.len()];
-    let mut wait = |source: usize, sink: usize| waits[source][sink] |= source != sink;
-    let level = contexts(form)
-        .get(defs.first().copied().unwrap_or(usize::MAX))
-        .and_then(|context| context.loops.iter().position(|(variable, _)| *variable == loop_variable(var)))
-        .unwrap_or(0);
-    for dependence in dependences_of(form, &defs) {
-        let same = |direction: &Direction| matches!(direction, Direction::Equal | Direction::Any);
-        // One that a loop around carries is in order whatever happens inside.
-        let here = dependence.directions.iter().take(level).all(same);
-        if let Some((source, sink)) = step_of(dependence.source).zip(step_of(dependence.sink)).filter(|_| here) {
-            wait(source, sink);
-        }
-    }
     // An iteration's own values have no other iteration's place to stand in.
     for &(id, at) in &inside {
         for node in form.defs[id].pieces.iter().flat_map(|piece| &piece.value.nodes) {
             if let ScalarOp::Load(Source::Def(read), _) = &node.op
                 && let Some(from) = step_of(*read)
             {
-                wait(from, at);
-                wait(at, from);
+                (waits[from][at], waits[at][from]) = (true, true);
+            }
+        }
+    }
+    let contexts = contexts(form);
+    for &(early, source) in &inside {
+        for &(late, sink) in &inside {
+            if source != sink && !waits[source][sink] {
+                let ends = [early, late].map(|id| (&form.defs[id], &contexts[id]));
+                waits[source][sink] = depends(ends, var, source < sink);
             }
         }
     }
     waits
+}
+
+/// Whether the second of two definitions in a loop touches what the first has touched in an earlier iteration of it, or in
+/// the same one if that `counts`, and one of both writes. What a loop around it carries is in order whatever it does.
+fn depends([early, late]: [(&Def, &Context); 2], var: usize, counts: bool) -> bool {
+    let Some(level) = early.1.loops.iter().position(|known| known.0 == loop_variable(var)) else { return true };
+    let later = touches(late.0);
+    touches(early.0).iter().any(|first| {
+        let meets = |second: &&Touch<'_>| first.state == second.state && (first.writes || second.writes);
+        later.iter().filter(meets).any(|second| {
+            let (mut set, of_late) = meetings((early.1, first), (late.1, second));
+            let apart = |level: usize| Affine::variable(of_late + level).minus(&Affine::variable(level));
+            (0..level).for_each(|around| set.require_zero(&apart(around), |v| v));
+            set.require_non_negative(&apart(level).offset(-i64::from(!counts)), |v| v);
+            set.answer() != Answer::Empty
+        })
+    })
 }
 
 /// The strongly connected components, none before one that it waits for, otherwise as they stand.

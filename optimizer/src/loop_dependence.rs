@@ -2,7 +2,7 @@
 //!
 //! Input: a form with steps. Output: for every two accesses to one state of which one writes, the directions over the
 //! loops that both stand in. None is missing; one may be spurious only where the integer test is inexact. For people
-//! (`moat explain`), for tests and for the distribution of loops; other transformations ask their own, narrower questions.
+//! (`moat explain`) and for tests: the transformations ask their own, narrower questions.
 
 use crate::affine::Affine;
 use crate::dependence::{Answer, Direction, IntegerSet, refine};
@@ -50,15 +50,11 @@ impl fmt::Display for Kind {
 
 /// All dependences of `form`, sorted, without repetition.
 pub fn loop_dependences(form: &NormalForm) -> Vec<LoopDependence> {
-    dependences_of(form, &(0..form.defs.len()).collect::<Vec<DefId>>())
-}
-
-/// Those among some definitions.
-pub(crate) fn dependences_of(form: &NormalForm, defs: &[DefId]) -> Vec<LoopDependence> {
     let contexts = contexts(form);
     let order = textual(&form.steps);
-    let touches_of = |&id: &DefId| touches(&form.defs[id]).into_iter().map(move |touch| (id, touch));
-    let touched: Vec<(DefId, Touch<'_>)> = defs.iter().flat_map(touches_of).collect();
+    let touched =
+        form.defs.iter().enumerate().flat_map(|(id, def)| touches(def).into_iter().map(move |touch| (id, touch)));
+    let touched: Vec<(DefId, Touch<'_>)> = touched.collect();
     let mut found = Vec::new();
     for (one, first) in &touched {
         for (other, second) in &touched {
@@ -90,30 +86,7 @@ fn between(
     before: bool,
     found: &mut Vec<LoopDependence>,
 ) {
-    let (one, other) = (&contexts[source_def], &contexts[sink_def]);
-    // Variables: the loops of both ends, then the axes of both.
-    let sink_loops = one.loops.len();
-    let source_axes = sink_loops + other.loops.len();
-    let sink_axes = source_axes + first.domain.len();
-    let at = |context: &Context, v: usize| context.loops.iter().position(|(known, _)| *known == v);
-    let source = |v: usize| match loop_of(v) {
-        Some(_) => at(one, v).unwrap_or(usize::MAX),
-        None => v + source_axes,
-    };
-    let sink = |v: usize| match loop_of(v) {
-        Some(_) => at(other, v).map_or(usize::MAX, |at| at + sink_loops),
-        None => v + sink_axes,
-    };
-    let mut set = IntegerSet::all(sink_axes + second.domain.len());
-    one.require(&mut set, source);
-    other.require(&mut set, sink);
-    set.require_domain(first.domain, source);
-    set.require_domain(second.domain, sink);
-    for (a, b) in first.index.iter().zip(second.index) {
-        let a = a.substitute(|v| Affine::variable(source(v)));
-        let b = b.substitute(|v| Affine::variable(sink(v)));
-        set.require_zero(&a.minus(&b), |v| v);
-    }
+    let (set, sink_loops) = meetings((&contexts[source_def], first), (&contexts[sink_def], second));
     let mut vectors = Vec::new();
     refine(&set, sink_loops, common, &mut Vec::new(), &mut vectors);
     for directions in vectors {
@@ -140,6 +113,37 @@ fn between(
             distances,
         });
     }
+}
+
+/// The pairs of executions, one of each access, that touch one element. Its variables are the loops of both, then the axes
+/// of both; the second's loops begin at the number that comes with it.
+pub(crate) fn meetings(
+    (one, first): (&Context, &Touch<'_>),
+    (other, second): (&Context, &Touch<'_>),
+) -> (IntegerSet, usize) {
+    let sink_loops = one.loops.len();
+    let source_axes = sink_loops + other.loops.len();
+    let sink_axes = source_axes + first.domain.len();
+    let at = |context: &Context, v: usize| context.loops.iter().position(|(known, _)| *known == v);
+    let source = |v: usize| match loop_of(v) {
+        Some(_) => at(one, v).unwrap_or(usize::MAX),
+        None => v + source_axes,
+    };
+    let sink = |v: usize| match loop_of(v) {
+        Some(_) => at(other, v).map_or(usize::MAX, |at| at + sink_loops),
+        None => v + sink_axes,
+    };
+    let mut set = IntegerSet::all(sink_axes + second.domain.len());
+    one.require(&mut set, source);
+    other.require(&mut set, sink);
+    set.require_domain(first.domain, source);
+    set.require_domain(second.domain, sink);
+    for (a, b) in first.index.iter().zip(second.index) {
+        let a = a.substitute(|v| Affine::variable(source(v)));
+        let b = b.substitute(|v| Affine::variable(sink(v)));
+        set.require_zero(&a.minus(&b), |v| v);
+    }
+    (set, sink_loops)
 }
 
 /// The distance of all pairs on one loop, if it is one number.
