@@ -366,8 +366,13 @@ impl Draft {
         self.line(depth, &header);
         let others = |draft: &mut Self| {
             for _ in 0..draft.below(3) {
-                let other = match draft.below(6) {
+                let other = match draft.below(9) {
                     0 if upwards => format!("{m}[{r} + 1:, {r}] *= 0.5"),
+                    5 => format!("{m}[{r}:, {r}:] = 0.2 * ({m}[{r}:, {r}:] @ {m}[{r}:, {r}:])"),
+                    6 => format!("{m}[:, :] += 0.1 * ({m}[:, {r}:] @ {m}[{r}:, :])"),
+                    7 => {
+                        format!("{w}[{r}] = 0.1 * np.sum({w} + np.where({r} - np.arange({length}) > 0, {m}[{r}], 0.0))")
+                    }
                     1 => format!("{m}[{r}, {r}] = 0.5 * {m}[{r}, {r}] + {w}[{r}]"),
                     2 => format!("{w}[{r}] = {m}[{r}, 0]"),
                     3 => format!("{m}[{r}, :] *= 0.5"),

@@ -606,7 +606,35 @@ def f(p: f64[3, 4, 2], A: f64[6, 6], q: Annotated[i32[2], Range(-2, 2)]):
             A[3:, 6 - k] += p[:, 4 - k, q[0]] + A[q[1], m]
     return A
 ";
-    for source in [slices, gathers] {
+    // Both factors end where the arrays do, beyond which the box of all iterations goes on.
+    let products = "
+def f(A: f64[5, 5], B: f64[5, 5]):
+    B = B.copy()
+    for i in range(4):
+        B[i:, i:] = 0.5 * (B[i:, i:] @ A[i:, i:])
+        B[:, :] += 0.25 * (A[:, i:] @ A[i:, :])
+        B[0, 0] += np.einsum('ij,jk->', A[i:, i:], A[i:, :])
+    return B
+";
+    // A value that two folds read, each as far as there is one.
+    let shared = "
+def f(A: f64[9, 7]):
+    s = np.zeros((9, 7))
+    for k in range(9):
+        e = np.exp(A[k:]) * np.sin(A[k:])
+        s[k] = np.sum(e, axis=0) * np.sum(e)
+    return s
+";
+    // A mask of one term is none of the sum.
+    let terms = "
+def f(a: f64[7], b: f64[7]):
+    s, t = np.zeros(7), np.zeros(7)
+    for k in range(7):
+        s[k] = np.sum(a + np.where(k - np.arange(7) > 0, b, 0.0))
+        t[k] = np.sum(np.where(k - np.arange(7) > 0, b, 0.0))
+    return s, t
+";
+    for source in [slices, gathers, products, shared, terms] {
         agrees(source);
     }
 }

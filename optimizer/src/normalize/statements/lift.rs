@@ -340,6 +340,9 @@ impl Lift<'_> {
                     product_labels(&node.op, rank(0), rank(1))
                 };
                 let Some((labels, output)) = labels else { return malformed(id, "arguments that are scalars") };
+                if let Some(sum) = self.live_product(node, &inputs, (&labels, &output))? {
+                    return Ok(Done { node: sum, over: true });
+                }
                 let fresh = labels.iter().flatten().chain(&output).max().map_or(0, |&label| label + 1);
                 let lead: Vec<usize> = (fresh..fresh + loops).collect();
                 for (at, own) in labels.iter().enumerate() {
@@ -449,6 +452,70 @@ impl Lift<'_> {
             .collect();
         let shape = [self.lead(), node.shape.clone()].concat();
         Ok(Done { node: self.push(Op::Section(rows), vec![from], shape, node.dtype), over: true })
+    }
+
+    /// A contraction over axes that are as long as an iteration of the loops makes them: the sum of the products that there
+    /// are. With a mask on each factor instead, a factor would have elements that no array has. `None` where all contracted
+    /// axes have fixed extents, where an argument has an axis twice, and of truth values, which no product joins.
+    fn live_product(
+        &mut self,
+        node: &Node,
+        inputs: &[NodeId],
+        (labels, output): (&[Vec<usize>], &[usize]),
+    ) -> Result<Option<NodeId>, NormalizeError> {
+        let program = self.program;
+        let mut order = output.to_vec();
+        let mut masks: Vec<(usize, Affine)> = Vec::new();
+        for (own, &arg) in labels.iter().zip(&node.args) {
+            for (axis, label) in own.iter().enumerate() {
+                if own[..axis].contains(label) {
+                    return Ok(None);
+                }
+                if !order.contains(label) {
+                    order.push(*label);
+                }
+                let live = program.nodes[arg].live.get(axis).filter(|live| !live.is_constant());
+                let mask = live.filter(|_| !output.contains(label)).map(|live| (*label, live.clone()));
+                masks.extend(mask.filter(|mask| !masks.contains(mask)));
+            }
+        }
+        if masks.is_empty() || node.dtype == DType::Bool {
+            return Ok(None);
+        }
+        let (loops, lead) = (self.around.len(), self.lead());
+        let extent = |label: &usize| {
+            let of = |(own, &arg): (&Vec<usize>, &NodeId)| {
+                own.iter().position(|other| other == label).map(|axis| program.nodes[arg].shape[axis])
+            };
+            labels.iter().zip(&node.args).filter_map(of).max().unwrap_or(1)
+        };
+        let whole = [lead.clone(), order.iter().map(extent).collect()].concat();
+        let mut product: Option<NodeId> = None;
+        for ((own, &arg), &input) in labels.iter().zip(&node.args).zip(inputs) {
+            let dtype = self.out.nodes[input].dtype;
+            let shape = &program.nodes[arg].shape;
+            let axes: Vec<usize> =
+                order.iter().filter_map(|label| own.iter().position(|other| other == label)).collect();
+            let in_order = [lead.clone(), axes.iter().map(|&axis| shape[axis]).collect()].concat();
+            let transposed = Op::Transpose((0..loops).chain(axes.iter().map(|axis| axis + loops)).collect());
+            let factor = self.push(transposed, vec![input], in_order, dtype);
+            let own_extent = |label: &usize| own.iter().position(|other| other == label).map_or(1, |axis| shape[axis]);
+            let spread = [lead.clone(), order.iter().map(own_extent).collect()].concat();
+            let factor = self.push(Op::Reshape, vec![factor], spread, dtype);
+            let factor = self.push(Op::Broadcast, vec![factor], whole.clone(), dtype);
+            product = Some(match product {
+                None => factor,
+                Some(known) => self.push(Op::Binary(BinaryOp::Mul), vec![known, factor], whole.clone(), node.dtype),
+            });
+        }
+        let Some(mut product) = product else { return Ok(None) };
+        for (label, live) in &masks {
+            let at = order.iter().position(|other| other == label).unwrap_or(0);
+            product = self.masked(product, Some(live), at + loops, FoldOp::Sum)?;
+        }
+        let axes = (output.len()..order.len()).map(|axis| axis + loops).collect();
+        let shape = [lead, node.shape.clone()].concat();
+        Ok(Some(self.push(Op::Reduce { op: FoldOp::Sum, axes }, vec![product], shape, node.dtype)))
     }
 
     /// `value` where axis `axis` is below `live`, the identity of `fold` beyond.

@@ -8,7 +8,7 @@ use super::super::NormalizeError;
 use super::lift::{Around, Leaf};
 use crate::affine::Affine;
 use crate::apply::row_major;
-use crate::dtype::Literal;
+use crate::dtype::{DType, Literal};
 use crate::normal_form::{
     Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_variable,
 };
@@ -44,6 +44,13 @@ pub(super) fn strip(
     around: &[Around],
     live: &[Affine],
 ) -> Result<Stripped, NormalizeError> {
+    let masked_by_readers;
+    let form = if around.is_empty() {
+        form
+    } else {
+        masked_by_readers = with_masks_at_readers(form);
+        &masked_by_readers
+    };
     let mut strip = Strip { form, leaves, around, uses: Vec::new(), done: vec![None; form.defs.len()] };
     strip.uses.resize_with(form.defs.len(), Vec::new);
     let mut conditions = Vec::new();
@@ -454,26 +461,94 @@ fn union(a: Vec<Affine>, b: Vec<Affine>, upper: bool) -> Vec<Affine> {
     both
 }
 
-/// Masks on fold axes as bounds: `fold over k of (f − k > 0 ? x : identity)` is the fold over k < f of x.
+/// Masks of terms as bounds: `fold over k of (f − k > 0 ? x : identity)` is the fold over k < f of x.
 fn unmask(mut piece: Piece, points: usize) -> Piece {
     let Some(fold) = piece.fold else { return piece };
     loop {
         let nodes = &piece.value.nodes;
         let is_constant = |at: usize, value: Literal| matches!(&nodes[at].op, ScalarOp::Const(found) if found.at(nodes[at].dtype) == value.at(nodes[at].dtype));
-        let found = nodes.iter().enumerate().find_map(|(at, node)| {
+        let at = nodes.len() - 1;
+        let found = nodes.last().and_then(|node| {
             let ScalarOp::Where(condition, then, otherwise) = node.op else { return None };
             let ScalarOp::Binary(BinaryOp::Gt, form, zero) = nodes[condition].op else { return None };
             let ScalarOp::Index(form) = &nodes[form].op else { return None };
             let masks = is_constant(zero, Literal::Int(0)) && is_constant(otherwise, fold.identity(node.dtype));
             let axis = (points..piece.domain.len()).rev().find(|&axis| form.coefficient(axis) != 0)?;
-            (masks && form.coefficient(axis) == -1).then(|| (at, then, axis, form.plus(&Affine::variable(axis))))
+            (masks && form.coefficient(axis) == -1).then(|| (then, axis, form.plus(&Affine::variable(axis))))
         });
-        let Some((at, then, axis, bound)) = found else { return piece };
+        let Some((then, axis, bound)) = found else { return piece };
         if !piece.domain[axis].hi.contains(&bound) {
             piece.domain[axis].hi.push(bound);
         }
         piece.value = without(&piece.value, at, then);
     }
+}
+
+/// `f > 0 ? x : otherwise`, the last node of an expression.
+struct Mask {
+    form: Affine,
+    then: usize,
+    otherwise: ScalarNode,
+}
+
+impl Mask {
+    fn of(def: &Def) -> Option<Mask> {
+        let [Piece { fold: None, value, .. }] = def.pieces.as_slice() else { return None };
+        let nodes = &value.nodes;
+        let ScalarOp::Where(condition, then, otherwise) = nodes.last()?.op else { return None };
+        let ScalarOp::Binary(BinaryOp::Gt, form, zero) = nodes[condition].op else { return None };
+        let ScalarOp::Index(form) = &nodes[form].op else { return None };
+        let is_zero = matches!(&nodes[zero].op, ScalarOp::Const(value) if *value == Literal::Int(0));
+        let constant = matches!(nodes[otherwise].op, ScalarOp::Const(_));
+        (is_zero && constant).then(|| Mask { form: form.clone(), then, otherwise: nodes[otherwise].clone() })
+    }
+
+    /// An expression that masks what it reads of a definition itself.
+    fn around_loads(&self, value: &Scalar, id: usize) -> Scalar {
+        let mut place = Vec::with_capacity(value.nodes.len());
+        let mut nodes: Vec<ScalarNode> = Vec::new();
+        for node in &value.nodes {
+            let load = nodes.len();
+            nodes.push(ScalarNode { op: node.op.renumbered(|operand| place[operand]), dtype: node.dtype });
+            if let ScalarOp::Load(Source::Def(read), Access::Axes(index)) = &node.op
+                && *read == id
+            {
+                let form = self.form.substitute(|v| index[v].clone());
+                let (index, zero) = (ScalarOp::Index(form), ScalarOp::Const(Literal::Int(0)));
+                nodes.push(ScalarNode { op: index, dtype: DType::I64 });
+                nodes.push(ScalarNode { op: zero, dtype: DType::I64 });
+                nodes.push(ScalarNode { op: ScalarOp::Binary(BinaryOp::Gt, load + 1, load + 2), dtype: DType::Bool });
+                nodes.push(self.otherwise.clone());
+                nodes.push(ScalarNode { op: ScalarOp::Where(load + 3, load, load + 4), dtype: node.dtype });
+            }
+            place.push(nodes.len() - 1);
+        }
+        Scalar { nodes }
+    }
+}
+
+/// Masks of stored values at their readers instead. What lies beyond a mask is then nobody's, and may lie beyond an array.
+fn with_masks_at_readers(form: &NormalForm) -> NormalForm {
+    let mut form = form.clone();
+    for id in (0..form.defs.len()).filter(|id| !form.outputs.contains(id)).collect::<Vec<_>>() {
+        let by_axes = |node: &ScalarNode| match &node.op {
+            ScalarOp::Load(Source::Def(read), access) => *read != id || matches!(access, Access::Axes(_)),
+            ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) | ScalarOp::Unary(..) => true,
+            ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => true,
+        };
+        let mut values = form.defs.iter().flat_map(|def| &def.pieces).map(|piece| &piece.value);
+        if !values.all(|value| value.nodes.iter().all(by_axes)) {
+            continue;
+        }
+        while let Some(mask) = Mask::of(&form.defs[id]) {
+            for piece in form.defs.iter_mut().flat_map(|def| &mut def.pieces) {
+                piece.value = mask.around_loads(&piece.value, id);
+            }
+            let value = &mut form.defs[id].pieces[0].value;
+            *value = without(value, value.nodes.len() - 1, mask.then);
+        }
+    }
+    form
 }
 
 /// The expression with node `then` for node `at`, and without what is no longer needed.
