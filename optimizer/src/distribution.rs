@@ -4,8 +4,8 @@
 //! it are of fewer statements, each with its own dependences: one may have time tiles, threads or bands where the loop that
 //! they were had none.
 //!
-//! Input: a form. Output: an equal form, if a loop falls apart, with every loop in as many as there can be: its parts are
-//! the strongly connected components of its body's steps under "waits for", in an order that none waits for a later one.
+//! Input: a form. Output: an equal form, if a loop falls apart, with every loop in its parts: the strongly connected
+//! components of its body's steps under "waits for", in an order that none waits for a later one. An `if` is one step.
 //! Legal by that alone. Integer elimination decides which steps wait, exactly; a value that an iteration computes for itself
 //! stays with its readers.
 //!

@@ -45,8 +45,8 @@ struct Parts {
     lifted: Vec<Lifted>,
 }
 
-/// An axis of one element is none in a normal form. One that a loop's iteration may leave empty has room for two here, so
-/// that it stays an axis, whose range says when.
+/// An axis of one element is none in a normal form. One of which a loop's iteration says whether there is that element has
+/// room for two here, so that it stays an axis, whose range says when.
 fn widened(mut program: Program) -> Program {
     for node in &mut program.nodes {
         for (extent, form) in node.shape.iter_mut().zip(&node.live) {
