@@ -14,6 +14,8 @@ use moat_optimizer::nest::LoopNest;
 use moat_optimizer::normal_form::Step;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::numerics::Numerics;
+use moat_optimizer::schedule::{Band, Schedule, TimeTile};
+use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
 use moat_optimizer::{blocked, deferred, distribution, parts, right_looking, wavefront};
@@ -637,4 +639,48 @@ def f(a: f64[7], b: f64[7]):
     for source in [slices, gathers, products, shared, terms] {
         agrees(source);
     }
+}
+
+#[test]
+fn time_tiles_cover_what_lies_after_a_panel_that_begins_before_the_array() {
+    let triangles = "
+def f(w: f64[5]):
+    m = np.zeros((5, 5)) + w
+    for r in range(5):
+        m[:r, r + 1 :] -= 0.1 * (m[:r, r][:, None] + m[r, r + 1 :])
+        m[r + 1 :, r] *= 0.5
+    return m
+";
+    let mut before = 0;
+    for source in [triangles, ELIMINATION] {
+        let program = program(source);
+        let numerics = Numerics::Reassociate;
+        let arguments: Vec<Tensor> =
+            program.params.iter().zip(0..).map(|(param, seed)| inputs::random(param, seed).unwrap()).collect();
+        let references = interpret(&program, &arguments, numerics).unwrap();
+        for form in all_forms(&program) {
+            let form = form.normal_form;
+            let space = ScheduleSpace::new(&form, &machine::detect(), &ScheduleRules::standard(), numerics, 2).unwrap();
+            for Tilable { var, dim, skew, shifts, independent, panel } in space.time_loops() {
+                let Some(begins) = panel.map(|panel| panel.begins) else { continue };
+                for (time, height) in [(1, 2), (1, 3), (2, 1), (2, 2), (3, 4)] {
+                    let band = Band { dim, skew, shifts: shifts.clone(), independent, panel, height };
+                    let tile = TimeTile { var, time, bands: vec![band], parallel: true };
+                    let schedule = Schedule { time_tiles: vec![tile], ..plain_schedule(&form) };
+                    if !space.is_legal(&schedule) {
+                        continue;
+                    }
+                    before += usize::from(begins < 0);
+                    let results = evaluate_nest::evaluate(&apply(&form, &schedule).unwrap(), &arguments).unwrap();
+                    for (reference, result) in references.iter().zip(&results) {
+                        let result = Tensor { shape: reference.value.shape.clone(), ..result.clone() };
+                        if let Err(mismatch) = reference.check(&result) {
+                            panic!("{mismatch}: {schedule:?}\n{source}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(before > 0);
 }

@@ -197,7 +197,9 @@ impl Loops {
         ];
         let begin = blocks.first.offset(panel.begins);
         let low = begin.plus(&variable(phase).times(length)).plus(&variable(part).plus(&variable(inner)).times(height));
-        let end = begin.offset(length).plus(&variable(phase).times(extent));
+        // After the panel, nothing ends before the last coordinate, wherever the panel lies.
+        let least = blocks.begins + panel.begins + length;
+        let end = begin.offset(length).plus(&variable(phase).times(extent - least.min(0)));
         Some(Loops { loops, spans: vec![Span { low, end: Some(end) }], shared: part })
     }
 }
