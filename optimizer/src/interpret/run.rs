@@ -233,7 +233,8 @@ impl Machine<'_> {
 }
 
 /// Keeps the bounds of a fresh value where arithmetic on them stays finite: a recurrence may multiply them in every
-/// step. Such a bound is far above the value; that it was cut is no claim that anybody could miss.
+/// step. Such a bound is far above the value; that it was cut is no claim that anybody could miss. Where the value itself
+/// is as large nothing can be claimed.
 fn cut(value: &mut Value) {
     let largest = Model::new(value.dtype, Numerics::Reassociate).largest;
     let Some(Store { numbers, bound: Some(bounds), .. }) = Arc::get_mut(&mut value.store) else { return };
@@ -242,7 +243,11 @@ fn cut(value: &mut Value) {
         Numbers::Float(numbers) => {
             for (bound, z) in bounds.iter_mut().zip(numbers) {
                 if *bound > limit && *bound < f64::INFINITY {
-                    *bound = bound.min(limit.max(z.abs()));
+                    *bound = match z.abs() {
+                        z if z <= limit => limit,
+                        z if *bound < z => *bound,
+                        _ => f64::INFINITY,
+                    };
                 } else if bound.is_nan() {
                     // ∞·0 on the way: nothing can be claimed.
                     *bound = f64::INFINITY;
