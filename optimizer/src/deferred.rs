@@ -43,8 +43,8 @@ pub fn deferred(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
 #[must_use]
 pub fn deferred_apart(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
     for_each_loop(form, |current, sum| {
-        let cuts = (0..sum.from.len()).filter_map(|first| rewritten(current, sum, numerics, first));
-        cuts.into_iter().find_map(|next| distributed_loop(&next, sum.var))
+        let mut cuts = (0..sum.from.len()).filter_map(|first| rewritten(current, sum, numerics, first));
+        cuts.find_map(|next| distributed_loop(&next, sum.var))
     })
 }
 

@@ -111,10 +111,9 @@ fn depends([early, late]: [(&Def, &Context); 2], var: usize, counts: bool) -> bo
     touches(early.0).iter().any(|first| {
         let meets = |second: &&Touch<'_>| first.state == second.state && (first.writes || second.writes);
         later.iter().filter(meets).any(|second| {
-            let (mut set, of_late) = meetings((early.1, first), (late.1, second));
-            let apart = |level: usize| Affine::variable(of_late + level).minus(&Affine::variable(level));
-            (0..level).for_each(|around| set.require_zero(&apart(around), |v| v));
-            set.require_non_negative(&apart(level).offset(-i64::from(!counts)), |v| v);
+            let (mut set, of_late) = meetings((early.1, first), (late.1, second), level);
+            let apart = Affine::variable(of_late + level).minus(&Affine::variable(level));
+            set.require_non_negative(&apart.offset(-i64::from(!counts)), |v| v);
             set.answer() != Answer::Empty
         })
     })

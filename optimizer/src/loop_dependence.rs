@@ -86,7 +86,7 @@ fn between(
     before: bool,
     found: &mut Vec<LoopDependence>,
 ) {
-    let (set, sink_loops) = meetings((&contexts[source_def], first), (&contexts[sink_def], second));
+    let (set, sink_loops) = meetings((&contexts[source_def], first), (&contexts[sink_def], second), 0);
     let mut vectors = Vec::new();
     refine(&set, sink_loops, common, &mut Vec::new(), &mut vectors);
     for directions in vectors {
@@ -115,11 +115,13 @@ fn between(
     }
 }
 
-/// The pairs of executions, one of each access, that touch one element. Its variables are the loops of both, then the axes
-/// of both; the second's loops begin at the number that comes with it.
+/// The pairs of executions, one of each access, that touch one element in the same iteration of the outermost `shared`
+/// loops. Its variables are the loops of both, then the axes of both; the second's loops begin at the number that comes with
+/// it.
 pub(crate) fn meetings(
     (one, first): (&Context, &Touch<'_>),
     (other, second): (&Context, &Touch<'_>),
+    shared: usize,
 ) -> (IntegerSet, usize) {
     let sink_loops = one.loops.len();
     let source_axes = sink_loops + other.loops.len();
@@ -142,6 +144,9 @@ pub(crate) fn meetings(
         let a = a.substitute(|v| Affine::variable(source(v)));
         let b = b.substitute(|v| Affine::variable(sink(v)));
         set.require_zero(&a.minus(&b), |v| v);
+    }
+    for level in 0..shared {
+        set.require_zero(&Affine::variable(sink_loops + level).minus(&Affine::variable(level)), |v| v);
     }
     (set, sink_loops)
 }

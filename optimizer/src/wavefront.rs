@@ -12,7 +12,8 @@
 //! Source: L. Lamport, *The parallel execution of DO loops* (CACM 1974): the hyperplane method.
 
 use crate::affine::Affine;
-use crate::dependence::{Answer, IntegerSet};
+use crate::dependence::Answer;
+use crate::loop_dependence::meetings;
 use crate::normal_form::{Context, Def, DefId, NormalForm, Range, Step, contexts, loop_of, loop_variable, replaced};
 use crate::touch::{Touch, known_touches};
 use std::collections::BTreeMap;
@@ -126,28 +127,8 @@ fn is_legal(form: &NormalForm, nest: &Nest, skew: i64) -> bool {
 
 /// Whether every dependence from one iteration of the first loop to a later one leads to a later wavefront.
 fn advances(context: &Context, outer: usize, source: &Touch<'_>, sink: &Touch<'_>, skew: i64) -> bool {
-    // Variables: the loops around the nest, those of the nest twice, the axes of both.
-    let inner = context.loops.len() - outer;
-    let source_axes = outer + 2 * inner;
-    let sink_axes = source_axes + source.domain.len();
-    let at = |v: usize| context.loops.iter().position(|(known, _)| *known == v).unwrap_or(usize::MAX);
-    let early = |v: usize| if loop_of(v).is_some() { at(v) } else { v + source_axes };
-    let late = |v: usize| match loop_of(v) {
-        Some(_) if at(v) < outer => at(v),
-        Some(_) => at(v).saturating_add(inner),
-        None => v + sink_axes,
-    };
-    let mut set = IntegerSet::all(sink_axes + sink.domain.len());
-    context.require(&mut set, early);
-    context.require(&mut set, late);
-    set.require_domain(source.domain, early);
-    set.require_domain(sink.domain, late);
-    for (a, b) in source.index.iter().zip(sink.index) {
-        let a = a.substitute(|v| Affine::variable(early(v)));
-        let b = b.substitute(|v| Affine::variable(late(v)));
-        set.require_zero(&a.minus(&b), |v| v);
-    }
-    let apart = |level: usize| Affine::variable(outer + inner + level).minus(&Affine::variable(outer + level));
+    let (mut set, late) = meetings((context, source), (context, sink), outer);
+    let apart = |level: usize| Affine::variable(late + outer + level).minus(&Affine::variable(outer + level));
     set.require_non_negative(&apart(0).offset(-1), |v| v);
     let backward = apart(1).plus(&apart(0).times(skew)).times(-1);
     set.require_non_negative(&backward, |v| v);

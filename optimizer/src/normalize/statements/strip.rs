@@ -465,22 +465,17 @@ fn union(a: Vec<Affine>, b: Vec<Affine>, upper: bool) -> Vec<Affine> {
 fn unmask(mut piece: Piece, points: usize) -> Piece {
     let Some(fold) = piece.fold else { return piece };
     loop {
-        let nodes = &piece.value.nodes;
-        let is_constant = |at: usize, value: Literal| matches!(&nodes[at].op, ScalarOp::Const(found) if found.at(nodes[at].dtype) == value.at(nodes[at].dtype));
-        let at = nodes.len() - 1;
-        let found = nodes.last().and_then(|node| {
-            let ScalarOp::Where(condition, then, otherwise) = node.op else { return None };
-            let ScalarOp::Binary(BinaryOp::Gt, form, zero) = nodes[condition].op else { return None };
-            let ScalarOp::Index(form) = &nodes[form].op else { return None };
-            let masks = is_constant(zero, Literal::Int(0)) && is_constant(otherwise, fold.identity(node.dtype));
-            let axis = (points..piece.domain.len()).rev().find(|&axis| form.coefficient(axis) != 0)?;
-            (masks && form.coefficient(axis) == -1).then(|| (then, axis, form.plus(&Affine::variable(axis))))
+        let found = Mask::of(&piece.value).and_then(|mask| {
+            let axis = (points..piece.domain.len()).rev().find(|&axis| mask.form.coefficient(axis) != 0)?;
+            let masks = is_constant(&mask.otherwise, fold.identity(mask.otherwise.dtype));
+            (masks && mask.form.coefficient(axis) == -1).then_some((mask, axis))
         });
-        let Some((then, axis, bound)) = found else { return piece };
+        let Some((mask, axis)) = found else { return piece };
+        let bound = mask.form.plus(&Affine::variable(axis));
         if !piece.domain[axis].hi.contains(&bound) {
             piece.domain[axis].hi.push(bound);
         }
-        piece.value = without(&piece.value, at, then);
+        piece.value = mask.taken_off(&piece.value);
     }
 }
 
@@ -492,15 +487,22 @@ struct Mask {
 }
 
 impl Mask {
-    fn of(def: &Def) -> Option<Mask> {
-        let [Piece { fold: None, value, .. }] = def.pieces.as_slice() else { return None };
+    fn of(value: &Scalar) -> Option<Mask> {
         let nodes = &value.nodes;
         let ScalarOp::Where(condition, then, otherwise) = nodes.last()?.op else { return None };
         let ScalarOp::Binary(BinaryOp::Gt, form, zero) = nodes[condition].op else { return None };
         let ScalarOp::Index(form) = &nodes[form].op else { return None };
-        let is_zero = matches!(&nodes[zero].op, ScalarOp::Const(value) if *value == Literal::Int(0));
         let constant = matches!(nodes[otherwise].op, ScalarOp::Const(_));
-        (is_zero && constant).then(|| Mask { form: form.clone(), then, otherwise: nodes[otherwise].clone() })
+        (constant && is_constant(&nodes[zero], Literal::Int(0))).then(|| Mask {
+            form: form.clone(),
+            then,
+            otherwise: nodes[otherwise].clone(),
+        })
+    }
+
+    /// The expression that it masks alone.
+    fn taken_off(&self, value: &Scalar) -> Scalar {
+        without(value, value.nodes.len() - 1, self.then)
     }
 
     /// An expression that masks what it reads of a definition itself.
@@ -527,25 +529,31 @@ impl Mask {
     }
 }
 
+fn is_constant(node: &ScalarNode, value: Literal) -> bool {
+    matches!(&node.op, ScalarOp::Const(found) if found.at(node.dtype) == value.at(node.dtype))
+}
+
 /// Masks of stored values at their readers instead. What lies beyond a mask is then nobody's, and may lie beyond an array.
 fn with_masks_at_readers(form: &NormalForm) -> NormalForm {
     let mut form = form.clone();
-    for id in (0..form.defs.len()).filter(|id| !form.outputs.contains(id)).collect::<Vec<_>>() {
+    for id in 0..form.defs.len() {
         let by_axes = |node: &ScalarNode| match &node.op {
             ScalarOp::Load(Source::Def(read), access) => *read != id || matches!(access, Access::Axes(_)),
             ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) | ScalarOp::Unary(..) => true,
             ScalarOp::Binary(..) | ScalarOp::Where(..) | ScalarOp::Cast(_) => true,
         };
         let mut values = form.defs.iter().flat_map(|def| &def.pieces).map(|piece| &piece.value);
-        if !values.all(|value| value.nodes.iter().all(by_axes)) {
+        if form.outputs.contains(&id) || !values.all(|value| value.nodes.iter().all(by_axes)) {
             continue;
         }
-        while let Some(mask) = Mask::of(&form.defs[id]) {
+        while let [Piece { fold: None, value, .. }] = form.defs[id].pieces.as_slice()
+            && let Some(mask) = Mask::of(value)
+        {
             for piece in form.defs.iter_mut().flat_map(|def| &mut def.pieces) {
                 piece.value = mask.around_loads(&piece.value, id);
             }
             let value = &mut form.defs[id].pieces[0].value;
-            *value = without(value, value.nodes.len() - 1, mask.then);
+            *value = mask.taken_off(value);
         }
     }
     form
