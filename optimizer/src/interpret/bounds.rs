@@ -112,17 +112,23 @@ impl Model {
     #[inline]
     pub(crate) fn binary(&self, op: BinaryOp, x: f64, bx: f64, y: f64, by: f64) -> (f64, f64) {
         let z = if self.is_exact() { binary_float_at(op, self.dtype, x, y) } else { binary_float(op, x, y) };
-        let certain = bx == 0.0 && by == 0.0;
+        let (certain_x, certain_y) = (bx == 0.0, by == 0.0);
+        let certain = certain_x && certain_y;
         let carried = if certain { 0.0 } else { self.binary_carried(op, x, bx, y, by, z) };
         let local = if certain && self.is_exact() && op != BinaryOp::Pow {
             0.0
         } else {
             match op {
-                // A power of two only moves the exponent, in whatever order factors are taken.
-                BinaryOp::Mul if (is_power_of_two(x) || is_power_of_two(y)) && z.abs() >= self.tiny => 0.0,
-                BinaryOp::Div if is_power_of_two(y) && z.abs() >= self.tiny => 0.0,
-                BinaryOp::Mul if x == 0.0 || y == 0.0 => 0.0,
-                BinaryOp::Div if x == 0.0 => 0.0,
+                // A power of two only moves the exponent, in whatever order factors are taken; a factor that has an error of
+                // its own is none, nor 0.
+                BinaryOp::Mul
+                    if (certain_x && is_power_of_two(x) || certain_y && is_power_of_two(y)) && z.abs() >= self.tiny =>
+                {
+                    0.0
+                }
+                BinaryOp::Div if certain_y && is_power_of_two(y) && z.abs() >= self.tiny => 0.0,
+                BinaryOp::Mul if certain_x && x == 0.0 || certain_y && y == 0.0 => 0.0,
+                BinaryOp::Div if certain_x && x == 0.0 => 0.0,
                 // The sum was exact.
                 BinaryOp::Add if certain && round(self.dtype, z) == z && sum_error(x, y, z) == 0.0 => 0.0,
                 BinaryOp::Sub if certain && round(self.dtype, z) == z && sum_error(x, -y, z) == 0.0 => 0.0,
@@ -286,5 +292,24 @@ fn power_carried(x: f64, bx: f64, y: f64, by: f64, z: f64) -> f64 {
         f64::INFINITY
     } else {
         z.abs() * growth(y.abs() * change + by * (x.abs().ln().abs() + change))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Model;
+    use crate::dtype::DType;
+    use crate::numerics::Numerics;
+    use crate::scalar::BinaryOp;
+
+    /// What looks like a power of two within its error is another number, whose product rounds.
+    #[test]
+    fn a_factor_with_an_error_of_its_own_is_no_power_of_two() {
+        let model = Model::new(DType::F64, Numerics::Reassociate);
+        let bound = |op, x, bx, y, by| model.binary(op, x, bx, y, by).1;
+        assert_eq!(bound(BinaryOp::Mul, 2.0, 0.0, 3.0, 1e-9), 2e-9);
+        assert!(bound(BinaryOp::Mul, 2.0, 1e-9, 3.0, 0.0) > 3e-9);
+        assert_eq!(bound(BinaryOp::Div, 3.0, 1e-9, 2.0, 0.0), 5e-10);
+        assert!(bound(BinaryOp::Div, 3.0, 0.0, 2.0, 1e-9) > 1.5e-9 / (2.0 - 1e-9));
     }
 }

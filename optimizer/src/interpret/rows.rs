@@ -107,12 +107,11 @@ fn sum<const SINGLE: bool>(model: &Model, x: f64, bx: f64, y: f64, by: f64) -> (
     (z, carried + if exact { 0.0 } else { model.roundoff * z.abs() })
 }
 
-/// `x · y`: exact where a factor is 0, or a power of two and the product is normal.
+/// `x · y`: exact where a factor is surely 0, or surely a power of two and the product is normal.
 #[inline(always)]
 fn product(model: &Model, x: f64, bx: f64, y: f64, by: f64) -> (f64, f64) {
     let z = x * y;
-    let scales = (is_power_of_two(x) | is_power_of_two(y)) & (z.abs() >= model.tiny);
-    let exact = scales | (x == 0.0) | (y == 0.0);
+    let exact = (bx == 0.0) & scales_exactly(model, x, z) | (by == 0.0) & scales_exactly(model, y, z);
     let local = if exact { 0.0 } else { model.roundoff * z.abs().max(model.tiny) };
     (z, x.abs() * by + y.abs() * bx + bx * by + local)
 }
@@ -121,10 +120,16 @@ fn product(model: &Model, x: f64, bx: f64, y: f64, by: f64) -> (f64, f64) {
 #[inline(always)]
 fn quotient(model: &Model, x: f64, bx: f64, y: f64, by: f64) -> (f64, f64) {
     let z = x / y;
-    let exact = (is_power_of_two(y) & (z.abs() >= model.tiny)) | (x == 0.0);
+    let exact = (by == 0.0) & is_power_of_two(y) & (z.abs() >= model.tiny) | (bx == 0.0) & (x == 0.0);
     let local = if exact { 0.0 } else { RECIPROCAL_ROUNDINGS * model.roundoff * z.abs().max(model.tiny) };
     let carried = (bx + z.abs() * by) / (y.abs() - by);
     (z, if by < y.abs() { carried + local } else { f64::NAN })
+}
+
+/// Whether the product `z` with `factor` needs no rounding, whatever the other factor is.
+#[inline(always)]
+fn scales_exactly(model: &Model, factor: f64, z: f64) -> bool {
+    is_power_of_two(factor) & (z.abs() >= model.tiny) | (factor == 0.0)
 }
 
 #[inline(always)]
