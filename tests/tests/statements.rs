@@ -387,6 +387,8 @@ fn time_loops_run_in_skewed_tiles() {
         let skew = least + skew;
         let tiled = skewed(&form, &tile(skew, time, height)).unwrap().form;
         verify_form(&tiled).unwrap();
+        // All iterations in one block need no loop over blocks.
+        assert_eq!(notation::print(&tiled).contains("_block"), time < steps);
         close("tiled", &evaluate_form::evaluate(&tiled, &inputs).unwrap()[0], &expected);
         let schedule = Schedule { time_tiles: vec![tile(skew, time, height)], ..plain_schedule(&form) };
         close(

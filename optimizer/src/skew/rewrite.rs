@@ -73,8 +73,15 @@ pub fn skewed(form: &NormalForm, tile: &TimeTile) -> Option<Tiled> {
         }
     }
     let mut inner = Range { lo: vec![first.clone()], hi: range.hi.clone() };
-    inner.hi.push(first.offset(time));
+    if count > 1 {
+        inner.hi.push(first.offset(time));
+    }
     tiled.steps = rebuild(&tiled.steps, tile.var, &inner, &around.loops);
+    for (var, _, range) in &around.loops {
+        if *var != around.shared && range.as_constant() == Some((0, 1)) {
+            run_once(&mut tiled, *var);
+        }
+    }
     tiled.update_scopes();
     Some(Tiled { form: tiled, parallel: tile.parallel.then_some(around.shared) })
 }
@@ -280,6 +287,35 @@ fn guard(steps: &mut [Step], id: DefId, conditions: &[Affine]) {
             Step::Loop { body, .. } | Step::If { body, .. } => guard(body, id, conditions),
         }
     }
+}
+
+/// Takes a loop away whose only iteration is 0: what depends on it is constant.
+fn run_once(form: &mut NormalForm, wanted: usize) {
+    let variable = loop_variable(wanted);
+    let at_zero =
+        |form: &Affine| form.substitute(|v| if v == variable { Affine::constant(0) } else { Affine::variable(v) });
+    for def in &mut form.defs {
+        def.move_forms(at_zero);
+    }
+    form.steps = without(&form.steps, wanted, &at_zero);
+}
+
+fn without(steps: &[Step], wanted: usize, moved: &dyn Fn(&Affine) -> Affine) -> Vec<Step> {
+    let all = |forms: &[Affine]| forms.iter().map(moved).collect::<Vec<_>>();
+    let of = |step: &Step| match step {
+        Step::Def(id) => vec![Step::Def(*id)],
+        Step::Loop { var, body, .. } if *var == wanted => without(body, wanted, moved),
+        Step::Loop { var, name, range, body } => vec![Step::Loop {
+            var: *var,
+            name: name.clone(),
+            range: Range { lo: all(&range.lo), hi: all(&range.hi) },
+            body: without(body, wanted, moved),
+        }],
+        Step::If { conditions, body } => {
+            vec![Step::If { conditions: all(conditions), body: without(body, wanted, moved) }]
+        }
+    };
+    steps.iter().flat_map(of).collect()
 }
 
 /// The steps with the loop `wanted` over the range `inner`, inside of the loops of `around`.
