@@ -12,10 +12,10 @@
 //! Source: J. Dongarra, I. Duff, D. Sorensen, H. van der Vorst, *Numerical Linear Algebra for High-Performance Computers*
 //! (SIAM 1998), 5.4: the block right-looking algorithm.
 
+use crate::accumulation::joined;
 use crate::affine::Affine;
 use crate::dependence::bounding_box;
 use crate::distribution::distributed_loop;
-use crate::dtype::DType;
 use crate::normal_form::{
     Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update,
     contexts, loop_of, loop_variable, replaced, scopes,
@@ -88,7 +88,7 @@ impl<'f> Accumulation<'f> {
         let update = def.update.as_ref().filter(|update| update.shift.is_none())?;
         let [piece] = def.pieces.as_slice() else { return None };
         let InLoop { context, var, range, body } = InLoop::of(form, id).filter(|_| piece.fold.is_none())?;
-        let (joins, among, term) = joined(&piece.value, update)?;
+        let (joins, among, term) = joined(&piece.value, update.state, &update.base)?;
         let term = piece.value.rooted(term);
         let same = |node: &ScalarNode| node.dtype == def.dtype;
         if is_local(&term, body)
@@ -182,26 +182,6 @@ fn over_axes(form: &Affine, from: &[Affine]) -> Affine {
         Some(from) => Affine::variable(v).plus(from),
         None => Affine::variable(v),
     })
-}
-
-/// How an update's value joins a term to the element that it replaces, how two terms are taken together, and the term's
-/// node.
-fn joined(value: &Scalar, update: &Update) -> Option<(BinaryOp, FoldOp, usize)> {
-    let &ScalarNode { op: ScalarOp::Binary(op, left, right), dtype } = value.nodes.last()? else { return None };
-    let element = |at: usize| {
-        matches!(&value.nodes[at].op, ScalarOp::Load(Source::State(state), Access::Axes(index))
-            if *state == update.state && *index == update.base)
-    };
-    // Of integers `and` and `or` are bitwise, which no fold is.
-    let logical = |fold: &FoldOp| matches!(fold, FoldOp::All | FoldOp::Any);
-    let folds = FoldOp::ALL.into_iter().filter(|fold| dtype == DType::Bool || !logical(fold));
-    let combines = folds.into_iter().find(|fold| fold.combine() == op);
-    match (combines, op) {
-        (Some(fold), _) if element(left) => Some((op, fold, right)),
-        (Some(fold), _) if element(right) => Some((op, fold, left)),
-        (None, BinaryOp::Sub) if element(left) => Some((op, FoldOp::Sum, right)),
-        (Some(_) | None, _) => None,
-    }
 }
 
 /// What is added to each axis to get the coordinate along the dimension that it alone runs along; `None` if there is no

@@ -4,6 +4,7 @@
 //! [`nest`] → `apply` (under a [`schedule`]) → [`nest`]. Nothing in this crate reads a file, a
 //! clock or a random source, and nothing prints.
 
+mod accumulation;
 pub mod affine;
 pub mod affine_domain;
 pub mod apply;
@@ -45,6 +46,7 @@ pub mod region;
 pub mod right_looking;
 pub mod scalar;
 pub mod scalar_eval;
+pub mod scan;
 pub mod schedule;
 pub mod skew;
 pub mod space;

@@ -18,10 +18,27 @@ use crate::numerics::Numerics;
 
 /// The name of the law in derivations.
 pub const RULE: &str = "fold/parts";
-/// About so many parts: a few for each of several threads.
-const PARTS: i64 = 16;
-/// Parts have at least so many terms, but for the last one.
-const FEWEST: i64 = 8;
+/// A few parts for each of several threads.
+const CUT: Cut = Cut { parts: 16, fewest: 8 };
+
+/// How a length is cut into parts.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// About so many parts.
+    pub parts: i64,
+    /// Each has at least so many elements, but for the last one.
+    pub fewest: i64,
+}
+
+impl Cut {
+    /// Elements of a part of `length`: such that all parts are alike, if that leaves about as many.
+    pub(crate) fn size(self, length: i64) -> Option<i64> {
+        let Cut { parts, fewest } = self;
+        let alike = (parts / 2..=2 * parts).filter(|some| *some > 0 && length % some == 0);
+        let size = length / alike.min_by_key(|some| (some - parts).abs()).unwrap_or(parts);
+        (size >= fewest).then_some(size)
+    }
+}
 
 /// The form with every fold in parts that can be and gains by it; `None` if there is none.
 #[must_use]
@@ -60,7 +77,7 @@ impl<'f> Parts<'f> {
             }
             (Source::Def(_) | Source::State(_), Access::Flat(_) | Access::Gather(_)) | (Source::Param(_), _) => false,
         });
-        let terms = terms_of(length)?;
+        let terms = CUT.size(length)?;
         gains.then_some(Parts { id, def, piece, length, terms })
     }
 
@@ -124,11 +141,4 @@ fn stores(def: &Def, state: usize) -> bool {
 
 fn folds(def: &Def) -> bool {
     def.pieces.iter().any(|piece| piece.fold.is_some())
-}
-
-/// Terms of a part of `length`: such that all parts are alike, if that leaves about as many.
-fn terms_of(length: i64) -> Option<i64> {
-    let alike = (PARTS / 2..=2 * PARTS).filter(|parts| length % parts == 0).min_by_key(|parts| (parts - PARTS).abs());
-    let terms = length / alike.unwrap_or(PARTS);
-    (terms >= FEWEST).then_some(terms)
 }

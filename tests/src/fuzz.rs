@@ -22,6 +22,8 @@ use moat_optimizer::nest::LoopNest;
 use moat_optimizer::normal_form::{NormalForm, loop_of};
 use moat_optimizer::normalize::{Form, NormalizeConfig, Prepared, normalize_prepared, prepare};
 use moat_optimizer::numerics::Numerics;
+use moat_optimizer::parts::Cut;
+use moat_optimizer::scan;
 use moat_optimizer::schedule::{Band, LoopSpec, Panel, Place, Schedule, TimeTile};
 use moat_optimizer::skew::{Tilable, statements};
 use moat_optimizer::space::{Choose, ScheduleSpace};
@@ -35,6 +37,8 @@ use std::collections::BTreeSet;
 
 /// Terms that a form may execute: beyond, brute force is too slow.
 const MOST_TERMS: usize = 40_000;
+/// Parts of scans of a few elements.
+const SHORT: Cut = Cut { parts: 2, fewest: 2 };
 /// Wild changes of each schedule that are tried.
 const WILD: usize = 4;
 
@@ -156,7 +160,11 @@ impl Fuzzer {
             Ok(normalized) => normalized.forms,
             Err(error) => return Verdict::Refused(error.to_string()),
         };
-        let orders: Vec<Form> = forms.iter().flat_map(|form| in_another_order(form, numerics)).collect();
+        let mut orders: Vec<Form> = forms.iter().flat_map(|form| in_another_order(form, numerics)).collect();
+        // The programs are too small for a scan's usual parts.
+        let scans =
+            forms.iter().filter_map(|form| scan::cut(&form.normal_form, numerics, SHORT).map(|cut| (form, cut)));
+        orders.extend(scans.map(|(form, normal_form)| Form { normal_form, ..form.clone() }).collect::<Vec<Form>>());
         let mut counts = Counts { orders: orders.len(), ..Counts::default() };
         for form in forms.into_iter().chain(orders) {
             let form = match schedulable(&form.normal_form) {

@@ -18,7 +18,7 @@ use moat_optimizer::schedule::{Band, Schedule, TimeTile};
 use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::tensor::Tensor;
-use moat_optimizer::{blocked, deferred, distribution, parts, right_looking, wavefront};
+use moat_optimizer::{blocked, deferred, distribution, parts, right_looking, scan, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;
@@ -182,6 +182,96 @@ def f(A: i32[144, 6]):
     let exactly = |source: &str| found_exactly(source, parts::RULE);
     assert!(!exactly(alike));
     assert!(exactly(largest));
+}
+
+#[test]
+fn a_scan_in_parts() {
+    let whole = "
+def f(x: f64[1200]):
+    return np.cumsum(x)
+";
+    // No number of parts divides the first; the state of the others is more than the scan, or is written by others.
+    let beside = [
+        "
+def f(x: f64[1031]):
+    return np.cumsum(x) + x
+",
+        "
+def f(x: f64[1000], y: f64[1200]):
+    for i in range(7, 903):
+        y[i] = y[i - 1] - np.exp(x[i + 3] * 0.01) * y[2]
+    return y
+",
+        "
+def f(x: f64[1024]):
+    for i in range(1, 1024):
+        x[i] = x[i - 1] + x[i]
+    return x
+",
+        "
+def f(x: f32[700]):
+    y = np.zeros_like(x)
+    for t in range(3):
+        for i in range(1, 700):
+            y[i] = x[i] * x[i - 1] + y[i - 1]
+        x[:] = 0.5 * x + y[5]
+    return x
+",
+    ];
+    let several = "
+def f(x: f64[900, 3], y: f64[2, 800]):
+    return np.cumsum(x, axis=0)[:, ::-1], np.add.accumulate(y, axis=1) * 2.0, np.cumprod(1.0 + 0.01 * y[0])
+";
+    let greatest = "
+def f(x: i64[1000], b: bool[640]):
+    return np.maximum.accumulate(x)[::-1], np.cumsum(x), np.logical_or.accumulate(b)
+";
+    for source in [whole, several, greatest].iter().chain(&beside) {
+        assert!(found(source, scan::RULE) > 0, "{source}");
+        agrees(source);
+    }
+    assert!(!found_exactly(whole, scan::RULE));
+    assert!(found_exactly(greatest, scan::RULE));
+}
+
+#[test]
+fn what_is_no_scan_stays() {
+    let own_terms = "
+def f(y: f64[1000]):
+    for i in range(2, 1000):
+        y[i] = y[i - 1] + 0.1 * y[i - 2]
+    return y
+";
+    let one_of_them = "
+def f(x: f64[1000], y: f64[1000]):
+    for i in range(1, 1000):
+        y[i] = y[i - 1] + x[i] * y[30]
+    return y
+";
+    let scaled = "
+def f(x: f64[1000], y: f64[1000]):
+    for i in range(1, 1000):
+        y[i] = 0.5 * y[i - 1] + x[i]
+    return y
+";
+    let two = "
+def f(x: f64[1000], y: f64[1000], z: f64[1000]):
+    for i in range(1, 1000):
+        y[i] = y[i - 1] + x[i] * z[i - 1]
+        z[i] = y[i] * 0.5
+    return y, z
+";
+    let points = "
+def f(x: f64[1000, 50]):
+    return np.cumsum(x, axis=0)
+";
+    let short = "
+def f(x: f64[100]):
+    return np.cumsum(x)
+";
+    for source in [own_terms, one_of_them, scaled, two, points, short] {
+        assert_eq!(found(source, scan::RULE), 0, "{source}");
+    }
 }
 
 const FACTOR: &str = "

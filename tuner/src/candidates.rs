@@ -10,10 +10,11 @@ use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::merge_axes;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
-use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, normalize};
+use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, bytes_moved, flops, normalize};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::parts;
 use moat_optimizer::right_looking;
+use moat_optimizer::scan;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::{ScheduleSpace, SpaceError};
 use moat_optimizer::target::Target;
@@ -67,19 +68,22 @@ pub fn forms(
 /// The same values in other orders of the program's loops and folds.
 pub fn in_another_order(form: &Form, numerics: Numerics) -> Vec<Form> {
     let of = &form.normal_form;
-    let orders: [(&[&str], Option<NormalForm>); 7] = [
+    let orders: [(&[&str], Option<NormalForm>); 8] = [
         (&[right_looking::RULE], right_looking::right_looking(of)),
         (&[wavefront::RULE], wavefront::wavefront(of)),
         (&[blocked::RULE], blocked::blocked(of, numerics)),
         (&[deferred::RULE], deferred::deferred(of, numerics)),
         (&[deferred::RULE, distribution::RULE], deferred::deferred_apart(of, numerics)),
         (&[parts::RULE], parts::parted(of, numerics)),
+        (&[scan::RULE], scan::in_parts(of, numerics)),
         (&[distribution::RULE], distribution::distributed(of)),
     ];
     let with = |(rules, normal_form): (&[&str], Option<NormalForm>)| {
+        let normal_form = normal_form?;
         let mut derivation = form.derivation.clone();
         derivation.rules.extend(rules.iter().map(|&rule| rule.to_owned()));
-        Some(Form { normal_form: normal_form?, derivation, ..*form })
+        let (flops, bytes) = (flops(&normal_form), bytes_moved(&normal_form));
+        Some(Form { normal_form, derivation, flops, bytes })
     };
     orders.into_iter().filter_map(with).collect()
 }
