@@ -14,9 +14,7 @@
 use crate::affine::Affine;
 use crate::dependence::Answer;
 use crate::loop_dependence::meetings;
-use crate::normal_form::{
-    Context, Def, DefId, NormalForm, Range, ScalarOp, Source, Step, contexts, loop_variable, replaced,
-};
+use crate::normal_form::{Context, Def, DefId, NormalForm, ScalarOp, Source, Step, contexts, loop_variable, replaced};
 use crate::supplied::{body_of, defs_in};
 use crate::touch::{Touch, touches};
 
@@ -58,7 +56,7 @@ pub(crate) fn distributed_loop(form: &NormalForm, var: usize) -> Option<NormalFo
             var: number,
             name: name.clone(),
             range: range.clone(),
-            body: part.iter().map(|&at| renumbered(&body[at], var, number)).collect(),
+            body: part.iter().map(|&at| body[at].with_forms(&|form| in_loop(form, var, number))).collect(),
         };
         parts.iter().zip(&numbers).map(with).collect()
     });
@@ -145,20 +143,4 @@ fn parts(waits: &[Vec<bool>]) -> Vec<Vec<usize>> {
 
 fn in_loop(form: &Affine, old: usize, new: usize) -> Affine {
     form.substitute(|v| Affine::variable(if v == loop_variable(old) { loop_variable(new) } else { v }))
-}
-
-/// A step that stood in the loop `old`, in the loop `new`.
-fn renumbered(step: &Step, old: usize, new: usize) -> Step {
-    let all = |forms: &[Affine]| forms.iter().map(|form| in_loop(form, old, new)).collect();
-    let steps = |body: &[Step]| body.iter().map(|step| renumbered(step, old, new)).collect();
-    match step {
-        Step::Def(id) => Step::Def(*id),
-        Step::Loop { var, name, range, body } => Step::Loop {
-            var: *var,
-            name: name.clone(),
-            range: Range { lo: all(&range.lo), hi: all(&range.hi) },
-            body: steps(body),
-        },
-        Step::If { conditions, body } => Step::If { conditions: all(conditions), body: steps(body) },
-    }
 }

@@ -90,6 +90,22 @@ pub enum Step {
 }
 
 impl Step {
+    /// The step with the bounds and conditions of its loops changed.
+    pub(crate) fn with_forms(&self, moved: &dyn Fn(&Affine) -> Affine) -> Step {
+        let all = |forms: &[Affine]| forms.iter().map(moved).collect();
+        let steps = |body: &[Step]| body.iter().map(|step| step.with_forms(moved)).collect();
+        match self {
+            Step::Def(id) => Step::Def(*id),
+            Step::Loop { var, name, range, body } => Step::Loop {
+                var: *var,
+                name: name.clone(),
+                range: Range { lo: all(&range.lo), hi: all(&range.hi) },
+                body: steps(body),
+            },
+            Step::If { conditions, body } => Step::If { conditions: all(conditions), body: steps(body) },
+        }
+    }
+
     /// The definitions that it computes, in order.
     pub fn definitions(&self) -> Vec<DefId> {
         match self {

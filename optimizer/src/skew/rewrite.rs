@@ -16,7 +16,7 @@
 
 use super::{Coordinate, coordinate, coordinates, definitions, loops, range_of, signed, trips};
 use crate::affine::Affine;
-use crate::normal_form::{DefId, NormalForm, Range, Step, loop_variable, scopes};
+use crate::normal_form::{DefId, NormalForm, Range, Step, loop_variable, replaced, scopes};
 use crate::schedule::{Band, Panel, TimeTile};
 
 /// A form with a loop in tiles.
@@ -297,25 +297,11 @@ fn run_once(form: &mut NormalForm, wanted: usize) {
     for def in &mut form.defs {
         def.move_forms(at_zero);
     }
-    form.steps = without(&form.steps, wanted, &at_zero);
-}
-
-fn without(steps: &[Step], wanted: usize, moved: &dyn Fn(&Affine) -> Affine) -> Vec<Step> {
-    let all = |forms: &[Affine]| forms.iter().map(moved).collect::<Vec<_>>();
-    let of = |step: &Step| match step {
-        Step::Def(id) => vec![Step::Def(*id)],
-        Step::Loop { var, body, .. } if *var == wanted => without(body, wanted, moved),
-        Step::Loop { var, name, range, body } => vec![Step::Loop {
-            var: *var,
-            name: name.clone(),
-            range: Range { lo: all(&range.lo), hi: all(&range.hi) },
-            body: without(body, wanted, moved),
-        }],
-        Step::If { conditions, body } => {
-            vec![Step::If { conditions: all(conditions), body: without(body, wanted, moved) }]
-        }
-    };
-    steps.iter().flat_map(of).collect()
+    let steps = replaced(&form.steps, wanted, &|step| match step {
+        Step::Loop { body, .. } => body.clone(),
+        Step::Def(_) | Step::If { .. } => vec![step.clone()],
+    });
+    form.steps = steps.iter().map(|step| step.with_forms(&at_zero)).collect();
 }
 
 /// The steps with the loop `wanted` over the range `inner`, inside of the loops of `around`.
