@@ -15,9 +15,10 @@
 //! **Statements.** A program with states runs its body statement by statement on concrete loop
 //! variables: the operators that a statement's value is made of are evaluated as they are outside of
 //! loops, and the elements of its region overwritten in place. What depends on no state and no loop
-//! variable is evaluated once. A state holds a value and an error bound for each element, and no
-//! more: what is known of a sum's terms ends where it is stored. Elements that nothing was stored to
-//! are NaN, or 0 of an integer type.
+//! variable is evaluated once. A state holds a value and an error bound for each element and, where
+//! sums may be reassociated, Σ|terms| and the number of additions of the sum that the element is:
+//! further statements may add to it, and all of these terms in any order. Elements that nothing was
+//! stored to are NaN, or 0 of an integer type.
 //!
 //! **Bounds.** Otherwise each operation adds its own rounding (½ ulp; 4 ulp for the elementary
 //! functions; n·u·Σ|terms| for sums, in any order) to what it carries over from its operands

@@ -161,12 +161,9 @@ impl Fuzzer {
             Err(error) => return Verdict::Refused(error.to_string()),
         };
         let mut orders: Vec<Form> = forms.iter().flat_map(|form| in_another_order(form, numerics)).collect();
-        // The programs are too small for a scan's usual parts. Where sums may be taken in another order, the bound is that of
-        // the source's order, which may be 0 where another one rounds: a candidate beyond it is refused, but not wrong.
-        let scans = forms
-            .iter()
-            .filter(|_| numerics == Numerics::Exact)
-            .filter_map(|form| scan::cut(&form.normal_form, numerics, SHORT).map(|cut| (form, cut)));
+        // The programs are too small for a scan's usual parts.
+        let scans =
+            forms.iter().filter_map(|form| scan::cut(&form.normal_form, numerics, SHORT).map(|cut| (form, cut)));
         orders.extend(scans.map(|(form, normal_form)| Form { normal_form, ..form.clone() }).collect::<Vec<Form>>());
         let mut counts = Counts { orders: orders.len(), ..Counts::default() };
         for form in forms.into_iter().chain(orders) {

@@ -6,6 +6,7 @@ use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest::{self, NestRunError};
 use moat_optimizer::expr::{Node, Op, Param, Program, Span};
 use moat_optimizer::expr_verify::VerifyError;
+use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::{InterpretError, Mismatch, interpret};
 use moat_optimizer::lower::lower;
@@ -143,6 +144,82 @@ fn a_conversion_rounds_what_the_kernel_has() {
     assert_ne!(reference.wide[0], f64::from(got));
     assert!(reference.check(&f32s(&[got])).is_ok());
     assert!(reference.check(&f32s(&[got - 4.0 * f32::EPSILON])).is_err());
+}
+
+/// The program of a function `f` in Python.
+fn parsed(source: &str) -> Program {
+    let options = ParseOptions { function: Some("f".to_owned()), ..ParseOptions::default() };
+    parse("test.py", source, &options).unwrap_or_else(|errors| panic!("{errors}\n{source}")).program
+}
+
+/// Every partial sum of the source's order is exact, and those of another order are not.
+#[test]
+fn the_terms_that_a_loop_adds_may_come_in_any_order() {
+    let source = "
+import numpy as np
+def f(x: f32[4]):
+    y = np.zeros(4, dtype=np.float32)
+    y[0] = x[0]
+    for i in range(1, 4):
+        y[i] = y[i - 1] + x[i]
+    return y
+";
+    let large = f32::exp2(24.0);
+    let inputs = [f32s(&[-1.0, 1.0 - large, large, 1.0])];
+    let reference = &interpret(&parsed(source), &inputs, Numerics::Reassociate).expect("a program")[0];
+    assert_eq!(reference.wide, [-1.0, f64::from(-large), 0.0, 1.0]);
+    // (x₀ + x₁) + (x₂ + x₃)
+    let in_parts = -large + (large + 1.0);
+    assert_eq!(in_parts, 0.0);
+    assert!(reference.check(&f32s(&[-1.0, -large, 0.0, in_parts])).is_ok());
+    assert!(reference.check(&f32s(&[-1.0, -large, 0.0, 12.0])).is_err());
+    // Two terms have one order.
+    assert!(reference.check(&f32s(&[-1.0, 2.0 - large, 0.0, 1.0])).is_err());
+    let exact = &interpret(&parsed(source), &inputs, Numerics::Exact).expect("a program")[0];
+    assert!(exact.check(&f32s(&[-1.0, -large, 0.0, in_parts])).is_err());
+    assert_eq!(exact.check(&f32s(&[-1.0, -large, 0.0, 1.0])), Ok(0.0));
+}
+
+/// The terms of an element are its own: what a loop has added to others, or to what was there before, does not count.
+#[test]
+fn each_element_counts_the_terms_that_it_has() {
+    let source = "
+import numpy as np
+def f(a: f64[300, 4]):
+    c = np.zeros(300)
+    for i in range(300):
+        for k in range(4):
+            c[i] = c[i] + 9.0
+        c[i] = 0.0
+        for k in range(4):
+            c[i] = c[i] - a[i, k]
+    return c
+";
+    let program = parsed(source);
+    let inputs = [random(&program.params[0], 3).expect("a fitting hint")];
+    let reference = &interpret(&program, &inputs, Numerics::Reassociate).expect("a program")[0];
+    for (i, bound) in reference.bound.iter().enumerate() {
+        let magnitude: f64 = (0..4).map(|k| inputs[0].get_f64(4 * i + k).abs()).sum();
+        let counted = bound / (f64::EPSILON * magnitude);
+        assert!((3.9..4.1).contains(&counted), "{counted} additions of element {i}");
+    }
+}
+
+/// A sum that is scaled before it is stored is a term of later ones: its bound stays that of the recurrence.
+#[test]
+fn a_scaled_sum_is_a_term_of_later_ones() {
+    let source = "
+import numpy as np
+def f(x: f64[2000]):
+    y = np.zeros(2000)
+    for i in range(1, 2000):
+        y[i] = (y[i - 1] + x[i]) * 0.3
+    return y
+";
+    let program = parsed(source);
+    let inputs = [random(&program.params[0], 3).expect("a fitting hint")];
+    let reference = &interpret(&program, &inputs, Numerics::Reassociate).expect("a program")[0];
+    assert!(reference.bound[1999] < 4.0 * f64::EPSILON, "{}", reference.bound[1999]);
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub(super) fn by_blocks(
     let rows = (BLOCK / row.max(1)).max(1);
     let last = *nodes.last()?;
     let (mut floats, mut ints, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut magnitudes, mut additions, mut terms) = (Vec::new(), Vec::new(), 1.0);
     let size: usize = shape.iter().product();
     // The arguments from outside, stretched to the whole shape: views.
     let mut leaves: Vec<Vec<Option<Value>>> = Vec::with_capacity(nodes.len());
@@ -117,13 +118,25 @@ pub(super) fn by_blocks(
             bounds.resize(done * row, 0.0);
             bounds.extend(value.gather(all));
         }
+        if let Some(all) = &value.store.magnitude {
+            magnitudes.reserve_exact(size - magnitudes.len());
+            magnitudes.extend(value.gather(all));
+        }
+        if let Some(all) = &value.store.additions {
+            additions.reserve_exact(size - additions.len());
+            additions.extend(value.gather(all));
+        }
+        terms = value.terms;
         done += count;
     }
     let bound = (!bounds.is_empty()).then(|| {
         bounds.resize(size, 0.0);
         bounds
     });
+    // What an operator knows of sums does not depend on the elements: every block knows it, or none.
+    let whole = |all: Vec<f64>| (all.len() == size).then_some(all);
+    let (magnitude, additions) = (whole(magnitudes), whole(additions));
     let dtype = program.nodes[last].dtype;
     let numbers = if dtype.is_float() { Numbers::Float(floats) } else { Numbers::Int(ints) };
-    Some(Value::new(dtype, shape, Store { numbers, bound, magnitude: None }))
+    Some(Value { terms, ..Value::new(dtype, shape, Store { numbers, bound, magnitude, additions }) })
 }

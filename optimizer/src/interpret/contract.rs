@@ -84,7 +84,7 @@ fn finish(a: &Value, terms: usize, factors: usize, bounded: bool, numerics: Nume
             (z, if may_overflow { f64::INFINITY } else { bound })
         })
         .unzip();
-    let store = Store { numbers: Numbers::Float(numbers), bound: Some(bound), magnitude: Some(magnitudes) };
+    let store = Store::of_sums(Numbers::Float(numbers), Some(bound), magnitudes);
     Value { terms: count(terms), contraction: true, ..Value::new(a.dtype, &a.shape, store) }
 }
 
@@ -192,7 +192,7 @@ fn contract(
             let same = |x: &[f64], mx: &[f64]| x.iter().zip(mx).all(|(x, m)| x == m);
             let magnitude = if same(&x, &mx) && same(&y, &my) { numbers.clone() } else { product(&mx, &my) };
             let bound = carried_bound(ba.as_deref(), bb.as_deref(), &mx, &my, product);
-            let store = Store { numbers: Numbers::Float(numbers), bound, magnitude: Some(magnitude) };
+            let store = Store::of_sums(Numbers::Float(numbers), bound, magnitude);
             Value { contraction: true, ..Value::new(a.dtype, &shape, store) }
         }
         (Numbers::Int(xs), Numbers::Int(ys)) => {
@@ -220,7 +220,7 @@ fn contract(
                 let carried = carried.unwrap_or_else(|| vec![0.0; out.len()]);
                 carried.iter().zip(&out).map(|(b, z)| wrapped_bound(a.dtype, to_float(*z), *b)).collect::<Vec<f64>>()
             });
-            Value::new(a.dtype, &shape, Store { numbers: Numbers::Int(out), bound, magnitude: None })
+            Value::new(a.dtype, &shape, Store::new(Numbers::Int(out), bound))
         }
         (Numbers::Int(_), Numbers::Float(_)) | (Numbers::Float(_), Numbers::Int(_)) => a.clone(),
     };

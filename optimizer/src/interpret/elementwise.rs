@@ -2,7 +2,8 @@
 //!
 //! Sums of several terms carry their number of terms and Σ|terms| along, because reassociation lets
 //! a kernel add them in any order: the n-term bound (n − 1)·u·Σ|xᵢ| replaces the running one from
-//! the third term on.
+//! the third term on. Terms that statements before have added count as well: each element of a state
+//! has its own number of them.
 
 use super::bounds::{Model, comparison};
 use super::rows::{Operands, binary_row, sum_row};
@@ -86,9 +87,10 @@ pub(super) fn unary(op: UnaryOp, a: &Value, numerics: Numerics) -> Value {
         }
     };
     let keeps_sum = op == UnaryOp::Neg;
-    let magnitude = if keeps_sum { a.store.magnitude.as_ref().map(|all| a.gather(all)) } else { None };
+    let kept = |all: &Option<Vec<f64>>| all.as_ref().filter(|_| keeps_sum).map(|all| a.gather(all));
+    let (magnitude, additions) = (kept(&a.store.magnitude), kept(&a.store.additions));
     let bound = if track { bound_or_none(bounds) } else { None };
-    let result = Value::new(a.dtype, &a.shape, Store { numbers, bound, magnitude });
+    let result = Value::new(a.dtype, &a.shape, Store { numbers, bound, magnitude, additions });
     if keeps_sum { Value { terms: a.terms, contraction: a.contraction, ..result } } else { result }
 }
 
@@ -136,7 +138,7 @@ fn compare_floats(op: BinaryOp, a: &Value, xs: &[f64], b: &Value, ys: &[f64]) ->
             out.extend(x.iter().zip(y).map(|(x, y)| i64::from(compare(op, x.partial_cmp(y)) == Some(true))));
         }
     });
-    let store = Store { numbers: Numbers::Int(out), bound: bound_or_none(bounds), magnitude: None };
+    let store = Store::new(Numbers::Int(out), bound_or_none(bounds));
     Value::new(DType::Bool, &a.shape, store)
 }
 
@@ -157,11 +159,13 @@ fn binary_floats(
     let algebraic = numerics == Numerics::Algebraic;
     let sum = Sum::new(&model, a, b);
     let contraction = is_product && (a.contraction || b.contraction);
-    let with_sum = is_sum && !model.is_exact() && (sum.terms > 2.0 || magnitude || algebraic);
+    let continued = is_sum && !model.is_exact() && (a.store.additions.is_some() || b.store.additions.is_some());
+    let with_sum = is_sum && !model.is_exact() && (sum.terms > 2.0 || continued || magnitude || algebraic);
     let with_product = is_product && !model.is_exact() && (contraction && magnitude || algebraic);
-    let mut scratch: [Vec<f64>; 6] = Default::default();
-    let [s0, s1, s2, s3, s4, s5] = &mut scratch;
-    let (mut out, mut bounds, mut magnitudes) = (Vec::with_capacity(a.size()), Vec::new(), Vec::new());
+    let mut scratch: [Vec<f64>; 8] = Default::default();
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = &mut scratch;
+    let (mut out, mut bounds) = (Vec::with_capacity(a.size()), Vec::new());
+    let (mut magnitudes, mut additions) = (Vec::new(), Vec::new());
     if track {
         bounds.reserve(a.size());
     }
@@ -217,24 +221,24 @@ fn binary_floats(
         } else {
             magnitudes.extend(mx.iter().zip(y).map(|(x, y)| x / y.abs()));
         }
-        let several = is_sum && sum.terms > 2.0;
-        let weights = [(sum.terms - 1.0) * model.roundoff, sum.spent_a, sum.spent_b];
-        let plain = !algebraic
-            && (!several || sum_row(&model, operands, (mx, my), weights, &out[start..], &mut bounds[start..]));
-        if plain {
-            return;
+        let several = is_sum && (sum.terms > 2.0 || continued);
+        let (out, bounds) = (&out[start..], &mut bounds[start..]);
+        if several {
+            let magnitudes = (mx, my);
+            if continued {
+                let hx = read_bound(a.store.additions.as_ref(), ra, length, s6);
+                let hy = read_bound(b.store.additions.as_ref(), rb, length, s7);
+                additions.extend(hx.iter().zip(hy).map(|(x, y)| x.max(*y)));
+                sum_row(&model, operands, magnitudes, |i| sum.weights(hx[i], hy[i]), out, bounds);
+            } else {
+                let weights = sum.weights(0.0, 0.0);
+                sum_row(&model, operands, magnitudes, |_| weights, out, bounds);
+            }
         }
-        for i in 0..length {
-            let total = magnitudes[start + i];
-            let z = out[start + i];
-            let bound = &mut bounds[start + i];
-            if algebraic {
-                let local = 4.0 * model.roundoff * total;
-                *bound = model.settle(z, *bound + local, *bound == f64::INFINITY).1;
-            } else if several && z.is_finite() {
-                let local = (sum.terms - 1.0) * model.roundoff * total - sum.spent_a * mx[i] - sum.spent_b * my[i];
-                let settled = model.settle(z, bx[i] + by[i] + local.max(0.0), *bound == f64::INFINITY).1;
-                *bound = settled.max(*bound);
+        if algebraic {
+            for i in 0..length {
+                let local = 4.0 * model.roundoff * magnitudes[start + i];
+                bounds[i] = model.settle(out[i], bounds[i] + local, bounds[i] == f64::INFINITY).1;
             }
         }
     });
@@ -242,6 +246,7 @@ fn binary_floats(
         numbers: Numbers::Float(out),
         bound: bound_or_none(bounds),
         magnitude: (with_sum || with_product).then_some(magnitudes),
+        additions: continued.then_some(additions),
     };
     let result = Value::new(a.dtype, &a.shape, store);
     match (with_sum, with_product) {
@@ -253,26 +258,38 @@ fn binary_floats(
 
 /// What is known of the two operands of `+` or `−` as sums themselves.
 struct Sum {
-    /// Number of terms of the result.
+    /// Number of terms of the result, in this statement.
     terms: f64,
-    /// Unit roundoffs per magnitude that `a`'s bound already has for its additions.
-    spent_a: f64,
-    /// The same for `b`.
-    spent_b: f64,
+    /// The additions of each operand in this statement.
+    own: [f64; 2],
+    /// Whether an operand's bound counts its additions even where there is only one.
+    contraction: [bool; 2],
+    roundoff: f64,
 }
 
 impl Sum {
     fn new(model: &Model, a: &Value, b: &Value) -> Sum {
-        // A plain sum of two terms has the running bound u·|z|, which is less than 1·u·Σ|terms|:
-        // nothing is deducted.
-        let spent = |v: &Value| {
-            if v.store.magnitude.is_some() && (v.terms > 2.0 || v.contraction) {
-                (v.terms - 1.0) * model.roundoff
-            } else {
-                0.0
-            }
+        let counted = |v: &Value| if v.store.magnitude.is_some() { v.terms - 1.0 } else { 0.0 };
+        Sum {
+            terms: a.terms + b.terms,
+            own: [counted(a), counted(b)],
+            contraction: [a.contraction, b.contraction],
+            roundoff: model.roundoff,
+        }
+    }
+
+    /// Unit roundoffs per magnitude: what the result's additions may spend, and what the bounds of the two operands
+    /// have of it already. `before_a` and `before_b`: the additions of statements before. Only one of two sums that
+    /// statements before have made goes on in a loop that takes its terms in another order; the other is a term.
+    #[inline(always)]
+    fn weights(&self, before_a: f64, before_b: f64) -> [f64; 3] {
+        // A plain sum of two terms has the running bound u·|z|, which is less than 1·u·Σ|terms|: nothing is deducted.
+        let spent = |at: usize, before: f64| {
+            let additions = self.own[at] + before;
+            if additions > 1.0 || self.contraction[at] { additions * self.roundoff } else { 0.0 }
         };
-        Sum { terms: a.terms + b.terms, spent_a: spent(a), spent_b: spent(b) }
+        let all = self.terms - 1.0 + before_a.max(before_b);
+        [if all > 1.0 { all * self.roundoff } else { 0.0 }, spent(0, before_a), spent(1, before_b)]
     }
 
     /// The magnitudes of one operand's row: Σ|terms| where it is such a sum, else |x|.
@@ -287,7 +304,12 @@ impl Sum {
         is_product: bool,
         algebraic: bool,
     ) -> &'a [f64] {
-        let applies = algebraic || if is_product { v.contraction } else { v.terms > 1.0 };
+        // A product with what statements before have summed is not distributed over that sum.
+        let applies = if is_product {
+            v.contraction || algebraic && (v.terms > 1.0 || v.store.additions.is_none())
+        } else {
+            algebraic || v.is_sum()
+        };
         match &v.store.magnitude {
             Some(all) if applies => row.read(all, length, scratch),
             Some(_) | None => {
@@ -327,7 +349,7 @@ fn binary_ints(op: BinaryOp, a: &Value, xs: &[i64], b: &Value, ys: &[i64]) -> Va
             bounds.extend((0..length).map(|i| int_bound(op, a.dtype, (x[i], bx[i]), (y[i], by[i]), out[start + i])));
         }
     });
-    Value::new(dtype, &a.shape, Store { numbers: Numbers::Int(out), bound: bound_or_none(bounds), magnitude: None })
+    Value::new(dtype, &a.shape, Store::new(Numbers::Int(out), bound_or_none(bounds)))
 }
 
 /// How far `z = x op y` may be off where the operands are within their bounds.
@@ -432,7 +454,7 @@ pub(super) fn select(condition: &Value, a: &Value, b: &Value) -> Value {
         }
         (Numbers::Int(_), Numbers::Float(_)) | (Numbers::Float(_), Numbers::Int(_)) => return a.clone(),
     };
-    Value::new(a.dtype, shape, Store { numbers, bound: bound_or_none(bounds), magnitude: None })
+    Value::new(a.dtype, shape, Store::new(numbers, bound_or_none(bounds)))
 }
 
 /// Conversion of `a` to `dtype`.
@@ -513,7 +535,7 @@ pub(super) fn cast(a: &Value, dtype: DType, numerics: Numerics) -> Value {
             Numbers::Int(out)
         }
     };
-    Value::new(dtype, &a.shape, Store { numbers, bound: bound_or_none(bounds), magnitude: None })
+    Value::new(dtype, &a.shape, Store::new(numbers, bound_or_none(bounds)))
 }
 
 /// How far the truncation `z` of an `x` known within `b` may be off.

@@ -88,9 +88,41 @@ impl<'p> Planner<'p> {
     }
 }
 
-/// For each node whether a later sum may ask for its Σ|terms|; the others do not compute it.
-pub(super) fn feeds_a_sum(program: &Program) -> Vec<bool> {
-    let mut feeds = vec![false; program.nodes.len()];
+/// For each node and for each state whether a later sum may ask for its Σ|terms|; the others do not compute it.
+pub(super) fn feeds_a_sum(program: &Program) -> (Vec<bool>, Vec<bool>) {
+    let (mut feeds, mut summed) = (vec![false; program.nodes.len()], vec![false; program.states.len()]);
+    let updates = updates(&program.body);
+    loop {
+        mark_terms(program, &mut feeds);
+        let read = |state: usize| {
+            program
+                .nodes
+                .iter()
+                .zip(&feeds)
+                .any(|(node, feeds)| *feeds && matches!(node.op, Op::State(at) if at == state))
+        };
+        let more: Vec<usize> = (0..summed.len()).filter(|&state| !summed[state] && read(state)).collect();
+        if more.is_empty() {
+            return (feeds, summed);
+        }
+        for state in more {
+            summed[state] = true;
+            updates.iter().filter(|update| update.0 == state).for_each(|update| feeds[update.1] = true);
+        }
+    }
+}
+
+/// The state and the value of each update.
+fn updates(statements: &[Statement]) -> Vec<(usize, NodeId)> {
+    let of = |statement: &Statement| match statement {
+        Statement::Update { state, value, .. } => vec![(*state, *value)],
+        Statement::Loop { body, .. } | Statement::If { body, .. } => updates(body),
+    };
+    statements.iter().flat_map(of).collect()
+}
+
+/// Marks what feeds a sum of its own statement, or a node that is marked.
+fn mark_terms(program: &Program, feeds: &mut [bool]) {
     for (id, node) in program.nodes.iter().enumerate().rev() {
         let asks = match &node.op {
             Op::Binary(op) | Op::Outer(op) => {
@@ -129,5 +161,4 @@ pub(super) fn feeds_a_sum(program: &Program) -> Vec<bool> {
             node.args.iter().for_each(|&arg| feeds[arg] = true);
         }
     }
-    feeds
 }

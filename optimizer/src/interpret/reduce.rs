@@ -32,8 +32,9 @@ pub(super) fn raw_sum(a: &Value, axes: &[usize], numerics: Numerics) -> Value {
     match &a.store.numbers {
         Numbers::Int(all) => reduce_ints(FoldOp::Sum, a, all, &plan),
         Numbers::Float(all) => {
+            // The caller multiplies the sum; what statements before have summed is a term.
             let (sums, magnitudes, bounds) = sum_parts(a, all, &plan, numerics);
-            let store = Store { numbers: Numbers::Float(sums), bound: bounds, magnitude: Some(magnitudes) };
+            let store = Store::of_sums(Numbers::Float(sums), bounds, magnitudes);
             Value { contraction: true, ..Value::new(a.dtype, &plan.shape, store) }
         }
     }
@@ -122,17 +123,24 @@ fn finish_sum(a: &Value, (sums, magnitudes, bounds): SumParts, plan: &Plan, nume
     let terms = count(plan.terms) + a.terms - 1.0;
     let weight = if numerics == Numerics::Algebraic { 4.0 } else { 1.0 };
     let roundings = weight * model.roundoff * (count(plan.terms) - 1.0).max(terms - 1.0).max(0.0);
+    // Of the sums that statements before have made only one goes on; the others are terms.
+    let additions = a.store.additions.as_ref().map(|additions| {
+        let mut most = vec![0.0; plan.size()];
+        plan.fold(a, additions, &mut most, f64::max);
+        most
+    });
+    let before = |i: usize| additions.as_ref().map_or(0.0, |most| weight * model.roundoff * most[i]);
     let carried = |i: usize| bounds.as_ref().map_or(0.0, |b| b[i]);
     let (numbers, bound): (Vec<f64>, Vec<f64>) = (0..sums.len())
         .map(|i| {
             let b = carried(i);
-            let (z, bound) = model.settle(sums[i], b + roundings * magnitudes[i], b == f64::INFINITY);
+            let (z, bound) = model.settle(sums[i], b + (roundings + before(i)) * magnitudes[i], b == f64::INFINITY);
             // Some order of finite terms may overflow on the way.
             let may_overflow = z.is_finite() && magnitudes[i] >= model.largest && plan.terms > 1;
             (z, if may_overflow { f64::INFINITY } else { bound })
         })
         .unzip();
-    let store = Store { numbers: Numbers::Float(numbers), bound: Some(bound), magnitude: Some(magnitudes) };
+    let store = Store { additions, ..Store::of_sums(Numbers::Float(numbers), Some(bound), magnitudes) };
     Value { terms: terms.max(1.0), contraction: true, ..Value::new(a.dtype, &plan.shape, store) }
 }
 
@@ -167,8 +175,7 @@ fn product(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics) -> Value {
         for (pair, (x, b)) in magnitudes.iter_mut().zip(a.gather(all).into_iter().zip(a.gather(bound))) {
             *pair = (x, b);
         }
-        let pairs =
-            Value::new(a.dtype, &a.shape, Store { numbers: Numbers::Int(Vec::new()), bound: None, magnitude: None });
+        let pairs = Value::new(a.dtype, &a.shape, Store::new(Numbers::Int(Vec::new()), None));
         plan.fold(&pairs, &magnitudes, &mut inflated, |p: f64, (x, b)| p * (x.abs() + b));
     } else {
         plan.fold(a, all, &mut inflated, |p: f64, x| p * x.abs());
@@ -186,7 +193,7 @@ fn product(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics) -> Value {
             (z, if unsafe_order { f64::INFINITY } else { bound })
         })
         .unzip();
-    Value::new(a.dtype, &plan.shape, Store { numbers: Numbers::Float(numbers), bound: Some(bound), magnitude: None })
+    Value::new(a.dtype, &plan.shape, Store::new(Numbers::Float(numbers), Some(bound)))
 }
 
 fn extremum(a: &Value, all: &[f64], plan: &Plan, largest: bool) -> Value {
@@ -212,7 +219,7 @@ fn extremum(a: &Value, all: &[f64], plan: &Plan, largest: bool) -> Value {
         let (low, high) = (shifted(-1.0), shifted(1.0));
         (0..out.len()).map(|i| if out[i].is_nan() { 0.0 } else { spread(out[i], low[i], high[i]) }).collect()
     });
-    Value::new(a.dtype, &plan.shape, Store { numbers: Numbers::Float(out), bound, magnitude: None })
+    Value::new(a.dtype, &plan.shape, Store::new(Numbers::Float(out), bound))
 }
 
 fn reduce_ints(op: FoldOp, a: &Value, all: &[i64], plan: &Plan) -> Value {
@@ -255,5 +262,5 @@ fn reduce_ints(op: FoldOp, a: &Value, all: &[i64], plan: &Plan) -> Value {
         }
         spans.iter().zip(&out).map(|(b, x)| wrapped_bound(dtype, to_float(*x), *b)).collect()
     });
-    Value::new(dtype, &plan.shape, Store { numbers: Numbers::Int(out), bound, magnitude: None })
+    Value::new(dtype, &plan.shape, Store::new(Numbers::Int(out), bound))
 }

@@ -139,17 +139,18 @@ fn is_power_of_two(x: f64) -> bool {
 }
 
 /// What a sum of several terms adds to the bounds of its last addition, in any order of the terms: `bound` becomes at
-/// least `carried + (terms − 1)·u·Σ|terms|` less what the operands' bounds have of that already. False, and nothing is
-/// changed, where a result may overflow.
+/// least `carried + (terms − 1)·u·Σ|terms|` less what the operands' bounds have of that already. `weights` gives for each
+/// element the unit roundoffs per magnitude of the whole sum and those that the bounds of `x` and `y` have.
 pub(super) fn sum_row(
     model: &Model,
     operands: Operands<'_>,
     (mx, my): (&[f64], &[f64]),
-    [all, spent_x, spent_y]: [f64; 3],
+    weights: impl Fn(usize) -> [f64; 3],
     out: &[f64],
     bounds: &mut [f64],
-) -> bool {
+) {
     let wider = |i: usize| {
+        let [all, spent_x, spent_y] = weights(i);
         let local = all * (mx[i] + my[i]) - spent_x * mx[i] - spent_y * my[i];
         operands.bx[i] + operands.by[i] + local.max(0.0)
     };
@@ -160,8 +161,12 @@ pub(super) fn sum_row(
         for (i, bound) in bounds.iter_mut().enumerate() {
             *bound = bound.max(wider(i));
         }
+        return;
     }
-    settled
+    for i in (0..length).filter(|&i| out[i].is_finite()) {
+        let settled = model.settle(out[i], wider(i), bounds[i] == f64::INFINITY).1;
+        bounds[i] = bounds[i].max(settled);
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use super::blocks::by_blocks;
 use super::bounds::Model;
 use super::plan::{Plan, Planner, Step, feeds_a_sum};
-use super::value::{Numbers, Row, Store, Value, for_strided_rows};
+use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
 use super::{evaluate, structural};
 use crate::affine::Affine;
 use crate::dtype::DType;
@@ -23,10 +23,12 @@ type Lacking = NodeId;
 /// The values of the program's roots.
 pub(super) fn run(program: &Program, inputs: Vec<Value>, numerics: Numerics) -> Result<Vec<Value>, Lacking> {
     let planner = Planner::new(program);
+    let (sums, summed) = feeds_a_sum(program);
     let mut machine = Machine {
         program,
         numerics,
-        sums: feeds_a_sum(program),
+        sums,
+        summed,
         inputs,
         states: program.states.iter().map(|state| undefined(state.dtype, &state.shape)).collect(),
         variables: Vec::new(),
@@ -54,6 +56,8 @@ struct Machine<'p> {
     numerics: Numerics,
     /// For each node whether a sum asks for its Σ|terms|.
     sums: Vec<bool>,
+    /// The same for each state.
+    summed: Vec<bool>,
     inputs: Vec<Value>,
     states: Vec<Value>,
     /// The loop variables by number.
@@ -193,12 +197,14 @@ impl Machine<'_> {
             value
         };
         cut(&mut value);
+        let wanted = self.summed[state] && self.numerics != Numerics::Exact;
+        let sums = if wanted { sums(&value) } else { None };
         let fresh = Arc::strong_count(&value.store) == 1;
         if whole && fresh && offset == 0 && strides == current.strides && is_dense(&value) {
             // Nobody else has it: it becomes the state.
             let Value { store, dtype, shape, .. } = value;
-            let numbers = Arc::try_unwrap(store).map(|store| Store { magnitude: None, ..store });
-            match numbers {
+            let (magnitude, additions) = sums.unzip();
+            match Arc::try_unwrap(store).map(|store| Store { magnitude, additions, ..store }) {
                 Ok(store) => *current = Value::new(dtype, &shape, store),
                 Err(store) => current.store = store,
             }
@@ -218,6 +224,15 @@ impl Machine<'_> {
             Numbers::Float(all) => all.len(),
             Numbers::Int(all) => all.len(),
         };
+        let known = store.magnitude.is_some();
+        if let (Numbers::Float(all), true) = (&store.numbers, wanted && (known || sums.is_some())) {
+            let magnitude = store.magnitude.get_or_insert_with(|| all.iter().map(|x| x.abs()).collect());
+            let additions = store.additions.get_or_insert_with(|| vec![0.0; size]);
+            let (new, added) = sums.unwrap_or_else(|| (magnitudes(&value), vec![0.0; value.size()]));
+            let dense = value.view(value.shape.clone(), row_major(&value.shape), 0);
+            overwrite(&dense, &new, magnitude, offset, &strides);
+            overwrite(&dense, &added, additions, offset, &strides);
+        }
         match (&value.store.bound, &mut store.bound) {
             (Some(from), to) => {
                 let to = to.get_or_insert_with(|| vec![0.0; size]);
@@ -229,6 +244,28 @@ impl Machine<'_> {
             }
             (None, None) => {}
         }
+    }
+}
+
+/// What later sums have to know of sums that a state holds, in row-major order: Σ|terms| and the additions behind each.
+/// None if no element is a sum. A Σ|terms| that is past any bound which says something ends there, so that arithmetic on
+/// it stays finite.
+fn sums(value: &Value) -> Option<(Vec<f64>, Vec<f64>)> {
+    let magnitude = value.store.magnitude.as_ref().filter(|_| value.is_sum())?;
+    let limit = Model::new(value.dtype, Numerics::Reassociate).largest.sqrt();
+    let own = value.terms - 1.0;
+    let additions = match &value.store.additions {
+        Some(all) => value.gather(all).into_iter().map(|before| before + own).collect(),
+        None => vec![own; value.size()],
+    };
+    Some((value.gather(magnitude).into_iter().map(|magnitude| magnitude.min(limit)).collect(), additions))
+}
+
+/// The magnitudes of elements that are no sums, in row-major order.
+fn magnitudes(value: &Value) -> Vec<f64> {
+    match &value.store.numbers {
+        Numbers::Float(all) => value.gather(all).into_iter().map(f64::abs).collect(),
+        Numbers::Int(_) => Vec::new(),
     }
 }
 
@@ -273,8 +310,10 @@ fn copied(value: &Value) -> Value {
         Numbers::Int(all) => Numbers::Int(value.gather(all)),
         Numbers::Float(all) => Numbers::Float(value.gather(all)),
     };
-    let bound = value.store.bound.as_ref().map(|all| value.gather(all));
-    Value::new(value.dtype, &value.shape, Store { numbers, bound, magnitude: None })
+    let kept = |all: &Option<Vec<f64>>| all.as_ref().map(|all| value.gather(all));
+    let (bound, magnitude) = (kept(&value.store.bound), kept(&value.store.magnitude));
+    let additions = kept(&value.store.additions);
+    Value::new(value.dtype, &value.shape, Store { numbers, bound, magnitude, additions })
 }
 
 /// Copies the elements of a view into others.

@@ -29,7 +29,7 @@ pub(super) fn arange(dtype: DType, extent: usize, start: Literal, step: Literal,
     let element = |i| arange_float(dtype, super::reduce::count(i), start.as_f64(), step.as_f64(), numerics);
     let (floats, bound): (Vec<f64>, Vec<f64>) = (0..extent).map(element).unzip();
     let bound = bound.iter().any(|b| *b > 0.0).then_some(bound);
-    Value::new(dtype, &[extent], Store { numbers: Numbers::Float(floats), bound, magnitude: None })
+    Value::new(dtype, &[extent], Store::new(Numbers::Float(floats), bound))
 }
 
 /// 1 where `column = row + k`.
@@ -146,8 +146,9 @@ pub(super) fn gather(a: &Value, indices: &Value, batch: usize) -> Option<Value> 
         Numbers::Float(all) => Numbers::Float(pick(all)),
     };
     let (bound, magnitude) = (a.store.bound.as_deref().map(pick), a.store.magnitude.as_deref().map(pick));
+    let additions = a.store.additions.as_deref().map(pick);
     let shape: Vec<usize> = indices.shape.iter().chain(&a.shape[batch + 1..]).copied().collect();
-    let picked = Value::new(a.dtype, &shape, Store { numbers, bound, magnitude });
+    let picked = Value::new(a.dtype, &shape, Store { numbers, bound, magnitude, additions });
     Some(Value { terms: a.terms, contraction: a.contraction, ..picked })
 }
 
@@ -208,7 +209,7 @@ fn place(dtype: DType, shape: &[usize], fill: Literal, parts: &[(&Value, Vec<usi
         }
     }
     let numbers = if dtype.is_float() { Numbers::Float(floats) } else { Numbers::Int(ints) };
-    Value::new(dtype, shape, Store { numbers, bound: bounded.then_some(bound), magnitude: None })
+    Value::new(dtype, shape, Store::new(numbers, bounded.then_some(bound)))
 }
 
 /// One of a part's arrays into `to`.
@@ -236,7 +237,7 @@ pub(super) fn triangle(a: &Value, keep: impl Fn(i64, i64) -> bool) -> Value {
         Numbers::Float(all) => Numbers::Float(mask(a.gather(all), 0.0, kept)),
     };
     let bound = a.store.bound.as_ref().map(|all| mask(a.gather(all), 0.0, kept));
-    Value::new(a.dtype, &a.shape, Store { numbers, bound, magnitude: None })
+    Value::new(a.dtype, &a.shape, Store::new(numbers, bound))
 }
 
 /// Einsum labels of `matmul`, `dot` or `inner` on arrays of these ranks: inputs and output. 0 is the

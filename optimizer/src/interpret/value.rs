@@ -24,6 +24,20 @@ pub(crate) struct Store {
     pub(crate) bound: Option<Vec<f64>>,
     /// Magnitude: Σ|terms| of the sum that the element is the value of; `None`: the absolute value.
     pub(crate) magnitude: Option<Vec<f64>>,
+    /// How many additions of that sum happened in statements before this one; `None`: none. Never without `magnitude`.
+    pub(crate) additions: Option<Vec<f64>>,
+}
+
+impl Store {
+    /// Elements that are no sums.
+    pub(crate) fn new(numbers: Numbers, bound: Option<Vec<f64>>) -> Store {
+        Store { numbers, bound, magnitude: None, additions: None }
+    }
+
+    /// Sums of one statement.
+    pub(crate) fn of_sums(numbers: Numbers, bound: Option<Vec<f64>>, magnitude: Vec<f64>) -> Store {
+        Store { numbers, bound, magnitude: Some(magnitude), additions: None }
+    }
 }
 
 /// An array.
@@ -34,7 +48,7 @@ pub(crate) struct Value {
     pub(crate) strides: Vec<isize>,
     pub(crate) offset: isize,
     pub(crate) store: Arc<Store>,
-    /// Number of terms of the sum that each element is; 1 where it is no sum.
+    /// Number of terms of the sum that each element is in this statement; 1 where it is no sum.
     pub(crate) terms: f64,
     /// The sum is a contraction or reduction, which may be reassociated with the next one.
     pub(crate) contraction: bool,
@@ -56,12 +70,12 @@ impl Value {
 
     /// Integers or bools without error.
     pub(crate) fn ints(dtype: DType, shape: &[usize], ints: Vec<i64>) -> Value {
-        Value::new(dtype, shape, Store { numbers: Numbers::Int(ints), bound: None, magnitude: None })
+        Value::new(dtype, shape, Store::new(Numbers::Int(ints), None))
     }
 
     /// Floats without error.
     pub(crate) fn floats(dtype: DType, shape: &[usize], floats: Vec<f64>) -> Value {
-        Value::new(dtype, shape, Store { numbers: Numbers::Float(floats), bound: None, magnitude: None })
+        Value::new(dtype, shape, Store::new(Numbers::Float(floats), None))
     }
 
     /// Number of elements.
@@ -91,8 +105,14 @@ impl Value {
         };
         let bound = self.store.bound.as_ref().map(|all| self.gather(all));
         let magnitude = self.store.magnitude.as_ref().map(|all| self.gather(all));
-        let copy = Value::new(self.dtype, &self.shape, Store { numbers, bound, magnitude });
+        let additions = self.store.additions.as_ref().map(|all| self.gather(all));
+        let copy = Value::new(self.dtype, &self.shape, Store { numbers, bound, magnitude, additions });
         Value { terms: self.terms, contraction: self.contraction, ..copy }
+    }
+
+    /// True if elements are sums, of this statement or of those before.
+    pub(crate) fn is_sum(&self) -> bool {
+        self.terms > 1.0 || self.store.additions.is_some()
     }
 
     /// One of the store's arrays in this view's order.
