@@ -369,7 +369,7 @@ impl Strip<'_> {
 }
 
 /// A gather from an array with margins, as one from the array itself. `None` where the index on each axis cannot be told
-/// from the offset: it can where all stay inside the margins, as the digits of a number can.
+/// from the offset: it can where all stay inside the margins, as the digits of a number can, and one axis is gathered.
 fn without_margins(gather: &Gather, piece: &Piece, padded: &[usize], leaf: &Leaf) -> Option<Gather> {
     // An array without elements has no offsets.
     if padded.contains(&0) {
@@ -379,16 +379,6 @@ fn without_margins(gather: &Gather, piece: &Piece, padded: &[usize], leaf: &Leaf
     let value = gather.bounds(|at| piece.value.nodes.get(at))?;
     let strides = |shape: &[usize]| row_major(&shape.iter().map(|&n| to_i64(n)).collect::<Vec<_>>());
     let (outer, inner) = (strides(padded), strides(&leaf.shape));
-    // What a step of one variable is on each axis: the digits of its coefficient, each the nearest.
-    let steps = |coefficient: i64| -> Vec<i64> {
-        let mut rest = coefficient;
-        let digit = |&stride: &i64| {
-            let nearest = (2 * rest + stride).div_euclid(2 * stride);
-            rest -= nearest * stride;
-            nearest
-        };
-        outer.iter().map(digit).collect()
-    };
     // Where everything is least, the offset is a number whose digits are the indices.
     let least = |variable: usize| ranges.get(variable).map_or(0, |range| range.0);
     let mut rest = gather.offset.evaluate(least) + gather.stride * value.0;
@@ -400,26 +390,65 @@ fn without_margins(gather: &Gather, piece: &Piece, padded: &[usize], leaf: &Leaf
             digit
         })
         .collect();
-    let picked = steps(gather.stride);
-    let along = picked.iter().position(|&step| step != 0)?;
-    let mut offset = Affine::constant(0);
-    for axis in 0..padded.len() {
-        let mut index = Affine::constant(first[axis]);
-        for &(variable, coefficient) in &gather.offset.terms {
-            let step = steps(coefficient)[axis];
-            index = index.plus(&Affine::new(-step * least(variable), [(variable, step)]));
+    let width = |variable: usize| ranges.get(variable).map_or(0, |range| range.1 - 1 - range.0);
+    let mut choices = vec![steps(gather.stride, value.1 - value.0, &outer, padded)];
+    choices[0].retain(|picked| picked.iter().filter(|&&step| step != 0).count() == 1);
+    choices.extend(gather.offset.terms.iter().map(|&(v, coefficient)| steps(coefficient, width(v), &outer, padded)));
+    let placed = |chosen: &[Vec<i64>]| {
+        let (picked, chosen) = chosen.split_first()?;
+        let mut offset = Affine::constant(0);
+        for axis in 0..padded.len() {
+            let mut index = Affine::constant(first[axis]);
+            for (&(variable, _), steps) in gather.offset.terms.iter().zip(chosen) {
+                let step = steps[axis];
+                index = index.plus(&Affine::new(-step * least(variable), [(variable, step)]));
+            }
+            index = index.offset(-picked[axis] * value.0);
+            let range = |variable: usize| ranges.get(variable).map_or((0, 0), |range| (range.0, range.1 - 1));
+            let (low, high) = index.bounds(range);
+            let moved = [picked[axis] * value.0, picked[axis] * value.1];
+            let (low, high) = (low + moved[0].min(moved[1]), high + moved[0].max(moved[1]));
+            if low < 0 || high >= to_i64(padded[axis]) {
+                return None;
+            }
+            offset = offset.plus(&index.offset(-leaf.margins[axis]).times(inner[axis]));
         }
-        index = index.offset(-picked[axis] * value.0);
-        let (low, high) = index.bounds(|variable| ranges.get(variable).map_or((0, 0), |range| (range.0, range.1 - 1)));
-        let moved = [picked[axis] * value.0, picked[axis] * value.1];
-        let (low, high) = (low + moved[0].min(moved[1]), high + moved[0].max(moved[1]));
-        if low < 0 || high >= to_i64(padded[axis]) {
-            return None;
-        }
-        offset = offset.plus(&index.offset(-leaf.margins[axis]).times(inner[axis]));
+        let along = picked.iter().position(|&step| step != 0)?;
+        Some(Gather { offset, stride: picked[along] * inner[along], at: gather.at })
+    };
+    // Digits inside their extents are the number's only ones: whatever fits is right.
+    products(&choices)?.iter().find_map(|chosen| placed(chosen))
+}
+
+/// What a step of a variable may be on each axis, so that its coefficient is Σ step·stride and `width` steps stay inside
+/// the extents: each digit of the coefficient rounded down or up, the rest on the axes after it.
+fn steps(coefficient: i64, width: i64, strides: &[i64], extents: &[usize]) -> Vec<Vec<i64>> {
+    let ([stride, strides @ ..], [extent, extents @ ..]) = (strides, extents) else {
+        return if coefficient == 0 { vec![Vec::new()] } else { Vec::new() };
+    };
+    let down = coefficient.div_euclid(*stride);
+    let exact = coefficient.rem_euclid(*stride) == 0;
+    let digits = if exact { vec![down] } else { vec![down, down + 1] };
+    let mut all = Vec::new();
+    for digit in digits.into_iter().filter(|digit| digit.abs() * width < to_i64(*extent)) {
+        let rest = steps(coefficient - digit * stride, width, strides, extents);
+        all.extend(rest.into_iter().map(|rest| [vec![digit], rest].concat()));
     }
-    let one_axis = picked.iter().filter(|&&step| step != 0).count() == 1;
-    one_axis.then_some(Gather { offset, stride: picked[along] * inner[along], at: gather.at })
+    all
+}
+
+/// All ways to choose one of each list; `None` if there are too many.
+fn products<T: Clone>(lists: &[Vec<T>]) -> Option<Vec<Vec<T>>> {
+    const MOST: usize = 4096;
+    lists.iter().try_fold(vec![Vec::new()], |chosen: Vec<Vec<T>>, list| {
+        let more = chosen.len() * list.len() <= MOST;
+        more.then(|| {
+            let with = |one: &Vec<T>| {
+                list.iter().map(|next| [one.as_slice(), std::slice::from_ref(next)].concat()).collect::<Vec<_>>()
+            };
+            chosen.iter().flat_map(with).collect()
+        })
+    })
 }
 
 /// The least or greatest value of `form` over a domain, as forms over loop variables of which the greatest (for the
