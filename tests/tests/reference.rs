@@ -1,5 +1,9 @@
-//! The plain kernel that stands in where the interpreter would run for hours, against the interpreter.
+//! The plain kernel that stands in where the interpreter would run for hours, against the interpreter; and where the
+//! interpreter's bound says nothing.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_optimizer::dtype::Literal;
+use moat_optimizer::expr::Program;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
@@ -9,7 +13,7 @@ use moat_rules::RuleBase;
 use moat_tests::random_loops::random_source;
 use moat_tuner::candidates::forms;
 use moat_tuner::machine;
-use moat_tuner::reference::plain;
+use moat_tuner::reference::{interpreted, plain};
 
 /// Programs that are too long for the interpreter at their real extents, small.
 const PROGRAMS: [&str; 3] = [
@@ -32,19 +36,29 @@ const PROGRAMS: [&str; 3] = [
 ",
 ];
 
+fn with_header(text: &str) -> String {
+    format!("from __future__ import annotations\nimport numpy as np\n\n{text}")
+}
+
+fn program(source: &str) -> Program {
+    let options = ParseOptions { function: Some("f".to_owned()), ..ParseOptions::default() };
+    parse("reference.py", source, &options).unwrap().program
+}
+
+fn arguments(program: &Program) -> Vec<Tensor> {
+    program.params.iter().zip(0..).map(|(param, at)| inputs::random(param, at).unwrap()).collect()
+}
+
 #[test]
 fn the_plain_kernel_is_within_both_bounds_of_the_interpreter() {
     let rules = RuleBase::standard().unwrap();
     let target = machine::detect();
-    let handwritten =
-        PROGRAMS.iter().map(|text| format!("from __future__ import annotations\nimport numpy as np\n\n{text}"));
+    let handwritten = PROGRAMS.iter().map(|text| with_header(text));
     let sources: Vec<String> = handwritten.chain((0..12).map(|seed| random_source(seed, 5))).collect();
     let mut exact = 0;
     for source in &sources {
-        let options = ParseOptions { function: Some("f".to_owned()), ..ParseOptions::default() };
-        let program = parse("reference.py", source, &options).unwrap().program;
-        let arguments: Vec<Tensor> =
-            program.params.iter().zip(0..).map(|(param, at)| inputs::random(param, at).unwrap()).collect();
+        let program = program(source);
+        let arguments = arguments(&program);
         let form = forms(&program, &rules, Numerics::Exact, 1).unwrap().remove(0).normal_form;
         let interpreted = interpret(&program, &arguments, Numerics::Exact).unwrap();
         let stand_in = plain(&program, &form, &arguments, &target).unwrap();
@@ -58,13 +72,60 @@ fn the_plain_kernel_is_within_both_bounds_of_the_interpreter() {
             if plain.bound.is_empty() {
                 exact += 1;
                 let first = wrong.get_i64(0).unwrap();
-                wrong.set(0, moat_optimizer::dtype::Literal::Int(first + 1));
+                wrong.set(0, Literal::Int(first + 1));
             } else {
                 let value = wrong.get_f64(0) + (largest + 1.0) * 0.01;
-                wrong.set(0, moat_optimizer::dtype::Literal::float(value));
+                wrong.set(0, Literal::float(value));
             }
             assert!(plain.check(&wrong).is_err(), "{source}\na wrong element is within the bound");
         }
     }
     assert!(exact > 3, "{exact} results are integers");
+}
+
+/// A stable recurrence whose first-order bound grows with every step, and an unstable one.
+#[test]
+fn a_bound_that_says_nothing_gives_way_to_what_roundings_do() {
+    let rules = RuleBase::standard().unwrap();
+    let target = machine::detect();
+    let source_form = |program: &Program| forms(program, &rules, Numerics::Exact, 1).unwrap().remove(0).normal_form;
+    for dtype in ["f32", "f64"] {
+        let stable = program(&with_header(&format!(
+            "def f(x: {dtype}[600]):
+    y = np.zeros_like(x)
+    for i in range(2, 600):
+        y[i] = 1.9 * y[i - 1] - 0.95 * y[i - 2] + x[i]
+    return y
+"
+        )));
+        let given = arguments(&stable);
+        let first_order = interpret(&stable, &given, Numerics::Reassociate).unwrap().remove(0);
+        let form = source_form(&stable);
+        let reference = interpreted(&stable, &form, &given, Numerics::Reassociate, &target).unwrap().remove(0);
+        let mut wrong = first_order.value.clone();
+        let last = wrong.len() - 1;
+        wrong.set(last, Literal::float(wrong.get_f64(last) * 1.02));
+        assert!(first_order.check(&wrong).is_ok(), "{dtype}: the first-order bound says something");
+        assert!(reference.check(&wrong).is_err(), "{dtype}: a wrong element is within the bound");
+        let kernel = plain(&stable, &form, &given, &target).unwrap().remove(0).value;
+        let fraction = reference.check(&kernel).unwrap_or_else(|mismatch| panic!("{dtype}: {mismatch}"));
+        assert!(fraction < 0.1, "{dtype}: the plain kernel has {fraction} of the bound");
+        assert_eq!(first_order.bound[..9], reference.bound[..9], "{dtype}: a bound that says something stays");
+
+        let unstable = program(&with_header(&format!(
+            "def f(x: {dtype}[4]):
+    for i in range(200):
+        x[:] = 3.9 * x * (1.0 - x)
+    return x
+"
+        )));
+        let mut given = arguments(&unstable);
+        let form = source_form(&unstable);
+        let reference = interpreted(&unstable, &form, &given, Numerics::Reassociate, &target).unwrap().remove(0);
+        for input in &mut given {
+            (0..input.len()).for_each(|at| input.set(at, Literal::float(input.get_f64(at) * (1.0 + 1e-7))));
+        }
+        let other = plain(&unstable, &form, &given, &target).unwrap().remove(0).value;
+        reference.check(&other).unwrap_or_else(|mismatch| panic!("{dtype}: {mismatch}"));
+    }
 }

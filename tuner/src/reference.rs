@@ -1,14 +1,21 @@
 //! What a candidate's output is compared with.
 //!
-//! The interpreter evaluates the source with an error bound for each element. A program with loops may execute so
-//! many statements that it would run for hours; then the plain kernel stands in: the source form, every loop plain,
-//! in exact numerics. It shares the lowering with the candidates, but no schedule and no reordering, and its bound is
-//! one number for the whole array, √u of the largest element, so it is the weaker judge. Tests compare it with the
-//! interpreter at extents where both run.
+//! The interpreter evaluates the source with an error bound for each element. Two things may be wrong with that, and
+//! in both cases the plain kernel helps: the source form, every loop plain, in exact numerics.
+//!
+//! - A program with loops may execute so many statements that the interpreter would run for hours. Then the plain
+//!   kernel stands in. It shares the lowering with the candidates, but no schedule and no reordering, and its bound is
+//!   one number for the whole array, √u of the largest element, so it is the weaker judge. Tests compare it with the
+//!   interpreter at extents where both run.
+//! - Through a long recurrence the first-order bound may outgrow every element, where the error itself does not: any
+//!   number would pass. There the bound is again one number for the array: √u of the largest element, or, if that is
+//!   more, [`MARGIN`] times what the plain kernel's results differ by from the interpreter's, with the inputs as they
+//!   are and with each of them moved by an ulp or two. Of a recurrence that really is unstable nothing is claimed then.
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::dtype::{DType, Literal};
 use moat_optimizer::expr::Program;
+use moat_optimizer::inputs::SplitMix64;
 use moat_optimizer::interpret::{InterpretError, Reference, interpret};
 use moat_optimizer::lower::lower;
 use moat_optimizer::normal_form::NormalForm;
@@ -22,6 +29,9 @@ const PATIENCE: f64 = 40.0;
 /// What it takes for an operation on an element, and for a statement.
 const SECONDS_PER_OPERATION: f64 = 1.5e-8;
 const SECONDS_PER_STATEMENT: f64 = 2e-6;
+/// How much more than one rounding of each input the roundings of all operations may do: as n of them, which do not
+/// know of each other, add like √n, this is enough for a million that matter.
+const MARGIN: f64 = 1000.0;
 
 /// Why there is no reference.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +61,44 @@ pub fn references(
     numerics: Numerics,
     target: &Target,
 ) -> Result<Vec<Reference>, ReferenceError> {
-    if program.body.is_empty() {
-        return Ok(interpret(program, inputs, numerics)?);
+    if !program.body.is_empty() {
+        let nest = lower(form).map_err(|error| ReferenceError::Plain(error.to_string()))?;
+        let work = work::work(&nest);
+        let seconds = work.flops as f64 * SECONDS_PER_OPERATION + work.tiles as f64 * SECONDS_PER_STATEMENT;
+        if seconds > PATIENCE {
+            return plain(program, form, inputs, target);
+        }
     }
-    let nest = lower(form).map_err(|error| ReferenceError::Plain(error.to_string()))?;
-    let work = work::work(&nest);
-    let seconds = work.flops as f64 * SECONDS_PER_OPERATION + work.tiles as f64 * SECONDS_PER_STATEMENT;
-    if seconds <= PATIENCE {
-        return Ok(interpret(program, inputs, numerics)?);
+    interpreted(program, form, inputs, numerics, target)
+}
+
+/// The interpreter's results, with bounds that say something.
+///
+/// # Errors
+/// As [`references`].
+pub fn interpreted(
+    program: &Program,
+    form: &NormalForm,
+    inputs: &[Tensor],
+    numerics: Numerics,
+    target: &Target,
+) -> Result<Vec<Reference>, ReferenceError> {
+    let mut references = interpret(program, inputs, numerics)?;
+    if !references.iter().any(says_nothing) {
+        return Ok(references);
     }
-    plain(program, form, inputs, target)
+    let kernel = PlainKernel::new(program, form, target)?;
+    let runs = [kernel.run(inputs)?, kernel.run(&moved(inputs))?];
+    for (at, reference) in references.iter_mut().enumerate().filter(|(_, reference)| says_nothing(reference)) {
+        let Some(roundoff) = roundoff(reference.value.dtype) else { continue };
+        let largest = largest(&reference.wide);
+        let differs = runs.iter().map(|run| difference(&reference.wide, &run[at])).fold(0.0, f64::max);
+        let normwise = (roundoff.sqrt() * largest).max(MARGIN * differs);
+        for bound in reference.bound.iter_mut().filter(|bound| **bound >= largest && bound.is_finite()) {
+            *bound = bound.min(normwise);
+        }
+    }
+    Ok(references)
 }
 
 /// The results of the plain kernel.
@@ -73,34 +111,87 @@ pub fn plain(
     inputs: &[Tensor],
     target: &Target,
 ) -> Result<Vec<Reference>, ReferenceError> {
-    let nest = lower(form).map_err(|error| ReferenceError::Plain(error.to_string()))?;
-    let options =
-        CompileOptions { target: target.clone(), numerics: Numerics::Exact, threads: 1, function: "plain".to_owned() };
-    let kernel = CompiledNest::load(&nest, &options)?;
-    let mut results: Vec<Tensor> = program
-        .results()
-        .iter()
-        .map(|&root| Tensor::poison(program.nodes[root].dtype, &program.nodes[root].shape))
-        .collect();
-    kernel
-        .call(&inputs.iter().collect::<Vec<_>>(), &mut results, &mut Workspace::new())
-        .map_err(|error| ReferenceError::Plain(error.to_string()))?;
+    let results = PlainKernel::new(program, form, target)?.run(inputs)?;
     Ok(results.into_iter().map(normwise).collect())
+}
+
+/// The source form, every loop plain, in exact numerics.
+struct PlainKernel<'p> {
+    program: &'p Program,
+    kernel: CompiledNest,
+}
+
+impl PlainKernel<'_> {
+    fn new<'p>(program: &'p Program, form: &NormalForm, target: &Target) -> Result<PlainKernel<'p>, ReferenceError> {
+        let nest = lower(form).map_err(|error| ReferenceError::Plain(error.to_string()))?;
+        let (target, function) = (target.clone(), "plain".to_owned());
+        let options = CompileOptions { target, numerics: Numerics::Exact, threads: 1, function };
+        Ok(PlainKernel { program, kernel: CompiledNest::load(&nest, &options)? })
+    }
+
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ReferenceError> {
+        let nodes = self.program.results().iter().map(|&root| &self.program.nodes[root]);
+        let mut results: Vec<Tensor> = nodes.map(|node| Tensor::poison(node.dtype, &node.shape)).collect();
+        self.kernel
+            .call(&inputs.iter().collect::<Vec<_>>(), &mut results, &mut Workspace::new())
+            .map_err(|error| ReferenceError::Plain(error.to_string()))?;
+        Ok(results)
+    }
+}
+
+/// Unit roundoff of a float type.
+fn roundoff(dtype: DType) -> Option<f64> {
+    match dtype {
+        DType::F64 => Some(f64::EPSILON / 2.0),
+        DType::F32 => Some(f64::from(f32::EPSILON) / 2.0),
+        DType::F16 => Some(2f64.powi(-11)),
+        DType::BF16 => Some(2f64.powi(-8)),
+        DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::I32 | DType::I64 => None,
+    }
+}
+
+/// The magnitude of the largest finite element.
+fn largest(elements: &[f64]) -> f64 {
+    elements.iter().filter(|x| x.is_finite()).fold(0.0, |most, x| most.max(x.abs()))
+}
+
+/// Whether a finite bound is as large as the largest element. An infinite one says that there may be no number at all.
+fn says_nothing(reference: &Reference) -> bool {
+    let largest = largest(&reference.wide);
+    largest > 0.0 && reference.bound.iter().any(|bound| *bound >= largest && bound.is_finite())
+}
+
+/// How far elements are from finite ones at most; infinite where one is no number.
+fn difference(wide: &[f64], found: &Tensor) -> f64 {
+    let distances = wide.iter().enumerate().filter(|(_, x)| x.is_finite()).map(|(at, x)| (found.get_f64(at) - x).abs());
+    distances.fold(0.0, |most, distance| if distance.is_nan() { f64::INFINITY } else { most.max(distance) })
+}
+
+/// The inputs, each float up to two ulp nearer to 0, so that it stays in a range that ends there.
+fn moved(inputs: &[Tensor]) -> Vec<Tensor> {
+    let mut random = SplitMix64::new(0);
+    let mut moved = inputs.to_vec();
+    for input in &mut moved {
+        let Some(roundoff) = roundoff(input.dtype) else { continue };
+        for at in 0..input.len() {
+            let ulp = 2.0 * roundoff;
+            let nearer = match random.next_below(3) {
+                0 => 1.0,
+                1 => 1.0 - ulp,
+                _ => 1.0 - 2.0 * ulp,
+            };
+            input.set(at, Literal::float(input.get_f64(at) * nearer));
+        }
+    }
+    moved
 }
 
 /// A value with √u of its largest element as the bound of each; integers are exact.
 fn normwise(value: Tensor) -> Reference {
-    let roundoff = match value.dtype {
-        DType::F64 => f64::EPSILON / 2.0,
-        DType::F32 => f64::from(f32::EPSILON) / 2.0,
-        DType::F16 => 2f64.powi(-11),
-        DType::BF16 => 2f64.powi(-8),
-        DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::I32 | DType::I64 => {
-            return Reference { value, wide: Vec::new(), bound: Vec::new() };
-        }
+    let Some(roundoff) = roundoff(value.dtype) else {
+        return Reference { value, wide: Vec::new(), bound: Vec::new() };
     };
     let wide: Vec<f64> = (0..value.len()).map(|at| value.get_f64(at)).collect();
-    let largest = wide.iter().filter(|x| x.is_finite()).fold(0.0_f64, |most, x| most.max(x.abs()));
-    let bound = vec![roundoff.sqrt() * largest; wide.len()];
+    let bound = vec![roundoff.sqrt() * largest(&wide); wide.len()];
     Reference { value, wide, bound }
 }
