@@ -49,6 +49,7 @@ mod value;
 pub use crate::expr_type::{ArrayType, result_type};
 pub(crate) use contract::accumulate_product;
 pub use reference::{Mismatch, Reference};
+pub use run::cut_at;
 
 use crate::dtype::DType;
 use crate::expr::{Op, Program, Span};

@@ -222,6 +222,26 @@ def f(x: f64[2000]):
     assert!(reference.bound[1999] < 4.0 * f64::EPSILON, "{}", reference.bound[1999]);
 }
 
+/// Products are distributed over the sums of their own statement, not over those that a state holds: Σ|terms| of
+/// these, multiplied again and again, would leave no bound.
+#[test]
+fn what_a_state_holds_is_a_factor_as_it_is() {
+    let source = "
+import numpy as np
+def f(A: f64[4, 4]):
+    X = A * 0.2 + np.eye(4) * 0.2
+    for i in range(12):
+        X[:, :] = 1.5 * X - 0.5 * (X @ X.T @ X)
+    return X
+";
+    let program = parsed(source);
+    let inputs = [random(&program.params[0], 3).expect("a fitting hint")];
+    for numerics in [Numerics::Reassociate, Numerics::Algebraic] {
+        let reference = &interpret(&program, &inputs, numerics).expect("a program")[0];
+        assert!(reference.bound.iter().all(|&bound| bound < 1e-3), "{numerics:?}: {:?}", reference.bound);
+    }
+}
+
 #[test]
 fn malformed_programs_and_inputs_are_errors() {
     let mut build = Build::new(&[(&[3], DType::F32)]);

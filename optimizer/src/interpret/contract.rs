@@ -130,7 +130,7 @@ fn drop_alone(
 /// The magnitudes that a contraction uses: Σ|terms| of an operand that is a contraction itself.
 fn magnitudes(value: &Value, floats: &[f64], numerics: Numerics) -> Vec<f64> {
     match &value.store.magnitude {
-        Some(all) if value.contraction || numerics == Numerics::Algebraic => value.gather(all),
+        Some(all) if value.contraction || numerics == Numerics::Algebraic && value.is_own_sum() => value.gather(all),
         Some(_) | None => floats.iter().map(|x| x.abs()).collect(),
     }
 }

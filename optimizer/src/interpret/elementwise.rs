@@ -305,11 +305,7 @@ impl Sum {
         algebraic: bool,
     ) -> &'a [f64] {
         // A product with what statements before have summed is not distributed over that sum.
-        let applies = if is_product {
-            v.contraction || algebraic && (v.terms > 1.0 || v.store.additions.is_none())
-        } else {
-            algebraic || v.is_sum()
-        };
+        let applies = if is_product { v.contraction || algebraic && v.is_own_sum() } else { algebraic || v.is_sum() };
         match &v.store.magnitude {
             Some(all) if applies => row.read(all, length, scratch),
             Some(_) | None => {

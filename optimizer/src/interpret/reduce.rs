@@ -17,7 +17,7 @@ pub(super) fn reduce(op: FoldOp, a: &Value, axes: &[usize], numerics: Numerics) 
     match &a.store.numbers {
         Numbers::Int(all) => reduce_ints(op, a, all, &plan),
         Numbers::Float(all) => match op {
-            FoldOp::Sum => finish_sum(a, sum_parts(a, all, &plan, numerics), &plan, numerics),
+            FoldOp::Sum => finish_sum(a, sum_parts(a, all, &plan, numerics, true), &plan, numerics),
             FoldOp::Prod => product(a, all, &plan, numerics),
             FoldOp::Max | FoldOp::Any => extremum(a, all, &plan, true),
             FoldOp::Min | FoldOp::All => extremum(a, all, &plan, false),
@@ -32,8 +32,7 @@ pub(super) fn raw_sum(a: &Value, axes: &[usize], numerics: Numerics) -> Value {
     match &a.store.numbers {
         Numbers::Int(all) => reduce_ints(FoldOp::Sum, a, all, &plan),
         Numbers::Float(all) => {
-            // The caller multiplies the sum; what statements before have summed is a term.
-            let (sums, magnitudes, bounds) = sum_parts(a, all, &plan, numerics);
+            let (sums, magnitudes, bounds) = sum_parts(a, all, &plan, numerics, false);
             let store = Store::of_sums(Numbers::Float(sums), bounds, magnitudes);
             Value { contraction: true, ..Value::new(a.dtype, &plan.shape, store) }
         }
@@ -93,7 +92,8 @@ impl Plan {
 /// Sums, sums of magnitudes, sums of bounds.
 type SumParts = (Vec<f64>, Vec<f64>, Option<Vec<f64>>);
 
-fn sum_parts(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics) -> SumParts {
+/// `with_earlier`: the sums of statements before go on; otherwise each is a term.
+fn sum_parts(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics, with_earlier: bool) -> SumParts {
     let mut sums = vec![0.0; plan.size()];
     let dtype = a.dtype;
     if numerics == Numerics::Exact {
@@ -102,7 +102,7 @@ fn sum_parts(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics) -> SumPart
         plan.fold(a, all, &mut sums, |s, x| s + x);
     }
     let mut magnitudes = vec![0.0; plan.size()];
-    match &a.store.magnitude {
+    match a.store.magnitude.as_ref().filter(|_| with_earlier || a.is_own_sum()) {
         Some(magnitude) => plan.fold(a, magnitude, &mut magnitudes, |s: f64, x| s + x),
         None => plan.fold(a, all, &mut magnitudes, |s, x| s + x.abs()),
     }

@@ -248,11 +248,10 @@ impl Machine<'_> {
 }
 
 /// What later sums have to know of sums that a state holds, in row-major order: Σ|terms| and the additions behind each.
-/// None if no element is a sum. A Σ|terms| that is past any bound which says something ends there, so that arithmetic on
-/// it stays finite.
+/// None if no element is a sum. A Σ|terms| ends at the largest number, and where arithmetic on it stays finite.
 fn sums(value: &Value) -> Option<(Vec<f64>, Vec<f64>)> {
     let magnitude = value.store.magnitude.as_ref().filter(|_| value.is_sum())?;
-    let limit = Model::new(value.dtype, Numerics::Reassociate).largest.sqrt();
+    let limit = Model::new(value.dtype, Numerics::Reassociate).largest.min(f64::MAX.sqrt());
     let own = value.terms - 1.0;
     let additions = match &value.store.additions {
         Some(all) => value.gather(all).into_iter().map(|before| before + own).collect(),
@@ -273,9 +272,8 @@ fn magnitudes(value: &Value) -> Vec<f64> {
 /// step. Such a bound is far above the value; that it was cut is no claim that anybody could miss. Where the value itself
 /// is as large nothing can be claimed.
 fn cut(value: &mut Value) {
-    let largest = Model::new(value.dtype, Numerics::Reassociate).largest;
     let Some(Store { numbers, bound: Some(bounds), .. }) = Arc::get_mut(&mut value.store) else { return };
-    let limit = largest.sqrt().sqrt();
+    let limit = cut_at(value.dtype);
     match numbers {
         Numbers::Float(numbers) => {
             for (bound, z) in bounds.iter_mut().zip(numbers) {
@@ -293,6 +291,11 @@ fn cut(value: &mut Value) {
         }
         Numbers::Int(_) => bounds.iter_mut().filter(|bound| bound.is_nan()).for_each(|bound| *bound = f64::INFINITY),
     }
+}
+
+/// Where the bound of an element that a state holds ends: the fourth root of the largest number of `dtype`.
+pub fn cut_at(dtype: DType) -> f64 {
+    Model::new(dtype, Numerics::Reassociate).largest.sqrt().sqrt()
 }
 
 /// True if a value is all of its elements in row-major order.

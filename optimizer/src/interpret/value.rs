@@ -24,7 +24,8 @@ pub(crate) struct Store {
     pub(crate) bound: Option<Vec<f64>>,
     /// Magnitude: Σ|terms| of the sum that the element is the value of; `None`: the absolute value.
     pub(crate) magnitude: Option<Vec<f64>>,
-    /// How many additions of that sum happened in statements before this one; `None`: none. Never without `magnitude`.
+    /// The longest chain of additions behind that sum that happened in statements before this one; `None`: none. Never
+    /// without `magnitude`.
     pub(crate) additions: Option<Vec<f64>>,
 }
 
@@ -113,6 +114,11 @@ impl Value {
     /// True if elements are sums, of this statement or of those before.
     pub(crate) fn is_sum(&self) -> bool {
         self.terms > 1.0 || self.store.additions.is_some()
+    }
+
+    /// True if what is known of elements as sums comes from this statement: only over those is a product distributed.
+    pub(crate) fn is_own_sum(&self) -> bool {
+        self.terms > 1.0 || self.store.additions.is_none()
     }
 
     /// One of the store's arrays in this view's order.

@@ -109,3 +109,11 @@ def a_changed_argument(A: f64[3, 4]):
     y = A * 2
     z = changes_its_argument(y)
     return z + y
+# ---
+def sections_of_computed_values(A: f64[8], B: f64[8], C: f64[8, 8]):
+    for k in range(7):
+        B[k] = (A[k + 1:] * 2.0)[0] + (A[:k + 1] - B[:k + 1])[-1]
+        C[k, 1:k + 1] -= (C[:k + 1, k] * A[k])[1:]
+        for j in range(k + 1):
+            C[j, k] += (C[k, :k + 1] * C[:k + 1, 7])[j]
+    return B, C

@@ -429,7 +429,10 @@ impl Lift<'_> {
                 let (shape, dtype) = (self.out.params[at].shape.clone(), self.out.params[at].dtype);
                 (self.push(Op::Input(at), Vec::new(), shape, dtype), self.leaves[at].margins.clone())
             }
-            None if done.over => return malformed(id, "a section of a value that the loops around it change"),
+            // What the loops change has its values in their box, and no margins around them.
+            None if done.over && !self.stays_inside(axes, &node.shape, &self.program.nodes[arg].shape) => {
+                return malformed(id, "a section that is beyond a computed array in iterations that do not happen");
+            }
             None => (done.node, vec![0; axes.len()]),
         };
         let place = |form: &Affine| {
@@ -439,19 +442,36 @@ impl Lift<'_> {
             })
         };
         let mut result = loops;
-        let rows: Vec<SectionAxis> = axes
-            .iter()
-            .zip(&margins)
-            .map(|(axis, &margin)| match axis {
-                SectionAxis::At(at) => SectionAxis::At(place(at).offset(margin)),
-                SectionAxis::Slice { start, step } => {
-                    result += 1;
-                    SectionAxis::At(place(start).offset(margin).plus(&Affine::new(0, [(result - 1, *step)])))
-                }
-            })
-            .collect();
+        let own = axes.iter().zip(&margins).map(|(axis, &margin)| match axis {
+            SectionAxis::At(at) => SectionAxis::At(place(at).offset(margin)),
+            SectionAxis::Slice { start, step } => {
+                result += 1;
+                SectionAxis::At(place(start).offset(margin).plus(&Affine::new(0, [(result - 1, *step)])))
+            }
+        });
+        // A value that the loops change has their axes first, and each iteration reads its own.
+        let first = if leaf.is_none() && done.over { loops } else { 0 };
+        let rows: Vec<SectionAxis> =
+            (0..first).map(|axis| SectionAxis::At(Affine::variable(axis))).chain(own).collect();
         let shape = [self.lead(), node.shape.clone()].concat();
         Ok(Done { node: self.push(Op::Section(rows), vec![from], shape, node.dtype), over: true })
+    }
+
+    /// Whether a section of this shape never leaves an array of these extents, wherever the loops are in their box.
+    fn stays_inside(&self, axes: &[SectionAxis], shape: &[usize], extents: &[usize]) -> bool {
+        let mut lengths = shape.iter();
+        axes.len() == extents.len()
+            && axes.iter().zip(extents).all(|(axis, &extent)| {
+                let (low, high) = match axis {
+                    SectionAxis::At(at) => self.bounds(at),
+                    SectionAxis::Slice { start, step } => {
+                        let (low, high) = self.bounds(start);
+                        let last = step * (to_i64(lengths.next().copied().unwrap_or(1).max(1)) - 1);
+                        (low + last.min(0), high + last.max(0))
+                    }
+                };
+                low >= 0 && high < to_i64(extent)
+            })
     }
 
     /// A contraction over axes that are as long as an iteration of the loops makes them: the sum of the products that there

@@ -417,7 +417,7 @@ fn without_margins(gather: &Gather, piece: &Piece, padded: &[usize], leaf: &Leaf
         Some(Gather { offset, stride: picked[along] * inner[along], at: gather.at })
     };
     // Digits inside their extents are the number's only ones: whatever fits is right.
-    products(&choices)?.iter().find_map(|chosen| placed(chosen))
+    products(&choices).iter().find_map(|chosen| placed(chosen))
 }
 
 /// What a step of a variable may be on each axis, so that its coefficient is Σ step·stride and `width` steps stay inside
@@ -437,17 +437,14 @@ fn steps(coefficient: i64, width: i64, strides: &[i64], extents: &[usize]) -> Ve
     all
 }
 
-/// All ways to choose one of each list; `None` if there are too many.
-fn products<T: Clone>(lists: &[Vec<T>]) -> Option<Vec<Vec<T>>> {
+/// The ways to choose one of each list, the first few thousand.
+fn products<T: Clone>(lists: &[Vec<T>]) -> Vec<Vec<T>> {
     const MOST: usize = 4096;
-    lists.iter().try_fold(vec![Vec::new()], |chosen: Vec<Vec<T>>, list| {
-        let more = chosen.len() * list.len() <= MOST;
-        more.then(|| {
-            let with = |one: &Vec<T>| {
-                list.iter().map(|next| [one.as_slice(), std::slice::from_ref(next)].concat()).collect::<Vec<_>>()
-            };
-            chosen.iter().flat_map(with).collect()
-        })
+    lists.iter().fold(vec![Vec::new()], |chosen: Vec<Vec<T>>, list| {
+        let with = |one: &Vec<T>| {
+            list.iter().map(|next| [one.as_slice(), std::slice::from_ref(next)].concat()).collect::<Vec<_>>()
+        };
+        chosen.iter().flat_map(with).take(MOST).collect()
     })
 }
 
