@@ -160,7 +160,7 @@ impl Fuzzer {
             Ok(normalized) => normalized.forms,
             Err(error) => return Verdict::Refused(error.to_string()),
         };
-        let mut orders: Vec<Form> = forms.iter().flat_map(|form| in_another_order(form, numerics)).collect();
+        let mut orders: Vec<Form> = forms.iter().flat_map(|form| in_another_order(form, numerics, &|| false)).collect();
         // The programs are too small for a scan's usual parts.
         let scans =
             forms.iter().filter_map(|form| scan::cut(&form.normal_form, numerics, SHORT).map(|cut| (form, cut)));

@@ -39,6 +39,15 @@ pub enum FormsError {
     Broken(#[from] FormError),
 }
 
+/// The normal forms of a program.
+#[derive(Clone, Debug)]
+pub struct Forms {
+    /// The source form first.
+    pub forms: Vec<Form>,
+    /// Time was up before all were found.
+    pub cut: bool,
+}
+
 /// The normal forms of `program`, the source form first, with axes merged where the operational normal form allows:
 /// what schedules refer to.
 ///
@@ -50,10 +59,26 @@ pub fn forms(
     numerics: Numerics,
     max_forms: usize,
 ) -> Result<Vec<Form>, FormsError> {
-    let mut forms = normalize(program, rules, &NormalizeConfig { numerics, max_forms, ..Default::default() })?.forms;
+    Ok(forms_within(program, rules, numerics, max_forms, &|| false)?.forms)
+}
+
+/// [`forms`], as many as there are before time is up: the source form is always among them.
+///
+/// # Errors
+/// As [`forms`].
+pub fn forms_within(
+    program: &Program,
+    rules: &RuleBase,
+    numerics: Numerics,
+    max_forms: usize,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Forms, FormsError> {
+    let config = NormalizeConfig { numerics, max_forms, deadline: Some(is_over), ..Default::default() };
+    let normalized = normalize(program, rules, &config)?;
+    let mut forms = normalized.forms;
     let orders: Vec<Form> = forms
         .iter()
-        .flat_map(|form| in_another_order(form, numerics))
+        .flat_map(|form| in_another_order(form, numerics, is_over))
         .take(max_forms.saturating_sub(forms.len()))
         // One that breaks its invariants is a bug of moat, which fuzzing finds, but no reason to refuse the program.
         .filter_map(|form| Some(Form { normal_form: schedulable(&form.normal_form).ok()?, ..form }))
@@ -62,24 +87,25 @@ pub fn forms(
         form.normal_form = schedulable(&form.normal_form)?;
     }
     forms.extend(orders);
-    Ok(forms)
+    Ok(Forms { forms, cut: is_over() })
 }
 
-/// The same values in other orders of the program's loops and folds.
-pub fn in_another_order(form: &Form, numerics: Numerics) -> Vec<Form> {
+/// The same values in other orders of the program's loops and folds, until time is up.
+pub fn in_another_order(form: &Form, numerics: Numerics, is_over: &dyn Fn() -> bool) -> Vec<Form> {
+    type Order = fn(&NormalForm, Numerics) -> Option<NormalForm>;
     let of = &form.normal_form;
-    let orders: [(&[&str], Option<NormalForm>); 8] = [
-        (&[right_looking::RULE], right_looking::right_looking(of)),
-        (&[wavefront::RULE], wavefront::wavefront(of)),
-        (&[blocked::RULE], blocked::blocked(of, numerics)),
-        (&[deferred::RULE], deferred::deferred(of, numerics)),
-        (&[deferred::RULE, distribution::RULE], deferred::deferred_apart(of, numerics)),
-        (&[parts::RULE], parts::parted(of, numerics)),
-        (&[scan::RULE], scan::in_parts(of, numerics)),
-        (&[distribution::RULE], distribution::distributed(of)),
+    let orders: [(&[&str], Order); 8] = [
+        (&[right_looking::RULE], |of, _| right_looking::right_looking(of)),
+        (&[wavefront::RULE], |of, _| wavefront::wavefront(of)),
+        (&[blocked::RULE], blocked::blocked),
+        (&[deferred::RULE], deferred::deferred),
+        (&[deferred::RULE, distribution::RULE], deferred::deferred_apart),
+        (&[parts::RULE], parts::parted),
+        (&[scan::RULE], scan::in_parts),
+        (&[distribution::RULE], |of, _| distribution::distributed(of)),
     ];
-    let with = |(rules, normal_form): (&[&str], Option<NormalForm>)| {
-        let normal_form = normal_form?;
+    let with = |(rules, order): (&[&str], Order)| {
+        let normal_form = if is_over() { None } else { order(of, numerics) }?;
         let mut derivation = form.derivation.clone();
         derivation.rules.extend(rules.iter().map(|&rule| rule.to_owned()));
         let (flops, bytes) = (flops(&normal_form), bytes_moved(&normal_form));

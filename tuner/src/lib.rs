@@ -3,12 +3,13 @@
 //!
 //! [`cli`] is the program `moat`. [`tune`] draws candidates, [`measure`] has them compiled, checked and timed in a
 //! [`worker`] process, [`promotion`] decides what ships, [`cost_db`] keeps every [`row`] there ever was. [`machine`]
-//! finds out what this machine is and can do.
+//! finds out what this machine is and can do, [`interrupt`] what ends a run early.
 
 pub mod as_written;
 pub mod candidates;
 pub mod cli;
 pub mod cost_db;
+pub mod interrupt;
 pub mod journal;
 pub mod machine;
 pub mod measure;
@@ -19,5 +20,6 @@ pub mod reference;
 pub mod roof;
 pub mod row;
 pub mod search;
+mod ship;
 pub mod tune;
 pub mod worker;

@@ -41,8 +41,24 @@ pub fn promote(rounds: &[Vec<f64>], seed: u64) -> Promotion {
     Promotion { winner: winner.0, intervals }
 }
 
+/// The interval of `times`' median over that of `base`, from samples that were not taken in turns; `None` unless it
+/// excludes 1 and the times are shorter.
+pub fn faster_beyond_noise(base: &[f64], times: &[f64], seed: u64) -> Option<(f64, f64)> {
+    if base.is_empty() || times.is_empty() {
+        return None;
+    }
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut draw = |of: &[f64]| {
+        let sample: Vec<f64> = of.iter().map(|_| of[random.random_range(0..of.len())]).collect();
+        median(&sample)
+    };
+    let mut ratios: Vec<f64> = (0..RESAMPLES).map(|_| draw(times) / draw(base)).collect();
+    ratios.sort_by(f64::total_cmp);
+    let interval = percentiles(&ratios, FALSE_PROMOTION / 2.0);
+    (interval.1 < 1.0).then_some(interval)
+}
+
 /// A bootstrap percentile interval of the median, `tail` left out at each end.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank below the number of resamples")]
 fn median_interval(values: &[f64], tail: f64, random: &mut StdRng) -> (f64, f64) {
     if values.is_empty() {
         return (f64::NEG_INFINITY, f64::INFINITY);
@@ -54,8 +70,14 @@ fn median_interval(values: &[f64], tail: f64, random: &mut StdRng) -> (f64, f64)
         })
         .collect();
     medians.sort_by(f64::total_cmp);
-    let rank = ((RESAMPLES as f64 * tail) as usize).min(RESAMPLES / 2);
-    (medians[rank], medians[RESAMPLES - 1 - rank])
+    percentiles(&medians, tail)
+}
+
+/// The values that leave `tail` of sorted resamples out at each end.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank below the number of resamples")]
+fn percentiles(sorted: &[f64], tail: f64) -> (f64, f64) {
+    let rank = ((sorted.len() as f64 * tail) as usize).min(sorted.len() / 2);
+    (sorted[rank], sorted[sorted.len() - 1 - rank])
 }
 
 /// The middle value (the mean of the two middle ones); NaN if there is none.
@@ -81,7 +103,7 @@ pub fn quantile(values: &[f64], fraction: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{median, promote, quantile};
+    use super::{faster_beyond_noise, median, promote, quantile};
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
@@ -106,6 +128,14 @@ mod tests {
         let decision = promote(&[default.clone(), noisy(1.0, 4), noisy(1.2, 5)], 7);
         assert_eq!(decision.winner, 0, "{:?}", decision.intervals);
         assert_eq!(promote(&[default], 7).winner, 0);
+    }
+
+    #[test]
+    fn samples_not_taken_in_turns_decide_only_what_is_clear() {
+        assert!(faster_beyond_noise(&noisy(1.0, 1), &noisy(0.7, 3)[..7], 7).is_some());
+        assert_eq!(faster_beyond_noise(&noisy(1.0, 1), &noisy(1.0, 4), 7), None);
+        assert_eq!(faster_beyond_noise(&noisy(1.0, 1), &noisy(1.2, 5), 7), None);
+        assert_eq!(faster_beyond_noise(&[], &noisy(1.0, 5), 7), None);
     }
 
     #[test]

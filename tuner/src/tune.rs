@@ -6,19 +6,19 @@
 use crate::as_written;
 use crate::candidates::{self, FormsError, MAX_FORMS};
 use crate::cost_db::{CostDb, CostDbError, Recording};
+use crate::interrupt::{Interrupts, Word};
 use crate::journal::hex;
 use crate::machine;
 use crate::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use crate::outcome::Outcome;
-use crate::promotion::{Promotion, interquartile_range, median, promote};
+use crate::promotion::{Promotion, faster_beyond_noise, interquartile_range, median, promote};
 use crate::reference::{ReferenceError, references};
 use crate::roof::Roof;
 use crate::row::Row;
 use crate::search::{Candidate, Neighbour, Searcher};
+use crate::ship::{Ready, Shipment};
 use crate::worker::protocol::{Argument, LONG_CALL_NS, Sampling, Source};
-use moat_codegen::abi::Interface;
-use moat_codegen::artifact::{self, ArtifactError};
-use moat_codegen::emit::CompileOptions;
+use moat_codegen::artifact::{ArtifactError, Linked};
 use moat_optimizer::apply::apply;
 use moat_optimizer::dtype::Literal;
 use moat_optimizer::expr::{Program, Span};
@@ -39,7 +39,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -60,8 +60,6 @@ pub struct TuneConfig {
     pub stem: String,
     /// The most trials, the default included.
     pub trials: usize,
-    /// Draw no more candidates after this time.
-    pub time: Option<Duration>,
     /// Threads of the kernel.
     pub threads: usize,
     /// How far floating-point results may differ from the source program's.
@@ -78,15 +76,6 @@ pub struct TuneConfig {
     pub worker: Vec<PathBuf>,
     /// The machine.
     pub target: Target,
-}
-
-/// What a person may do meanwhile.
-#[derive(Debug, Default)]
-pub struct Interrupts {
-    /// End early: no more trials; the best so far is still compared with the default and written.
-    pub stop: AtomicBool,
-    /// Do not even compare: the default is written.
-    pub abandon: AtomicBool,
 }
 
 /// What ends a run as a whole.
@@ -119,9 +108,15 @@ pub enum TuneError {
         /// Why not.
         reason: std::io::Error,
     },
-    /// A person ended the run before there was anything to measure.
-    #[error("interrupted before the first trial")]
-    Interrupted,
+    /// A person, or the time, ended the run before there was a kernel.
+    #[error("{why}")]
+    Interrupted {
+        /// Which of the two, and in which stage.
+        why: Word,
+    },
+    /// An interrupted run would have had to wait for a compiler.
+    #[error("the kernel was not written, as compiling it takes too long after an interrupt; its trials are on record")]
+    NotWritten,
     /// Workers do not live.
     #[error("no worker could measure: {detail}")]
     Worker {
@@ -142,6 +137,8 @@ pub enum TuneError {
 pub trait Observer {
     /// A phase begins that takes a while.
     fn phase(&mut self, what: &str);
+    /// Something that a person should know, whatever comes of the run.
+    fn note(&mut self, what: &str);
     /// A trial has ended.
     fn trial(&mut self, progress: &Progress);
     /// All trials have ended.
@@ -157,8 +154,8 @@ pub struct Progress {
     pub trials: usize,
     /// Since the first trial began.
     pub elapsed: Duration,
-    /// The limit on it.
-    pub time: Option<Duration>,
+    /// What is left of the time for trials.
+    pub left: Option<Duration>,
     /// How the last one ended.
     pub outcome: Outcome,
     /// The best median so far, its work, and the roof over it.
@@ -213,6 +210,8 @@ pub struct Summary {
     pub run_id: String,
     /// A person ended it.
     pub interrupted: bool,
+    /// What a person should know: what was cut short, what was not recorded.
+    pub notes: Vec<String>,
 }
 
 /// One of the forms with a schedule, lowered.
@@ -242,47 +241,84 @@ pub fn tune(
     observer: &mut dyn Observer,
     interrupts: &Interrupts,
 ) -> Result<Summary, TuneError> {
-    let begin = Instant::now();
+    let mut stage = Stage { observer, interrupts, notes: Vec::new() };
     let program = &workload.program;
-    observer.phase("deriving normal forms");
+    stage.enter("deriving normal forms")?;
     let rules = RuleBase::standard()?;
-    let forms = candidates::forms(program, &rules, config.numerics, MAX_FORMS)?;
-    observer.phase("computing references");
-    let data = input_data(program, &forms, config, observer, interrupts)?;
+    let over = || interrupts.deriving_is_over();
+    let found = candidates::forms_within(program, &rules, config.numerics, MAX_FORMS, &over)?;
+    let forms = found.forms;
+    if found.cut && !interrupts.by_a_person() {
+        let others = match forms.len() {
+            1 => "only the source form is".to_owned(),
+            count => format!("only {count} normal forms are"),
+        };
+        stage.note(&format!("deriving took its share of --time: {others} tried; more time may find better ones"));
+    }
+    stage.enter("computing references")?;
+    let data = input_data(program, &forms, config, &mut stage)?;
     let mut bench = Bench::new(bench_config(config, &data), arguments(program), data);
-    observer.phase("preparing the search");
+    stage.enter("preparing the search")?;
     let (numerics, threads) = (config.numerics, config.threads);
     let mut searcher = candidates::search(&forms, &config.target, numerics, threads, config.seed, config.trials)?;
     let source_flops = as_written::flops(program);
     searcher.warm_start(known(db, &forms, config)?);
 
+    stage.enter("measuring the first kernel")?;
     let mut recording = db.record()?;
     let template = template(workload, config, &rules, &recording, source_flops);
-    let mut run = Run { config, forms: &forms, recording: &mut recording, template, outcomes: BTreeMap::new() };
-    let measured = run.trials(&mut bench, &mut searcher, observer, interrupts)?;
-    observer.phase("comparing the best with the default");
+    let mut run = Run {
+        program,
+        config,
+        forms: &forms,
+        recording: &mut recording,
+        template,
+        outcomes: BTreeMap::new(),
+        ready: Ready::default(),
+        unrecorded: 0,
+    };
+    let measured = run.trials(&mut bench, &mut searcher, &mut stage)?;
+    if measured.len() > 1 && !interrupts.abandon.load(Ordering::Relaxed) {
+        stage.begin("comparing the best with the default");
+    }
     let verdict = run.compare(&mut bench, &measured, interrupts)?;
     bench.stop();
-    observer.finished();
 
-    let outcomes = run.outcomes;
+    let Run { outcomes, mut ready, unrecorded, .. } = run;
+    if unrecorded > 0 {
+        stage.note(&format!("{unrecorded} rows of this run are not in the cost database, which could not be written"));
+    }
     let trials = outcomes.values().sum();
     let run_id = recording.run_id().to_owned();
-    let finished = recording.finish();
     let Some(verdict) = verdict else {
-        finished?;
+        stage.observer.finished();
+        recording.finish()?;
+        if interrupts.stopped() {
+            return Err(TuneError::Interrupted { why: interrupts.reason() });
+        }
         let outcomes: Vec<String> = outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
         return Err(TuneError::NoKernel { trials, outcomes: outcomes.join(", ") });
     };
+    stage.begin("writing the kernel");
     let winner = &measured[verdict.winner];
     let form = forms[winner.form].clone();
     let roof = Roof::new(&config.target, &form.normal_form, config.threads);
-    let kernel_dir = write_kernel(workload, config, winner, &form, &verdict, &rules)?;
-    finished?;
+    let shipment = Shipment { program, form: &form.normal_form, nest: &winner.nest, config };
+    let linked = ready.take(winner.trial, &shipment, interrupts)?;
+    let written = match &linked {
+        Some(linked) => write_kernel(workload, config, winner, &form, &verdict, &rules, linked),
+        None => Err(TuneError::NotWritten),
+    };
+    // Every row is in the journal already, which stays where this fails.
+    if let Err(error) = recording.finish() {
+        stage.note(&format!("{error}; the run's rows stay in its journal"));
+    }
+    stage.observer.finished();
+    let notes = stage.notes;
     Ok(Summary {
         trials,
         outcomes,
-        seconds: begin.elapsed().as_secs_f64(),
+        seconds: interrupts.elapsed().as_secs_f64(),
         default: verdict.default,
         shipped: verdict.shipped,
         interval: verdict.interval,
@@ -293,10 +329,39 @@ pub fn tune(
         source_flops,
         roof,
         error_fraction: winner.end.error_fraction.unwrap_or(0.0),
-        kernel_dir,
+        kernel_dir: written?,
         run_id,
-        interrupted: interrupts.stop.load(Ordering::Relaxed),
+        interrupted: interrupts.by_a_person(),
+        notes,
     })
+}
+
+/// What a run tells of itself, and asks.
+struct Stage<'a> {
+    observer: &'a mut dyn Observer,
+    interrupts: &'a Interrupts,
+    notes: Vec<String>,
+}
+
+impl Stage<'_> {
+    /// A stage begins before there is a kernel: not after an interrupt.
+    fn enter(&mut self, what: &str) -> Result<(), TuneError> {
+        if self.interrupts.stopped() {
+            return Err(TuneError::Interrupted { why: self.interrupts.reason() });
+        }
+        self.begin(what);
+        Ok(())
+    }
+
+    fn begin(&mut self, what: &str) {
+        self.interrupts.enter(what);
+        self.observer.phase(what);
+    }
+
+    fn note(&mut self, what: &str) {
+        self.observer.note(what);
+        self.notes.push(what.to_owned());
+    }
 }
 
 /// Schedules that were measured for one of these very forms on such a machine, fastest first: worth a trial here, and no
@@ -330,8 +395,7 @@ fn input_data(
     program: &Program,
     forms: &[Form],
     config: &TuneConfig,
-    observer: &mut dyn Observer,
-    interrupts: &Interrupts,
+    stage: &mut Stage<'_>,
 ) -> Result<InputData, TuneError> {
     let mut data = InputData::new().map_err(|reason| TuneError::Data { reason })?;
     // Without parameters, every set is the same.
@@ -349,7 +413,7 @@ fn input_data(
             }
         };
         let Some(source) = forms.first() else { break };
-        let set = in_background(program, &source.normal_form, inputs, config, observer, interrupts)?;
+        let set = in_background(program, &source.normal_form, inputs, config, stage)?;
         data.push(&set).map_err(|reason| TuneError::Data { reason })?;
     }
     Ok(data)
@@ -361,8 +425,7 @@ fn in_background(
     source: &NormalForm,
     inputs: Vec<Tensor>,
     config: &TuneConfig,
-    observer: &mut dyn Observer,
-    interrupts: &Interrupts,
+    stage: &mut Stage<'_>,
 ) -> Result<InputSet, TuneError> {
     /// How long nothing is said.
     const SILENCE: Duration = Duration::from_secs(10);
@@ -384,13 +447,13 @@ fn in_background(
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if interrupts.stop.load(Ordering::Relaxed) {
-            return Err(TuneError::Interrupted);
+        if stage.interrupts.stopped() {
+            return Err(TuneError::Interrupted { why: stage.interrupts.reason() });
         }
         let silent = started.elapsed().as_secs() / SILENCE.as_secs();
         if silent > said {
             said = silent;
-            observer.phase(&format!("computing references ({} s)", started.elapsed().as_secs()));
+            stage.observer.phase(&format!("computing references ({} s)", started.elapsed().as_secs()));
         }
     }
 }
@@ -491,11 +554,15 @@ struct Verdict {
 
 /// A run that is being recorded.
 struct Run<'a> {
+    program: &'a Program,
     config: &'a TuneConfig,
     forms: &'a [Form],
     recording: &'a mut Recording,
     template: Row,
     outcomes: BTreeMap<Outcome, usize>,
+    ready: Ready,
+    /// Rows that could not be recorded.
+    unrecorded: usize,
 }
 
 impl Run<'_> {
@@ -504,25 +571,29 @@ impl Run<'_> {
         &mut self,
         bench: &mut Bench,
         searcher: &mut Searcher,
-        observer: &mut dyn Observer,
-        interrupts: &Interrupts,
+        stage: &mut Stage<'_>,
     ) -> Result<Vec<Measured>, TuneError> {
+        let interrupts = stage.interrupts;
         let begin = Instant::now();
         let mut measured: Vec<Measured> = Vec::new();
         let mut best: Option<usize> = None;
         let mut lost = 0;
         let mut trial = 0;
-        while trial < self.config.trials && !interrupts.stop.load(Ordering::Relaxed) {
-            if trial > 0 && self.config.time.is_some_and(|limit| begin.elapsed() >= limit) {
-                break;
-            }
-            let Some(candidate) = searcher.next() else { break };
+        while trial < self.config.trials && !interrupts.stopped() {
+            let Some(candidate) = searcher.next_unless(&|| interrupts.stopped()) else { break };
             let incumbent = best.map(|at| measured[at].median_ns());
             let (nest, end) = self.attempt(bench, &candidate, incumbent, interrupts);
             let Some(end) = end else { break };
             *self.outcomes.entry(end.outcome).or_default() += 1;
             let work = nest.as_ref().map(work);
-            self.record(trial, "trial", &candidate.schedule, candidate.form, nest.as_ref(), work, &end, false)?;
+            let recorded =
+                self.record(trial, "trial", &candidate.schedule, candidate.form, nest.as_ref(), work, &end, false);
+            if let Err(error) = recorded {
+                self.unrecorded += 1;
+                if self.unrecorded == 1 {
+                    stage.note(&format!("{error}; the run goes on without a record"));
+                }
+            }
             let samples = !end.samples_ns.is_empty();
             searcher.observe(&candidate, samples.then(|| median(&end.samples_ns)));
             lost = if end.outcome == Outcome::WorkerLost { lost + 1 } else { 0 };
@@ -534,16 +605,21 @@ impl Run<'_> {
                 let (form, schedule) = (candidate.form, candidate.schedule);
                 measured.push(Measured { trial, form, schedule, nest, work, end });
                 let last = measured.len() - 1;
+                if measured.len() == 1 {
+                    interrupts.has_kernel();
+                    interrupts.enter("measuring");
+                }
                 if best.is_none_or(|at| measured[last].median_ns() < measured[at].median_ns()) {
                     best = Some(last);
+                    self.prepare(&measured[last], interrupts)?;
                 }
             }
             trial += 1;
-            observer.trial(&Progress {
+            stage.observer.trial(&Progress {
                 done: trial,
                 trials: self.config.trials,
                 elapsed: begin.elapsed(),
-                time: self.config.time,
+                left: interrupts.trials_limit().map(|limit| limit.saturating_sub(interrupts.elapsed())),
                 outcome,
                 best: best.map(|at| {
                     let best = &measured[at];
@@ -553,6 +629,13 @@ impl Run<'_> {
             });
         }
         Ok(measured)
+    }
+
+    /// The files of a new best kernel, where they take long.
+    fn prepare(&mut self, kernel: &Measured, interrupts: &Interrupts) -> Result<(), TuneError> {
+        let form = &self.forms[kernel.form].normal_form;
+        let shipment = Shipment { program: self.program, form, nest: &kernel.nest, config: self.config };
+        Ok(self.ready.prepare(kernel.trial, kernel.end.compile_ns, &shipment, interrupts)?)
     }
 
     /// Lowers a candidate and has it measured; no end if interrupted.
@@ -641,26 +724,26 @@ impl Run<'_> {
         }
         // One at least, and no more than there is time for.
         let mut round = measured[reference].median_ns();
+        let time_ns = comparison_ns(interrupts);
         for at in order.into_iter().filter(|&at| at != reference).take(FINALISTS) {
             round += measured[at].median_ns();
-            if entries.len() > 1 && round * FEWEST_ROUNDS as f64 > COMPARISON_NS {
+            if entries.len() > 1 && round * FEWEST_ROUNDS as f64 > time_ns {
                 break;
             }
             entries.push(at);
         }
         let (entries, rounds) = self.rounds(bench, measured, entries, interrupts);
         let Some(rounds) = rounds else {
-            // Interrupted twice, or the default fails beside others: it ships as its trial saw it.
-            let figure = figure(&measured[reference], &measured[reference].end.samples_ns);
-            let default = default.map(|_| figure.clone());
-            return Ok(Some(Verdict { winner: reference, default, shipped: figure, interval: None }));
+            // Interrupted, or the default fails beside others: what the trials saw must do.
+            return Ok(Some(self.without_rounds(measured, default, reference, fastest, interrupts)));
         };
         let Promotion { winner, intervals } = promote(&rounds, self.config.seed);
         for (at, (&entry, samples)) in entries.iter().zip(&rounds).enumerate() {
             let kernel = &measured[entry];
             let end = Trial { samples_ns: samples.clone(), ..kernel.end.clone() };
             let (nest, work) = (Some(&kernel.nest), Some(kernel.work));
-            self.record(kernel.trial, "final", &kernel.schedule, kernel.form, nest, work, &end, at == winner)?;
+            let row = self.record(kernel.trial, "final", &kernel.schedule, kernel.form, nest, work, &end, at == winner);
+            self.unrecorded += usize::from(row.is_err());
         }
         Ok(Some(Verdict {
             winner: entries[winner],
@@ -668,6 +751,29 @@ impl Run<'_> {
             shipped: figure(&measured[entries[winner]], &rounds[winner]),
             interval: winner.checked_sub(1).map(|at| intervals[at]),
         }))
+    }
+
+    /// What ships where there are no rounds. After an interrupt the fastest does, if its trial and the default's differ
+    /// beyond noise and its files are there soon.
+    fn without_rounds(
+        &self,
+        measured: &[Measured],
+        default: Option<usize>,
+        reference: usize,
+        fastest: usize,
+        interrupts: &Interrupts,
+    ) -> Verdict {
+        let (base, best) = (&measured[reference], &measured[fastest]);
+        let interval = faster_beyond_noise(&base.end.samples_ns, &best.end.samples_ns, self.config.seed)
+            .filter(|_| interrupts.abandon.load(Ordering::Relaxed) && fastest != reference)
+            .filter(|_| self.ready.is_soon(best.trial, best.end.compile_ns));
+        let winner = if interval.is_some() { fastest } else { reference };
+        Verdict {
+            winner,
+            default: default.map(|at| figure(&measured[at], &measured[at].end.samples_ns)),
+            shipped: figure(&measured[winner], &measured[winner].end.samples_ns),
+            interval,
+        }
     }
 
     /// Samples of interleaved rounds. A candidate that fails now is left out; no rounds if the first one does.
@@ -683,7 +789,7 @@ impl Run<'_> {
             let sources: Vec<Source> = entries.iter().map(|&at| self.source(&measured[at].nest)).collect();
             let slowest = entries.iter().map(|&at| measured[at].median_ns()).fold(0.0, f64::max);
             let round: f64 = entries.iter().map(|&at| measured[at].median_ns().max(batch_ns)).sum();
-            let rounds = ((COMPARISON_NS / round) as usize).clamp(FEWEST_ROUNDS, ROUNDS);
+            let rounds = ((comparison_ns(interrupts) / round) as usize).clamp(FEWEST_ROUNDS, ROUNDS);
             bench.compare(&sources, rounds, batch_ns, slowest, &interrupts.abandon)
         };
         match compare(&entries) {
@@ -706,6 +812,11 @@ impl Run<'_> {
     }
 }
 
+/// What the final comparison may take.
+fn comparison_ns(interrupts: &Interrupts) -> f64 {
+    interrupts.left().map_or(COMPARISON_NS, |left| COMPARISON_NS.min(left.as_secs_f64() * 1e9))
+}
+
 fn figure(kernel: &Measured, samples: &[f64]) -> Figure {
     Figure {
         trial: kernel.trial,
@@ -715,7 +826,7 @@ fn figure(kernel: &Measured, samples: &[f64]) -> Figure {
     }
 }
 
-/// Compiles what ships once more, with its interface, and writes its folder.
+/// Writes the folder of what ships.
 fn write_kernel(
     workload: &Workload,
     config: &TuneConfig,
@@ -723,15 +834,8 @@ fn write_kernel(
     form: &Form,
     verdict: &Verdict,
     rules: &RuleBase,
+    linked: &Linked,
 ) -> Result<PathBuf, TuneError> {
-    let options = CompileOptions {
-        target: config.target.clone(),
-        numerics: config.numerics,
-        threads: config.threads,
-        function: workload.program.name.clone(),
-    };
-    let interface = Interface::new(&workload.program, &form.normal_form);
-    let compiled = artifact::compile(&winner.nest, &interface, &options)?;
     let time =
         |figure: &Figure| json!({ "median_ns": figure.median_ns, "iqr_ns": figure.iqr_ns, "samples": figure.samples });
     let metadata = json!({
@@ -752,5 +856,5 @@ fn write_kernel(
         "moat_version": env!("CARGO_PKG_VERSION"),
         "codegen_version": env!("MOAT_CODEGEN_VERSION"),
     });
-    Ok(artifact::write(&config.out, &config.stem, &compiled, &metadata)?.folder)
+    Ok(linked.write(&config.out, &metadata)?.folder)
 }

@@ -15,10 +15,13 @@
 //! The folder is made beside its place and renamed into it, so that a reader sees the old kernel
 //! or the new one and an interrupted write leaves neither half. The stem may be any file name; the
 //! names in C and Python come from the function. This module and its children write files and run
-//! the linker; they decide nothing about the code.
+//! the linker ([`link()`]); they decide nothing about the code.
 
 mod header;
+mod link;
 mod python;
+
+pub use link::probe as probe_linker;
 
 use crate::abi::{self, AbiError, Interface};
 use crate::emit::{CompileOptions, emit};
@@ -27,11 +30,9 @@ use crate::passes;
 use inkwell::context::Context;
 use moat_optimizer::nest::{BufferRole, LoopNest};
 use moat_optimizer::target::Target;
-use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What the back end made of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,37 +189,88 @@ pub enum ArtifactError {
     },
 }
 
-/// Writes a kernel's files into `<dir>/<stem>/`, replacing what is there. `metadata` is the
-/// caller's part of `kernel.json`; `interface`, `symbols`, `threads` and `files` are added to it.
+/// A compiled kernel with its shared library, under the name of its files: nothing is left to do but to write them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linked {
+    compiled: Compiled,
+    stem: String,
+    library: Vec<u8>,
+}
+
+/// Links a compiled kernel, whose files will be named by `stem`.
 ///
 /// # Errors
-/// A stem that is no file name, metadata that is no object, a file system or linker that fails.
-/// What was at the place before is then still there.
+/// A stem that is no file name, a missing C compiler or one that fails, a temporary folder that cannot be written.
+pub fn link(stem: &str, compiled: Compiled) -> Result<Linked, ArtifactError> {
+    check_stem(stem)?;
+    let library = link::library(stem, &compiled.object, compiled.threads)?;
+    Ok(Linked { compiled, stem: stem.to_owned(), library })
+}
+
+/// Whether a kernel's files may be named so.
+///
+/// # Errors
+/// A stem that is no file name, or a hidden one.
+pub fn check_stem(stem: &str) -> Result<(), ArtifactError> {
+    if stem.is_empty() || stem.starts_with('.') || stem.contains(['/', '\\', '\0', '\n', '\r']) {
+        return Err(ArtifactError::InvalidStem { stem: stem.to_owned() });
+    }
+    Ok(())
+}
+
+/// [`link()`] and [`Linked::write`].
+///
+/// # Errors
+/// As both.
 pub fn write(
     dir: &Path,
     stem: &str,
     compiled: &Compiled,
     metadata: &serde_json::Value,
 ) -> Result<ArtifactPaths, ArtifactError> {
-    if stem.is_empty() || stem.starts_with('.') || stem.contains(['/', '\\', '\0', '\n', '\r']) {
-        return Err(ArtifactError::InvalidStem { stem: stem.to_owned() });
-    }
-    let record = record(stem, compiled, metadata)?;
-    fs::create_dir_all(dir).map_err(io_error("create", dir))?;
-    let scratch = scratch_folder(dir, stem)?;
-    let made = ArtifactPaths::new(scratch.path(), stem);
-    let put = |path: &Path, bytes: &[u8]| fs::write(path, bytes).map_err(io_error("write", path));
-    put(&made.object, &compiled.object)?;
-    put(&made.header, header::text(stem, compiled).as_bytes())?;
-    put(&made.ir, compiled.ir.as_bytes())?;
-    put(&made.assembly, compiled.assembly.as_bytes())?;
-    put(&made.python, python::text(stem, compiled).as_bytes())?;
-    put(&made.metadata, record.as_bytes())?;
-    link(&made, compiled.threads)?;
+    link(stem, compiled.clone())?.write(dir, metadata)
+}
 
-    let place = dir.join(stem);
-    replace(scratch, dir, stem, &place)?;
-    Ok(ArtifactPaths::new(&place, stem))
+impl Linked {
+    /// Writes a kernel's files into `<dir>/<stem>/`, replacing what is there. `metadata` is the
+    /// caller's part of `kernel.json`; `interface`, `symbols`, `threads` and `files` are added to it.
+    ///
+    /// # Errors
+    /// Metadata that is no object, or a file system that fails. What was at the place before is then still there.
+    pub fn write(&self, dir: &Path, metadata: &serde_json::Value) -> Result<ArtifactPaths, ArtifactError> {
+        let Linked { compiled, stem, library } = self;
+        let record = record(stem, compiled, metadata)?;
+        let scratch = probe_folder(dir, stem)?;
+        let made = ArtifactPaths::new(scratch.path(), stem);
+        let put = |path: &Path, bytes: &[u8]| put(path, bytes).map_err(io_error("write", path));
+        put(&made.object, &compiled.object)?;
+        put(&made.library, library)?;
+        put(&made.header, header::text(stem, compiled).as_bytes())?;
+        put(&made.ir, compiled.ir.as_bytes())?;
+        put(&made.assembly, compiled.assembly.as_bytes())?;
+        put(&made.python, python::text(stem, compiled).as_bytes())?;
+        put(&made.metadata, record.as_bytes())?;
+
+        let place = dir.join(stem);
+        replace(scratch, dir, stem, &place)?;
+        Ok(ArtifactPaths::new(&place, stem))
+    }
+}
+
+/// A file that is on the disk when this returns: a folder that was moved to its place is whole after a power cut, too.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
+}
+
+/// A folder in which a kernel's files could be written now, gone when it is dropped.
+///
+/// # Errors
+/// If `dir` cannot be made or written.
+pub fn probe_folder(dir: &Path, stem: &str) -> Result<tempfile::TempDir, ArtifactError> {
+    fs::create_dir_all(dir).map_err(io_error("create", dir))?;
+    scratch_folder(dir, stem)
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArtifactError {
@@ -243,6 +295,11 @@ fn scratch_folder(dir: &Path, stem: &str) -> Result<tempfile::TempDir, ArtifactE
 /// Moves the finished folder to its place. A folder cannot be renamed over one that is not empty:
 /// the old one steps aside first and comes back if the new one cannot take its place.
 fn replace(finished: tempfile::TempDir, dir: &Path, stem: &str, place: &Path) -> Result<(), ArtifactError> {
+    // Where the system can exchange two names, there is a kernel at the place at all times.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    if exchange(finished.path(), place) {
+        return Ok(());
+    }
     let aside = scratch_folder(dir, stem)?;
     let old = aside.path().join("old");
     let had_old = match fs::rename(place, &old) {
@@ -261,23 +318,11 @@ fn replace(finished: tempfile::TempDir, dir: &Path, stem: &str, place: &Path) ->
     Ok(())
 }
 
-fn link(paths: &ArtifactPaths, threads: usize) -> Result<(), ArtifactError> {
-    let mut soname = OsString::from("-Wl,-soname,");
-    // A comma would end the linker's argument.
-    let name = paths.library.file_name().unwrap_or_default().to_string_lossy().replace(',', "_");
-    soname.push(name);
-    let mut command = Command::new("cc");
-    command.arg("-shared").arg("-o").arg(&paths.library).arg(&paths.object).arg(soname).arg("-Wl,-z,defs").arg("-lm");
-    if threads > 1 {
-        command.arg("-lgomp");
-    }
-    let output =
-        command.output().map_err(|source| ArtifactError::NoLinker { library: paths.library.clone(), source })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(ArtifactError::Link { library: paths.library.clone(), message })
+/// Exchanges two names, if the file system can.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn exchange(a: &Path, b: &Path) -> bool {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).is_ok()
 }
 
 fn record(stem: &str, compiled: &Compiled, metadata: &serde_json::Value) -> Result<String, ArtifactError> {

@@ -177,7 +177,8 @@ pub(super) fn derive(
         .min(config.match_limit.saturating_mul(REPLAY_STAGES));
     // Both bounds are counts, so that the set found is the same on every machine.
     let (replays, matches) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    let exhausted = || replays.get() >= MAX_REPLAYS || matches.get() > config.match_limit;
+    let is_over = || config.deadline.is_some_and(|passed| passed());
+    let exhausted = || replays.get() >= MAX_REPLAYS || matches.get() > config.match_limit || is_over();
     let holds = |kept: &[String]| {
         let names: BTreeSet<&str> = kept.iter().map(String::as_str).collect();
         let (holds, spent) = derives(program, base, &derivation, &names, limit, config)?;
@@ -253,7 +254,8 @@ fn derives(
         program.roots.iter().map(|&root| encode::name(root)).zip(derivation.results.iter().cloned()).collect();
     let mut rulesets: Vec<String> = SOURCE_RULESETS.map(str::to_owned).to_vec();
     rulesets.extend(session.algebra());
-    let limits = Limits { matches: match_limit, tuples: config.tuple_limit, deadline: config.deadline };
+    // It ends at a number of matches, whatever the time: an answer that came too early would be a wrong one.
+    let limits = Limits { matches: match_limit, tuples: config.tuple_limit, deadline: None };
     let equal = session.saturate_until(&rulesets, &limits, |session| {
         for (source, result) in &pairs {
             if value(session, source)? != value(session, result)? {

@@ -49,7 +49,8 @@ pub struct NormalizeConfig<'a> {
     pub match_limit: usize,
     /// The most rows in the e-graph.
     pub tuple_limit: usize,
-    /// Answers whether time is up; asked between rounds. `None` is without a limit in time.
+    /// Answers whether time is up; asked between rounds. `None` is without a limit in time. The source form is found and
+    /// replayed in any case; what ends is the search for others, and for the smallest set of rules.
     pub deadline: Option<&'a dyn Fn() -> bool>,
     /// How forms are ranked.
     pub cost: &'a dyn ExtractionCost,
@@ -243,18 +244,19 @@ fn normalize_from(
 ) -> Result<Normalized, NormalizeError> {
     let mut session = base.clone();
     let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
+    let unhurried = Limits { deadline: None, ..limits };
     session
         .egraph
         .parse_and_run_program(Some("program".to_owned()), &encode::encode(program)?)
         .map_err(|e| NormalizeError::Rules { file: "program".to_owned(), message: e.to_string() })?;
     let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
-    session.saturate(&rulesets, &limits)?;
+    session.saturate(&rulesets, &unhurried)?;
     let mut forms = Vec::new();
     offer(program, rules, base, &mut session, config, 1, &mut forms)?;
     if forms.is_empty() {
         return Err(NormalizeError::DoesNotReplay { problem: "the source form has none".to_owned() });
     }
-    if config.max_forms > 1 {
+    if config.max_forms > 1 && !limits.is_over() {
         rulesets.extend(session.algebra());
         session.saturate(&rulesets, &limits)?;
         offer(program, rules, base, &mut session, config, config.max_forms, &mut forms)?;

@@ -10,10 +10,18 @@ use moat_rules::{Numerics, RuleBase};
 use std::collections::BTreeMap;
 
 /// What bounds a run. Matches come first: they alone make a run end at the same point every time.
+#[derive(Clone, Copy)]
 pub(super) struct Limits<'a> {
     pub(super) matches: usize,
     pub(super) tuples: usize,
     pub(super) deadline: Option<&'a dyn Fn() -> bool>,
+}
+
+impl Limits<'_> {
+    /// Whether time is up.
+    pub(super) fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|passed| passed())
+    }
 }
 
 /// An e-graph with the rules of a rule base.
@@ -138,7 +146,7 @@ impl Session {
                     Some(Limit::Matches)
                 } else if self.stats.tuples > limits.tuples {
                     Some(Limit::Tuples)
-                } else if limits.deadline.is_some_and(|passed| passed()) {
+                } else if limits.is_over() {
                     Some(Limit::Time)
                 } else {
                     None

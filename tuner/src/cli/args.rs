@@ -30,8 +30,9 @@ Examples:
   moat tune softmax.py --inputs x.npz --json   on real data; one JSON object on stdout
 
 Trial 0 is the default: the program as written under the heuristic schedule. It ships unless it is
-beaten beyond noise in interleaved rounds. Ctrl-C ends early, keeps every trial on record, and still
-writes the best kernel; a second Ctrl-C writes the default.
+beaten beyond noise in interleaved rounds. Ctrl-C (or SIGTERM) ends any stage within a second, keeps
+every trial on record, and writes the best kernel so far, without the rounds; before the first kernel
+was measured nothing is written, and the exit code is 1. A second Ctrl-C leaves at once.
 
 The folder kernels/<file stem>/ gets the object, a shared library, a C header, LLVM IR, assembly,
 kernel.json, and <file stem>.py, which calls the kernel on NumPy arrays:
@@ -114,7 +115,7 @@ pub(super) struct TuneArgs {
     /// The most candidates to try, the default included
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) trials: u32,
-    /// Try no more candidates after so many seconds
+    /// Seconds for everything, from deriving forms to writing the kernel
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(super) time: Option<Duration>,
     /// Threads of the kernel

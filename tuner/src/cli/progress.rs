@@ -43,6 +43,12 @@ impl Observer for Stderr {
         self.line(what);
     }
 
+    fn note(&mut self, what: &str) {
+        self.bar.suspend(|| {
+            let _ = writeln!(std::io::stderr(), "note: {what}");
+        });
+    }
+
     fn trial(&mut self, progress: &Progress) {
         let text = line(progress);
         self.bar.set_message(text.clone());
@@ -72,10 +78,7 @@ fn line(progress: &Progress) -> String {
     if progress.done < progress.trials {
         let by_trials = progress.elapsed.as_secs_f64() / progress.done.max(1) as f64;
         let left = by_trials * (progress.trials - progress.done) as f64;
-        let left = match progress.time {
-            Some(limit) => left.min(limit.saturating_sub(progress.elapsed).as_secs_f64()),
-            None => left,
-        };
+        let left = progress.left.map_or(left, |limit| left.min(limit.as_secs_f64()));
         text += &format!(" {} left", seconds(left));
     }
     text
@@ -103,7 +106,7 @@ mod tests {
             done: 0,
             trials: 64,
             elapsed: Duration::from_secs(1),
-            time: None,
+            left: None,
             outcome: Outcome::CompileFailed,
             best: None,
         };

@@ -6,31 +6,32 @@ use super::text::{percent, schedule_in_words, seconds, significant, time};
 use super::workload::{Loaded, load};
 use super::{CliError, Goal, db};
 use crate::cost_db::CostDb;
+use crate::interrupt::{Interrupts, Word, watch};
 use crate::machine::{self, Kept};
 use crate::npz;
 use crate::outcome::Outcome;
-use crate::tune::{Figure, Interrupts, Summary, TuneConfig, TuneError, tune};
+use crate::tune::{Figure, Summary, TuneConfig, TuneError, tune};
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
 
 pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliError> {
+    let directory = db::directory(&args.db)?;
+    let interrupts = watched(args, &directory);
     let Loaded { workload, stem } = load(&args.workload)?;
     let inputs = match &args.inputs {
         Some(path) => Some(npz::read(path, &workload.program.params)?),
         None => None,
     };
-    let directory = db::directory(&args.db)?;
+    interrupts.enter("looking at the machine");
     let db = CostDb::open(&directory)?;
     let config = TuneConfig {
         stem,
         trials: usize::try_from(args.trials).unwrap_or(usize::MAX),
-        time: args.time,
         threads: usize::from(args.threads),
         numerics: args.workload.numerics.numerics(),
         lets: args.workload.lets.iter().cloned().collect(),
@@ -40,9 +41,10 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
         worker: worker_command()?,
         target: machine::describe(&directory, Kept::Improve)?,
     };
-    let interrupts = watch_signals();
     let mut progress = Stderr::new();
-    match tune(&workload, &config, &db, &mut progress, &interrupts) {
+    let tuned = tune(&workload, &config, &db, &mut progress, &interrupts);
+    interrupts.finish();
+    let goal = match tuned {
         Ok(summary) => {
             if args.json {
                 writeln!(out, "{}", to_json(&summary, &config, &workload.program.name))?;
@@ -51,12 +53,18 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
             }
             Ok(Goal::Met)
         }
-        Err(error @ (TuneError::NoKernel { .. } | TuneError::Interrupted)) => {
+        Err(error @ (TuneError::NoKernel { .. } | TuneError::Interrupted { .. } | TuneError::NotWritten)) => {
             let _ = writeln!(std::io::stderr(), "{error}");
             Ok(Goal::NotMet)
         }
         Err(error) => Err(CliError::Tune(error).located(&workload)),
+    };
+    if let (true, Ok(goal)) = (interrupts.stopped(), &goal) {
+        // A thread that nobody waits for any more may still be in LLVM, whose own end it must not see.
+        out.flush()?;
+        signal_hook::low_level::exit(i32::from(*goal != Goal::Met));
     }
+    goal
 }
 
 /// This program as a worker.
@@ -65,21 +73,38 @@ pub(super) fn worker_command() -> Result<Vec<PathBuf>, CliError> {
     Ok(vec![program, "worker".into()])
 }
 
-/// The first Ctrl-C (or SIGTERM) ends early, the second at once. Where signals cannot be watched they end the process,
-/// and the next `moat` folds its journal.
-fn watch_signals() -> Arc<Interrupts> {
-    let interrupts = Arc::new(Interrupts::default());
+/// A run that a first Ctrl-C (or SIGTERM) ends early, a second at once, and its time in any case. Where signals cannot be
+/// watched they end the process; the next `moat` folds its journal.
+fn watched(args: &TuneArgs, db: &Path) -> Arc<Interrupts> {
+    let interrupts = Arc::new(Interrupts::new(args.time));
+    let (sender, requests) = mpsc::channel();
     if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
-        let seen = Arc::clone(&interrupts);
-        std::thread::spawn(move || {
-            for _ in signals.forever() {
-                if seen.stop.swap(true, Ordering::Relaxed) {
-                    seen.abandon.store(true, Ordering::Relaxed);
-                }
-            }
-        });
+        let sender = sender.clone();
+        std::thread::spawn(move || signals.forever().try_for_each(|_| sender.send(())));
     }
+    // A file that grows past a limit is an error to report, like a full disk, and not the end of the process.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    let (seen, db) = (Arc::clone(&interrupts), db.to_owned());
+    std::thread::spawn(move || {
+        // Lasts as long as there may be requests.
+        let _sender = sender;
+        watch(&seen, requests, |word| say(&word, &db));
+    });
     interrupts
+}
+
+/// Says what becomes of an interrupted run, and ends the process unless the run ends by itself.
+fn say(word: &Word, db: &Path) {
+    let rest = match word {
+        Word::Twice(_) => format!("; every trial so far is on record in {}", db.display()),
+        Word::Ending(_) | Word::Nothing(_) | Word::TimeOver(..) => String::new(),
+    };
+    let mut stderr = std::io::stderr();
+    let clear = if stderr.is_terminal() { "\r\x1b[2K" } else { "" };
+    let _ = writeln!(stderr, "{clear}{word}{rest}");
+    if !matches!(word, Word::Ending(_)) {
+        signal_hook::low_level::exit(1);
+    }
 }
 
 fn to_json(summary: &Summary, config: &TuneConfig, function: &str) -> serde_json::Value {
@@ -107,6 +132,7 @@ fn to_json(summary: &Summary, config: &TuneConfig, function: &str) -> serde_json
         "interrupted": summary.interrupted,
         "run_id": summary.run_id,
         "kernel_dir": summary.kernel_dir,
+        "notes": summary.notes,
         "outcomes": outcomes,
     })
 }

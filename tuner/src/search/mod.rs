@@ -209,28 +209,42 @@ impl Searcher {
         open
     }
 
-    fn refill(&mut self, given: usize) {
+    /// The next candidate, as [`Searcher::next`] gives it; none once `is_over` says so, which is asked between drafts.
+    pub fn next_unless(&mut self, is_over: &dyn Fn() -> bool) -> Option<Candidate> {
+        let given = self.proposed.len() - self.queue.len();
+        if given >= self.config.budget {
+            return None;
+        }
+        let mut idle = 0;
+        while self.queue.is_empty() && self.stage != Stage::Done && idle < IDLE_ROUNDS && !is_over() {
+            self.refill(given, is_over);
+            idle += 1;
+        }
+        self.queue.pop_front()
+    }
+
+    fn refill(&mut self, given: usize, is_over: &dyn Fn() -> bool) {
         let left = self.config.budget - given;
         match self.stage {
             Stage::First => {
                 self.stage = Stage::Rounds;
                 let count = self.config.first_round.min(left);
-                self.first_round(count);
+                self.first_round(count, is_over);
             }
             Stage::Rounds if left > self.config.descent => {
                 let count = self.config.round.min(left - self.config.descent);
-                self.round(count);
+                self.round(count, is_over);
             }
             Stage::Rounds => {
                 self.stage = Stage::Descent;
             }
-            Stage::Descent => self.descend(left),
+            Stage::Descent => self.descend(left, is_over),
             Stage::Done => {}
         }
     }
 
     /// Defaults of the other forms and the best samples by the draft, made diverse.
-    fn first_round(&mut self, count: usize) {
+    fn first_round(&mut self, count: usize, is_over: &dyn Fn() -> bool) {
         let open = self.open_forms();
         // The draft compares schedules of one form better than forms: every form's default has its trial first.
         let defaults: Vec<Vec<Candidate>> = open.iter().map(|&at| self.defaults(at)).collect();
@@ -248,6 +262,9 @@ impl Searcher {
             let FormSpace { form, space } = &self.spaces[at];
             let mut seen = BTreeSet::new();
             for number in 0..share {
+                if is_over() {
+                    return;
+                }
                 let schedule = if number == 0 { space.default() } else { space.sample(&mut self.rng) };
                 let candidate = Candidate { form: *form, schedule };
                 if !self.proposed.contains(&candidate) && seen.insert(candidate.clone()) {
@@ -261,7 +278,7 @@ impl Searcher {
     }
 
     /// Offspring of the best and fresh samples, ranked by the corrected draft.
-    fn round(&mut self, count: usize) {
+    fn round(&mut self, count: usize, is_over: &dyn Fn() -> bool) {
         let parents: Vec<(Candidate, f64)> =
             self.ranked().into_iter().take(8).map(|(candidate, time)| (candidate.clone(), time)).collect();
         let open = self.open_forms();
@@ -269,6 +286,9 @@ impl Searcher {
         let mut seen = BTreeSet::new();
         let wanted = 40 * count;
         for number in 0..wanted {
+            if is_over() {
+                return;
+            }
             let candidate = if parents.is_empty() || number % 5 == 4 {
                 let Some(&at) = open.get(self.rng.below(open.len())) else { return };
                 let FormSpace { form, space } = &self.spaces[at];
@@ -311,7 +331,7 @@ impl Searcher {
 
     /// The untried neighbour of the best three that the corrected draft likes most, one at a time, so
     /// that each success moves the centre.
-    fn descend(&mut self, left: usize) {
+    fn descend(&mut self, left: usize, is_over: &dyn Fn() -> bool) {
         if left == 0 {
             self.stage = Stage::Done;
             return;
@@ -325,6 +345,7 @@ impl Searcher {
                 .into_iter()
                 .map(|schedule| Candidate { form: centre.form, schedule })
                 .filter(|candidate| !self.proposed.contains(candidate))
+                .take_while(|_| !is_over())
                 .map(|candidate| {
                     let draft = space.draft(&candidate.schedule);
                     (self.predictor.predict(&candidate, draft), candidate)
@@ -336,7 +357,7 @@ impl Searcher {
             }
         }
         // Every neighbour is known: go on drawing.
-        self.round(1);
+        self.round(1, is_over);
     }
 }
 
@@ -346,15 +367,6 @@ impl Iterator for Searcher {
     type Item = Candidate;
 
     fn next(&mut self) -> Option<Candidate> {
-        let given = self.proposed.len() - self.queue.len();
-        if given >= self.config.budget {
-            return None;
-        }
-        let mut idle = 0;
-        while self.queue.is_empty() && self.stage != Stage::Done && idle < IDLE_ROUNDS {
-            self.refill(given);
-            idle += 1;
-        }
-        self.queue.pop_front()
+        self.next_unless(&|| false)
     }
 }
