@@ -502,7 +502,8 @@ impl IndexMap {
         Some((IndexMap::over(&whole, shape, rows)?, IndexMap::over(&result, indices, index)?))
     }
 
-    /// The map over the axes listed, in that order; `None` if a row uses another axis.
+    /// The map over the axes listed, in that order; `None` if a row uses another axis, or if the map had no points only for
+    /// one that is not listed: of an array without elements, nothing can be read.
     pub fn select_axes(&self, keep: &[usize]) -> Option<IndexMap> {
         let first: Vec<usize> = self
             .axes
@@ -530,7 +531,7 @@ impl IndexMap {
             })
             .collect::<Option<Vec<_>>>()?;
         let axes = keep.iter().map(|&axis| self.axes[axis].clone()).collect();
-        Some(IndexMap { axes, source: self.source.clone(), rows }.canonical())
+        IndexMap::new(axes, self.source.clone(), rows)
     }
 }
 

@@ -22,6 +22,12 @@ pub use print::print;
 
 use crate::normal_form::{Scalar, ScalarNode};
 use crate::scalar::{BinaryOp, FoldOp};
+use std::collections::HashMap;
+
+/// The deepest nesting of brackets that is read.
+const MAX_DEPTH: usize = 200;
+/// An expression as deep as this is printed under a name.
+const NAMED_DEPTH: usize = 64;
 
 /// The sign of a binary operator.
 fn binary_sign(op: BinaryOp) -> &'static str {
@@ -66,6 +72,7 @@ fn fold_sign(op: FoldOp) -> &'static str {
 #[must_use]
 pub fn canonical(scalar: &Scalar) -> Scalar {
     let mut kept: Vec<ScalarNode> = Vec::new();
+    let mut known: HashMap<ScalarNode, usize> = HashMap::new();
     let mut place: Vec<Option<usize>> = vec![None; scalar.nodes.len()];
     let Some(last) = scalar.nodes.len().checked_sub(1) else { return scalar.clone() };
     let mut stack = vec![last];
@@ -77,9 +84,8 @@ pub fn canonical(scalar: &Scalar) -> Scalar {
                 stack.pop();
                 if place[at].is_none() {
                     let moved = ScalarNode { op: node.op.renumbered(|x| place[x].unwrap_or(x)), dtype: node.dtype };
-                    let same = kept.iter().position(|other| *other == moved);
-                    place[at] = Some(same.unwrap_or_else(|| {
-                        kept.push(moved);
+                    place[at] = Some(*known.entry(moved).or_insert_with_key(|moved| {
+                        kept.push(moved.clone());
                         kept.len() - 1
                     }));
                 }

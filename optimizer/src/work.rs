@@ -218,16 +218,34 @@ fn display_node(nest: &LoopNest, node: &Node, depth: usize, text: &mut String) {
             let moved = tile.shift.map_or_else(String::new, |shift| format!(" + {}", nest.buffers[shift.by].name));
             let target = format!("{}[{}{moved}]", nest.buffers[tile.target].name, tile.offset.display(name));
             let assign = tile.fold.as_ref().map_or_else(|| "=".to_owned(), |fold| format!("{}=", fold.op.name()));
-            text.push_str(&format!("{}{target} {assign} {}\n", "  ".repeat(deeper), display_value(nest, tile)));
+            let (shared, value) = display_value(nest, tile);
+            for line in shared {
+                text.push_str(&format!("{}{line}\n", "  ".repeat(deeper)));
+            }
+            text.push_str(&format!("{}{target} {assign} {value}\n", "  ".repeat(deeper)));
         }
     }
 }
 
-fn display_value(nest: &LoopNest, tile: &Tile) -> String {
+/// What a tile computes; what it computes once and reads more than once, or what is nested too deep to be read, has a
+/// line of its own before it.
+fn display_value(nest: &LoopNest, tile: &Tile) -> (Vec<String>, String) {
+    const NAMED_DEPTH: usize = 16;
     let name = |v: usize| nest.vars[v].clone();
+    let operands = |node: &TileScalar| match node {
+        TileScalar::Load { .. } => Vec::new(),
+        TileScalar::Gather { at, .. } => vec![*at],
+        TileScalar::Compute(node) => node.op.operands(),
+    };
+    let mut uses = vec![0usize; tile.value.len()];
+    for operand in tile.value.iter().flat_map(operands) {
+        uses[operand] += 1;
+    }
+    let mut lines = Vec::new();
     let mut texts: Vec<String> = Vec::with_capacity(tile.value.len());
-    for node in &tile.value {
-        texts.push(match node {
+    let mut depths: Vec<usize> = Vec::with_capacity(tile.value.len());
+    for (at, node) in tile.value.iter().enumerate() {
+        let text = match node {
             TileScalar::Gather { buffer, offset, stride, at } => {
                 format!("{}[{} + {stride}*{}]", nest.buffers[*buffer].name, offset.display(name), texts[*at])
             }
@@ -241,7 +259,16 @@ fn display_value(nest: &LoopNest, tile: &Tile) -> String {
                 ScalarOp::Where(c, x, y) => format!("where({}, {}, {})", texts[*c], texts[*x], texts[*y]),
                 ScalarOp::Cast(x) => format!("{}({})", node.dtype, texts[*x]),
             },
-        });
+        };
+        let depth = operands(node).iter().map(|&operand| depths[operand] + 1).max().unwrap_or(0);
+        if at + 1 < tile.value.len() && ((uses[at] > 1 && depth > 0) || depth >= NAMED_DEPTH) {
+            lines.push(format!("t{at} = {text}"));
+            texts.push(format!("t{at}"));
+            depths.push(0);
+        } else {
+            texts.push(text);
+            depths.push(depth);
+        }
     }
-    texts.pop().unwrap_or_default()
+    (lines, texts.pop().unwrap_or_default())
 }

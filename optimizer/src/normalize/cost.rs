@@ -33,8 +33,7 @@ impl ExtractionCost for Roofline {
         let mut operations = 0.0;
         for (piece, times) in pieces(form) {
             let fold = if piece.fold.is_some() { 1.0 } else { 0.0 };
-            let weights: f64 = piece.value.nodes.iter().map(|node| scalar_weight(&node.op, node.dtype)).sum();
-            operations += times * volume(&piece) * (weights + fold);
+            operations += times * volume(&piece) * (piece_weight(&piece) + fold);
         }
         operations + self.byte * bytes_moved(form) as f64
     }
@@ -119,8 +118,13 @@ fn pieces(form: &NormalForm) -> impl Iterator<Item = (Piece, f64)> + '_ {
     })
 }
 
+/// What the expression of a piece costs at one point, in additions.
+pub(super) fn piece_weight(piece: &Piece) -> f64 {
+    piece.value.nodes.iter().map(|node| scalar_weight(&node.op, node.dtype)).sum()
+}
+
 /// Number of points of a piece, folds included; where a loop's variable bounds an axis, at its 0.
-fn volume(piece: &Piece) -> f64 {
+pub(super) fn volume(piece: &Piece) -> f64 {
     points(&piece.domain)
 }
 

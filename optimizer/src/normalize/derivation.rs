@@ -13,6 +13,7 @@ use super::encode;
 use super::extract::Candidate;
 use super::form::{self, Choice};
 use super::run::{Limits, SOURCE_RULESETS, Session};
+use super::sections;
 use super::term::{Class, Snapshot, Term};
 use super::{Form, NormalizeConfig, NormalizeError, rule_numerics};
 use crate::expr::Program;
@@ -24,6 +25,7 @@ use egglog::span;
 use moat_rules::RuleBase;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which rules make a form from its source, and what they make.
@@ -76,12 +78,48 @@ pub(super) fn of_parts<'a>(
 
 /// How many replays the search for a small set of rules may make for one form.
 const MAX_REPLAYS: usize = 40;
+/// What a replay costs beside its matches, as matches.
+const REPLAY_COST: usize = 300;
 /// A replay may make this many times the matches of one stage: it runs both stages' rules at once.
 const REPLAY_STAGES: usize = 2;
 /// While rules are left out, a replay may make this many times the matches of the whole run, and
 /// [`SUBSET_BASE`] more.
 const SUBSET_SHARE: usize = 2;
 const SUBSET_BASE: usize = 200;
+
+/// What the derivations of one expression's forms share.
+pub(super) struct Effort {
+    /// The matches that the search for small sets may still make.
+    left: Cell<usize>,
+    /// What all replays have cost so far, as matches.
+    spent: Cell<usize>,
+    /// The sets found so far: another form may need no more.
+    sets: RefCell<Vec<Vec<String>>>,
+    /// The program in an e-graph, before any rule ran.
+    loaded: Session,
+}
+
+impl Effort {
+    /// An effort of at most `matches` in the search for small sets; `base` has the rules.
+    ///
+    /// # Errors
+    /// A malformed program.
+    pub(super) fn new(program: &Program, base: &Session, matches: usize) -> Result<Effort, NormalizeError> {
+        let mut loaded = base.clone();
+        run(&mut loaded, "program", &encode::encode(program)?)?;
+        Ok(Effort { left: Cell::new(matches), spent: Cell::new(0), sets: RefCell::new(Vec::new()), loaded })
+    }
+
+    /// The program in an e-graph, before any rule ran.
+    pub(super) fn loaded(&self) -> &Session {
+        &self.loaded
+    }
+
+    /// What all replays have cost so far, as matches.
+    pub(super) fn spent(&self) -> usize {
+        self.spent.get()
+    }
+}
 
 /// Checks that the rules of a form's derivation make its term from the program, and that the term
 /// is the form.
@@ -112,6 +150,16 @@ pub(super) fn replay_term(
     config: &NormalizeConfig<'_>,
 ) -> Result<NormalForm, NormalizeError> {
     let fails = |problem: &str| NormalizeError::DoesNotReplay { problem: problem.to_owned() };
+    if let Some(sections) = sections::cut(program) {
+        if derivation.parts.len() != sections.len() {
+            return Err(fails("it is of another program"));
+        }
+        let parts = sections.iter().zip(&derivation.parts);
+        let forms = parts
+            .map(|(section, part)| replay_term(&section.program, rules, part, config))
+            .collect::<Result<Vec<NormalForm>, NormalizeError>>()?;
+        return sections::join(program, &sections, &forms.iter().collect::<Vec<_>>());
+    }
     if derivation.source_hash != source_hash(program)? {
         return Err(fails("it is of another program"));
     }
@@ -129,7 +177,10 @@ pub(super) fn replay_term(
     let mirrored = restricting.contains(domain::SYMMETRY).then(|| domain::symmetric(&restricted.form)).flatten();
     let form = mirrored.unwrap_or(restricted.form);
     let limit = config.match_limit.saturating_mul(REPLAY_STAGES);
-    if derives(program, base, derivation, &names, limit, config)?.0 {
+    let mut loaded = base.clone();
+    run(&mut loaded, "program", &encode::encode(program)?)?;
+    run(&mut loaded, "derivation", &derivation.term)?;
+    if derives(program, &loaded, derivation, &names, limit, config)?.0 {
         Ok(form)
     } else {
         Err(fails("its rules do not make the term"))
@@ -147,6 +198,7 @@ pub(super) fn derive(
     roots: &[Class],
     candidate: &Candidate,
     config: &NormalizeConfig<'_>,
+    effort: &Effort,
 ) -> Result<Option<Derivation>, NormalizeError> {
     let mut fired: Vec<(&String, &usize)> =
         session.fired.iter().filter(|(name, _)| rules.rule(name).is_some() && !is_shape(name)).collect();
@@ -175,30 +227,42 @@ pub(super) fn derive(
         .saturating_mul(SUBSET_SHARE)
         .saturating_add(SUBSET_BASE)
         .min(config.match_limit.saturating_mul(REPLAY_STAGES));
-    // Both bounds are counts, so that the set found is the same on every machine.
-    let (replays, matches) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let mut loaded = effort.loaded.clone();
+    run(&mut loaded, "derivation", &derivation.term)?;
+    // All bounds but the deadline are counts, so that the set found is the same on every machine.
+    let replays = Cell::new(0);
     let is_over = || config.deadline.is_some_and(|passed| passed());
-    let exhausted = || replays.get() >= MAX_REPLAYS || matches.get() > config.match_limit || is_over();
+    let exhausted = || replays.get() >= MAX_REPLAYS || effort.left.get() == 0 || is_over();
     let holds = |kept: &[String]| {
         let names: BTreeSet<&str> = kept.iter().map(String::as_str).collect();
-        let (holds, spent) = derives(program, base, &derivation, &names, limit, config)?;
+        let (holds, spent) = derives(program, &loaded, &derivation, &names, limit, config)?;
         replays.set(replays.get() + 1);
-        matches.set(matches.get() + spent);
+        effort.spent.set(effort.spent.get() + spent + REPLAY_COST);
+        effort.left.set(effort.left.get().saturating_sub(spent + REPLAY_COST));
         Ok::<bool, NormalizeError>(holds)
     };
-    if !holds(&kept)? {
+    // What made another form often makes this one, and is small already.
+    let mut found = false;
+    for known in effort.sets.borrow().iter().rev() {
+        if !exhausted() && known.iter().all(|rule| derivation.rules.contains(rule)) && holds(known)? {
+            kept.retain(|rule| known.contains(rule));
+            found = true;
+            break;
+        }
+    }
+    if !found && !holds(&kept)? {
         return Ok(None);
     }
     // Whole rulesets first, then halves, then single rules.
     let rulesets: BTreeSet<String> = kept.iter().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
-    for ruleset in rulesets {
+    for ruleset in rulesets.into_iter().filter(|_| !found) {
         let rest: Vec<String> =
             kept.iter().filter(|name| name.split_once('/').is_none_or(|(r, _)| r != ruleset)).cloned().collect();
         if rest.len() < kept.len() && !exhausted() && holds(&rest)? {
             kept = rest;
         }
     }
-    let mut chunk = kept.len().div_ceil(2);
+    let mut chunk = if found { 1 } else { kept.len().div_ceil(2) };
     while chunk > 0 && !exhausted() {
         let mut at = 0;
         let mut removed = false;
@@ -217,6 +281,9 @@ pub(super) fn derive(
         }
         chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
     }
+    if !effort.sets.borrow().contains(&kept) {
+        effort.sets.borrow_mut().push(kept.clone());
+    }
     derivation.rules = kept;
     Ok(Some(derivation))
 }
@@ -225,7 +292,7 @@ fn is_shape(name: &str) -> bool {
     name.starts_with("shape/")
 }
 
-fn source_hash(program: &Program) -> Result<String, NormalizeError> {
+pub(super) fn source_hash(program: &Program) -> Result<String, NormalizeError> {
     let mut hash = Sha256::new();
     hash.update(encode::encode(program)?);
     for (id, node) in program.nodes.iter().enumerate() {
@@ -238,22 +305,21 @@ fn source_hash(program: &Program) -> Result<String, NormalizeError> {
 }
 
 /// Whether the rules named, with the shape rules, make the term equal to the program's results, and
-/// how many matches that took.
+/// how many matches that took. `loaded` has the program and the term.
 fn derives(
     program: &Program,
-    base: &Session,
+    loaded: &Session,
     derivation: &Derivation,
     names: &BTreeSet<&str>,
     match_limit: usize,
     config: &NormalizeConfig<'_>,
 ) -> Result<(bool, usize), NormalizeError> {
-    let mut session = base.select("derivation", |rule| is_shape(rule) || names.contains(rule))?;
-    run(&mut session, "program", &encode::encode(program)?)?;
-    run(&mut session, "derivation", &derivation.term)?;
+    let mut session = loaded.select("derivation", |rule| is_shape(rule) || names.contains(rule))?;
     let pairs: Vec<(String, String)> =
         program.roots.iter().map(|&root| encode::name(root)).zip(derivation.results.iter().cloned()).collect();
     let mut rulesets: Vec<String> = SOURCE_RULESETS.map(str::to_owned).to_vec();
     rulesets.extend(session.algebra());
+    session.define()?;
     // It ends at a number of matches, whatever the time: an answer that came too early would be a wrong one.
     let limits = Limits { matches: match_limit, tuples: config.tuple_limit, deadline: None };
     let equal = session.saturate_until(&rulesets, &limits, |session| {

@@ -23,6 +23,10 @@ const MAX_BUILDS: usize = 160;
 /// How many choices it may try: most of them were built already, and cost only their own search.
 const MAX_TRIALS: usize = 4000;
 
+/// How much work all of it may be: the nodes of the forms that it builds, and of the e-graph for every so many choices.
+const MAX_WORK: usize = 40_000;
+const CHOICES: usize = 64;
+
 /// The best forms, best first, all different; at most `count`.
 ///
 /// # Errors
@@ -36,7 +40,7 @@ pub(super) fn extract(
 ) -> Result<Vec<Candidate>, NormalizeError> {
     let graph = Graph::new(snapshot);
     let (found, seen) = (Vec::new(), BTreeSet::new());
-    let mut search = Search { program, snapshot, graph, roots, cost, found, seen, builds: 0, trials: 0 };
+    let mut search = Search { program, snapshot, graph, roots, cost, found, seen, builds: 0, trials: 0, work: 0 };
     let mut fixed: BTreeMap<Class, usize> = BTreeMap::new();
     if let Some(first) = search.graph.choose(snapshot, roots, &fixed) {
         search.consider(&fixed)?;
@@ -91,16 +95,18 @@ struct Search<'a> {
     seen: BTreeSet<Vec<(Class, Term)>>,
     builds: usize,
     trials: usize,
+    work: usize,
 }
 
 impl Search<'_> {
     fn is_spent(&self) -> bool {
-        self.builds >= MAX_BUILDS || self.trials >= MAX_TRIALS
+        self.builds >= MAX_BUILDS || self.trials >= MAX_TRIALS || self.work >= MAX_WORK
     }
 
     /// Builds the cheapest choice with the terms in `fixed`, if it is new.
     fn consider(&mut self, fixed: &BTreeMap<Class, usize>) -> Result<(), NormalizeError> {
         self.trials += 1;
+        self.work += 1 + self.graph.size / CHOICES;
         let Some(choice) = self.graph.choose(self.snapshot, self.roots, fixed) else { return Ok(()) };
         if !self.seen.insert(choice.iter().map(|(class, term)| (*class, term.clone())).collect()) {
             return Ok(());
@@ -112,6 +118,8 @@ impl Search<'_> {
             Err(error) if self.found.is_empty() => return Err(error),
             Err(_) => return Ok(()),
         };
+        let nodes = form.defs.iter().flat_map(|def| &def.pieces).map(|piece| piece.value.nodes.len()).sum::<usize>();
+        self.work += choice.len() + nodes;
         if self.found.iter().any(|candidate| candidate.form == form) {
             return Ok(());
         }
@@ -156,6 +164,8 @@ struct Graph {
     readers: Vec<Vec<(Class, usize)>>,
     /// For each term of each class its arguments and its cost without theirs.
     terms: Vec<Vec<(Vec<Class>, f64)>>,
+    /// The number of all terms.
+    size: usize,
 }
 
 impl Graph {
@@ -168,7 +178,8 @@ impl Graph {
             }
             terms.push(data.terms.iter().map(|term| (term.args(), own_cost(snapshot, class, term))).collect());
         }
-        Graph { readers, terms }
+        let size = terms.iter().map(Vec::len).sum();
+        Graph { readers, terms, size }
     }
 
     /// The cheapest term of every class by the sum over its tree, those in `fixed` given; the part

@@ -26,12 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) type Choice = BTreeMap<Class, Term>;
 
 /// What storing one element and reading it back costs, in additions.
-const STORE_COST: f64 = 2.0;
+pub(super) const STORE_COST: f64 = 2.0;
 /// An element-wise array that is read in more ways than this is a definition.
-const MAX_CONTEXTS: usize = 64;
-/// How often the building may start again with one more array stored.
-const MAX_ATTEMPTS: usize = 64;
-
+pub(super) const MAX_CONTEXTS: usize = 64;
 /// Builds the form of `choice`.
 ///
 /// # Errors
@@ -43,14 +40,23 @@ pub(super) fn build(
     roots: &[Class],
 ) -> Result<NormalForm, NormalizeError> {
     let mut forced = BTreeSet::new();
-    for _ in 0..MAX_ATTEMPTS {
+    // Each attempt stores one more array.
+    loop {
         match Builder::new(program, snapshot, choice, roots, &forced).and_then(Builder::run) {
             Ok(form) => return Ok(form),
             Err(Stop::Store(class)) if forced.insert(class) => {}
             Err(Stop::Store(class) | Stop::Missing(class)) => return Err(NormalizeError::Unbuildable { class }),
         }
     }
-    Err(NormalizeError::Unbuildable { class: roots.first().copied().unwrap_or(0) })
+}
+
+/// What the definition of result `at` is called.
+pub(super) fn output_name(program: &Program, at: usize) -> String {
+    let results = program.results().len();
+    if at >= results {
+        return "in_range".to_owned();
+    }
+    if results == 1 { "out".to_owned() } else { format!("out{at}") }
 }
 
 /// Why a building ends early.
@@ -65,7 +71,7 @@ enum Stop {
 type Context = (Class, usize, IndexMap);
 
 /// A leaf of a piece: what is loaded, and where over the piece's own domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Leaf {
     /// Loaded at the map's index, or at the offset that it gives if `flat`; with `pick`, at a
     /// further stride times the value of a node.
@@ -83,7 +89,7 @@ pub(super) enum Leaf {
 }
 
 /// What a leaf loads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum LeafSource {
     Param(usize),
     Class(Class),
@@ -224,7 +230,9 @@ impl<'a> Builder<'a> {
                 }
             };
             let leaf = matches!(term, Term::Input(_) | Term::Const(_) | Term::Iota(_));
-            let stored = always || (self.forced.contains(&class) && !leaf);
+            // Parameters are in memory, and a constant is the same at every offset; indices must be stored to be reshaped.
+            let held = matches!(term, Term::Input(_) | Term::Const(_));
+            let stored = always || (self.forced.contains(&class) && !held);
             if stored {
                 self.stored.insert(class);
             }
@@ -364,7 +372,7 @@ impl<'a> Builder<'a> {
         for class in order {
             if self.stored.contains(&class) {
                 let hint = match self.roots.iter().position(|&root| root == class) {
-                    Some(at) => self.output_name(at),
+                    Some(at) => output_name(self.program, at),
                     None => self.hint(class)?,
                 };
                 let def = self.define(class, false, &hint)?;
@@ -377,7 +385,7 @@ impl<'a> Builder<'a> {
             let id = match self.def_of.get(&root) {
                 Some(id) if !outputs.contains(id) => *id,
                 _ => {
-                    let hint = self.output_name(at);
+                    let hint = output_name(self.program, at);
                     let def = self.define(root, true, &hint)?;
                     self.defs.push(def);
                     self.defs.len() - 1
@@ -387,14 +395,6 @@ impl<'a> Builder<'a> {
         }
         let (params, checks) = (self.program.params.clone(), self.program.checks.len());
         Ok(NormalForm { params, defs: self.defs, outputs, checks, ..NormalForm::default() })
-    }
-
-    fn output_name(&self, at: usize) -> String {
-        let results = self.roots.len() - self.program.checks.len().min(self.roots.len());
-        if at >= results {
-            return "in_range".to_owned();
-        }
-        if results == 1 { "out".to_owned() } else { format!("out{at}") }
     }
 
     fn hint(&self, class: Class) -> Result<String, Stop> {

@@ -21,10 +21,12 @@ pub mod law;
 mod primitives;
 mod run;
 mod scalars;
+mod sections;
 mod statements;
 mod term;
 
 pub use cost::{ExtractionCost, Roofline, bytes_moved, flops};
+use derivation::Effort;
 pub use derivation::{Derivation, replay};
 
 use crate::expr::Program;
@@ -34,6 +36,7 @@ use egglog::ast::Expr;
 use egglog::span;
 use moat_rules::RuleBase;
 use run::{Limits, Session};
+use std::collections::BTreeMap;
 use term::Snapshot;
 use thiserror::Error;
 
@@ -124,6 +127,22 @@ pub struct Stats {
     pub tuples: usize,
     /// The limit that ended the run, if it did not saturate.
     pub stopped_by: Option<Limit>,
+    /// The sections that long expressions were cut into: no law is applied across a cut. 0 without a cut.
+    pub sections: usize,
+    /// Expressions whose source form is made by definitions alone, or for which the algebra made no other: the terms that
+    /// it made were no form, as a limit left some of them out.
+    pub unreduced: usize,
+}
+
+impl Stats {
+    fn add(&mut self, other: &Stats) {
+        self.iterations += other.iterations;
+        self.matches += other.matches;
+        self.tuples += other.tuples;
+        self.stopped_by = self.stopped_by.or(other.stopped_by);
+        self.sections += other.sections;
+        self.unreduced += other.unreduced;
+    }
 }
 
 /// What ended a run.
@@ -222,10 +241,11 @@ pub fn normalize_prepared(
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
     let (base, config) = (&prepared.session, &NormalizeConfig { numerics: prepared.numerics, ..*config });
+    let mut run = Run::new(config);
     if !program.body.is_empty() {
-        return statements::normalize(program, rules, base, config);
+        return statements::normalize(program, rules, base, config, &mut run);
     }
-    match normalize_from(program, rules, base, config) {
+    match normalize_from(program, rules, base, config, &mut run) {
         Err(NormalizeError::Clash { ruleset, message, suspects }) => {
             let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
             let culprit = base.culprit(&encode::encode(program)?, &limits)?;
@@ -236,71 +256,200 @@ pub fn normalize_prepared(
     }
 }
 
+/// What the expressions of one program share.
+struct Run {
+    /// What was normalised before: equal expressions, in unrolled loops above all, have equal forms.
+    known: BTreeMap<(String, Vec<String>, bool), Normalized>,
+    /// Matches for the expressions that are left.
+    matches: usize,
+    /// Expressions that are left.
+    expressions: usize,
+}
+
+/// All expressions of a program together may make so many times the matches of one stage.
+const ALL_STAGES: usize = 3;
+/// What every expression may make, however many there are.
+const LEAST_MATCHES: usize = 400;
+
+impl Run {
+    fn new(config: &NormalizeConfig<'_>) -> Run {
+        Run { known: BTreeMap::new(), matches: config.match_limit.saturating_mul(ALL_STAGES), expressions: 1 }
+    }
+
+    /// The matches that the next expression may make, so that something is left for those after it.
+    fn share(&self) -> usize {
+        (self.matches / self.expressions.max(1)).max(LEAST_MATCHES)
+    }
+
+    /// The next expression has made so many.
+    fn done(&mut self, matches: usize) {
+        self.matches = self.matches.saturating_sub(matches);
+        self.expressions = self.expressions.saturating_sub(1);
+    }
+}
+
+/// The forms of a program without statements, in sections where it is long.
 fn normalize_from(
     program: &Program,
     rules: &RuleBase,
     base: &Session,
     config: &NormalizeConfig<'_>,
+    run: &mut Run,
 ) -> Result<Normalized, NormalizeError> {
-    let mut session = base.clone();
-    let limits = Limits { matches: config.match_limit, tuples: config.tuple_limit, deadline: config.deadline };
-    let unhurried = Limits { deadline: None, ..limits };
-    session
-        .egraph
-        .parse_and_run_program(Some("program".to_owned()), &encode::encode(program)?)
-        .map_err(|e| NormalizeError::Rules { file: "program".to_owned(), message: e.to_string() })?;
-    let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
-    session.saturate(&rulesets, &unhurried)?;
-    let mut forms = Vec::new();
-    offer(program, rules, base, &mut session, config, 1, &mut forms)?;
-    if forms.is_empty() {
-        return Err(NormalizeError::DoesNotReplay { problem: "the source form has none".to_owned() });
+    let Some(sections) = sections::cut(program) else {
+        return normalize_known(program, rules, base, config, run);
+    };
+    let each = NormalizeConfig { max_forms: config.max_forms.min(2), ..*config };
+    let mut stats = Stats { sections: sections.len(), ..Stats::default() };
+    run.expressions += sections.len() - 1;
+    let mut found = Vec::new();
+    for section in &sections {
+        let normalized = normalize_known(&section.program, rules, base, &each, run)?;
+        stats.add(&normalized.stats);
+        found.push(normalized.forms);
     }
-    if config.max_forms > 1 && !limits.is_over() {
-        rulesets.extend(session.algebra());
-        session.saturate(&rulesets, &limits)?;
-        offer(program, rules, base, &mut session, config, config.max_forms, &mut forms)?;
+    let mut forms: Vec<Form> = Vec::new();
+    for best in [false, true].into_iter().take(config.max_forms) {
+        let chosen: Vec<&Form> =
+            found.iter().filter_map(|all| if best { all.get(1).or(all.first()) } else { all.first() }).collect();
+        let parts: Vec<&NormalForm> = chosen.iter().map(|form| &form.normal_form).collect();
+        let normal_form = sections::join(program, &sections, &parts)?;
+        check_results(program, &normal_form)?;
+        if forms.iter().all(|known| known.normal_form != normal_form) {
+            let parts = chosen.iter().map(|form| &form.derivation);
+            forms.push(of(normal_form, derivation::of_parts(parts, rules, config.numerics)));
+        }
     }
-    Ok(Normalized { forms, stats: session.stats })
+    Ok(Normalized { forms, stats })
 }
 
-/// Adds the best forms of the e-graph to `forms` until there are `count`.
-fn offer(
+/// The forms of one section, or of an expression that is none.
+fn normalize_known(
     program: &Program,
     rules: &RuleBase,
     base: &Session,
-    session: &mut Session,
     config: &NormalizeConfig<'_>,
-    count: usize,
-    forms: &mut Vec<Form>,
-) -> Result<(), NormalizeError> {
-    let (snapshot, roots) = read(program, session)?;
-    for candidate in extract::extract(program, &snapshot, &roots, count, config.cost)? {
-        let restricted = if config.restrict {
-            restricted(&candidate.form, config.numerics)
-        } else {
-            domain::Restricted { form: candidate.form.clone(), rules: Vec::new() }
-        };
-        let known = |form: &NormalForm, forms: &[Form]| forms.iter().any(|known| known.normal_form == *form);
-        if forms.len() >= count || known(&restricted.form, forms) {
-            continue;
+    run: &mut Run,
+) -> Result<Normalized, NormalizeError> {
+    let names = program.params.iter().map(|param| param.name.clone()).collect();
+    let key = (derivation::source_hash(program)?, names, config.restrict);
+    if let Some(before) = run.known.get(&key) {
+        let mut found = before.clone();
+        run.done(0);
+        // The work was done before; hints of parameters are no part of the key.
+        found.stats = Stats { stopped_by: found.stats.stopped_by, ..Stats::default() };
+        for form in &mut found.forms {
+            form.normal_form.params.clone_from(&program.params);
+            form.normal_form.checks = program.checks.len();
         }
-        check_results(program, &restricted.form)?;
-        let derivation = derivation::derive(program, rules, base, session, &snapshot, &roots, &candidate, config)?;
-        let Some(mut derivation) = derivation else { continue };
-        derivation.rules.extend(restricted.rules.iter().map(|&rule| rule.to_owned()));
-        // Half of the terms for a pass over the result: cheaper only for long folds, and measured.
-        let mirrored = domain::symmetric(&restricted.form)
-            .filter(|_| config.restrict)
-            .filter(|mirrored| config.cost.cost(mirrored) < config.cost.cost(&restricted.form));
-        let mut mirrored_derivation = derivation.clone();
-        mirrored_derivation.rules.push(domain::SYMMETRY.to_owned());
-        forms.push(of(restricted.form, derivation));
-        if let Some(mirrored) = mirrored.filter(|form| forms.len() < config.max_forms && !known(form, forms)) {
-            forms.push(of(mirrored, mirrored_derivation));
+        return Ok(found);
+    }
+    let (found, spent) = normalize_alone(program, rules, base, config, run.share())?;
+    run.done(spent);
+    run.known.insert(key, found.clone());
+    Ok(found)
+}
+
+/// The forms of one expression, and the matches made; about `share` of them.
+fn normalize_alone(
+    program: &Program,
+    rules: &RuleBase,
+    base: &Session,
+    config: &NormalizeConfig<'_>,
+    share: usize,
+) -> Result<(Normalized, usize), NormalizeError> {
+    let effort = Effort::new(program, base, share / 4)?;
+    let mut session = effort.loaded().clone();
+    let stage = |spent: usize| config.match_limit.min((share.saturating_sub(spent) / 2).max(LEAST_MATCHES));
+    let limits = |matches: usize| Limits { matches, tuples: config.tuple_limit, deadline: config.deadline };
+    let unhurried = |matches: usize| Limits { deadline: None, ..limits(matches) };
+    let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
+    session.define()?;
+    let defined = session.clone();
+    session.saturate(&rulesets, &unhurried(stage(0)))?;
+    let mut forms = Vec::new();
+    let expression = Expression { program, rules, base, effort: &effort, share };
+    let reduced = expression.offer(&mut session, config, 1, &mut forms);
+    if forms.is_empty() {
+        // Definitions alone make a form, and make it again: whatever a limit or a rule did to the reduced one.
+        let mut session = defined;
+        let offered = expression.offer(&mut session, config, 1, &mut forms);
+        if forms.is_empty() {
+            reduced.and(offered)?;
+            return Err(NormalizeError::DoesNotReplay { problem: "the source form has none".to_owned() });
+        }
+        let spent = session.stats.matches + effort.spent();
+        let stats = Stats { unreduced: 1, ..session.stats };
+        return Ok((Normalized { forms, stats }, spent));
+    }
+    if config.max_forms > 1 && !limits(0).is_over() {
+        rulesets.extend(session.algebra());
+        session.saturate(&rulesets, &limits(stage(session.stats.matches + effort.spent())))?;
+        match expression.offer(&mut session, config, config.max_forms, &mut forms) {
+            // The source form stands.
+            Err(NormalizeError::Unbuildable { .. } | NormalizeError::DoesNotReplay { .. }) => {
+                session.stats.unreduced += 1;
+            }
+            offered => offered?,
         }
     }
-    Ok(())
+    let spent = session.stats.matches + effort.spent();
+    Ok((Normalized { forms, stats: session.stats }, spent))
+}
+
+/// What the stages of one expression need.
+struct Expression<'a> {
+    program: &'a Program,
+    rules: &'a RuleBase,
+    base: &'a Session,
+    effort: &'a Effort,
+    share: usize,
+}
+
+impl Expression<'_> {
+    /// Adds the best forms of the e-graph to `forms` until there are `count`.
+    fn offer(
+        &self,
+        session: &mut Session,
+        config: &NormalizeConfig<'_>,
+        count: usize,
+        forms: &mut Vec<Form>,
+    ) -> Result<(), NormalizeError> {
+        let Expression { program, rules, base, effort, share } = *self;
+        let before = forms.len();
+        let (snapshot, roots) = read(program, session)?;
+        for candidate in extract::extract(program, &snapshot, &roots, count, config.cost)? {
+            let restricted = if config.restrict {
+                restricted(&candidate.form, config.numerics)
+            } else {
+                domain::Restricted { form: candidate.form.clone(), rules: Vec::new() }
+            };
+            let known = |form: &NormalForm, forms: &[Form]| forms.iter().any(|known| known.normal_form == *form);
+            if forms.len() >= count || known(&restricted.form, forms) {
+                continue;
+            }
+            // Where replays are long, the first forms are enough.
+            if forms.len() > before && session.stats.matches + effort.spent() > share {
+                break;
+            }
+            check_results(program, &restricted.form)?;
+            let derivation =
+                derivation::derive(program, rules, base, session, &snapshot, &roots, &candidate, config, effort)?;
+            let Some(mut derivation) = derivation else { continue };
+            derivation.rules.extend(restricted.rules.iter().map(|&rule| rule.to_owned()));
+            // Half of the terms for a pass over the result: cheaper only for long folds, and measured.
+            let mirrored = domain::symmetric(&restricted.form)
+                .filter(|_| config.restrict)
+                .filter(|mirrored| config.cost.cost(mirrored) < config.cost.cost(&restricted.form));
+            let mut mirrored_derivation = derivation.clone();
+            mirrored_derivation.rules.push(domain::SYMMETRY.to_owned());
+            forms.push(of(restricted.form, derivation));
+            if let Some(mirrored) = mirrored.filter(|form| forms.len() < config.max_forms && !known(form, forms)) {
+                forms.push(of(mirrored, mirrored_derivation));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The form over restricted domains; unchanged if the rules used do not make it by themselves.

@@ -110,6 +110,15 @@ impl Session {
         self.rules.keys().filter(|name| !SOURCE_RULESETS.contains(&name.as_str())).cloned().collect()
     }
 
+    /// Gives every operator its core form, which takes as many matches as the program is long: without limits.
+    ///
+    /// # Errors
+    /// Rules that equate arrays of different shape or dtype.
+    pub(super) fn define(&mut self) -> Result<(), NormalizeError> {
+        let limits = Limits { matches: usize::MAX, tuples: usize::MAX, deadline: None };
+        self.saturate(&["definitions".to_owned()], &limits)
+    }
+
     /// Runs the rulesets, each once in a round and `shape` to its fixpoint before each, until
     /// nothing changes or a limit is met.
     ///

@@ -6,8 +6,9 @@ use crate::normal_form::{Range, Scalar, ScalarNode, ScalarOp};
 use crate::notation::canonical;
 use crate::scalar::{BinaryOp, UnaryOp};
 use crate::scalar_eval;
+use std::collections::HashMap;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Open {
     /// The n-th leaf of the piece.
     Leaf(usize),
@@ -18,14 +19,15 @@ enum Open {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ScalarBuilder {
     nodes: Vec<(Open, DType)>,
+    /// Where each node stands.
+    known: HashMap<(Open, DType), usize>,
     value: usize,
 }
 
 impl ScalarBuilder {
     fn add(&mut self, op: Open, dtype: DType) -> usize {
-        let node = (op, dtype);
-        self.nodes.iter().position(|other| *other == node).unwrap_or_else(|| {
-            self.nodes.push(node);
+        *self.known.entry((op, dtype)).or_insert_with_key(|node| {
+            self.nodes.push(node.clone());
             self.nodes.len() - 1
         })
     }
@@ -70,6 +72,7 @@ impl ScalarBuilder {
         mut leaf: impl FnMut(usize, &dyn Fn(usize) -> usize) -> ScalarOp,
     ) -> Scalar {
         let mut nodes: Vec<ScalarNode> = Vec::new();
+        let mut known: HashMap<ScalarNode, usize> = HashMap::new();
         let mut place = Vec::with_capacity(self.nodes.len());
         for (open, dtype) in &self.nodes {
             let op = match open {
@@ -78,8 +81,8 @@ impl ScalarBuilder {
             };
             let op = fold_constant(op, *dtype, &nodes);
             let node = ScalarNode { op: fold_index(op, *dtype, &nodes, domain), dtype: *dtype };
-            let at = nodes.iter().position(|other| *other == node).unwrap_or_else(|| {
-                nodes.push(node);
+            let at = *known.entry(node).or_insert_with_key(|node| {
+                nodes.push(node.clone());
                 nodes.len() - 1
             });
             place.push(at);

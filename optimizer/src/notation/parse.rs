@@ -1,7 +1,7 @@
 //! Parsing.
 
 use super::print::variable;
-use super::{binary_sign, canonical, fold_sign};
+use super::{MAX_DEPTH, binary_sign, canonical, fold_sign};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::expr::{InputHint, Param, Shift};
@@ -24,9 +24,6 @@ pub struct NotationError {
     /// What should stand there.
     pub expected: String,
 }
-
-/// The deepest nesting of brackets.
-const MAX_DEPTH: usize = 200;
 
 /// Reads what [`super::print()`] writes.
 ///

@@ -1,6 +1,6 @@
 //! Printing.
 
-use super::{binary_sign, canonical, fold_sign};
+use super::{NAMED_DEPTH, binary_sign, canonical, fold_sign};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::expr::InputHint;
@@ -154,10 +154,16 @@ fn scalar(form: &NormalForm, value: &Scalar, points: usize) -> String {
         text.push_str("seq ");
     }
     let mut texts: Vec<String> = Vec::new();
+    // How deep the brackets in each text are.
+    let mut depths: Vec<usize> = Vec::new();
     let last = value.nodes.len().saturating_sub(1);
     for (at, node) in value.nodes.iter().enumerate() {
         let expression = operation(form, &node.op, node.dtype, &texts, points);
-        let named = at != last && (!derived || (uses[at] > 1 && !node.op.operands().is_empty()));
+        let operands = node.op.operands();
+        let depth = operands.iter().map(|&operand| depths[operand] + 1).max().unwrap_or(0);
+        let shared = uses[at] > 1 && !operands.is_empty();
+        let named = at != last && (!derived || shared || depth >= NAMED_DEPTH);
+        depths.push(if named { 0 } else { depth });
         if named || (!derived && at == last) {
             let dtype = if derived { String::new() } else { format!(" : {}", node.dtype) };
             text.push_str(&format!("let t{at}{dtype} = {expression}; "));

@@ -12,17 +12,19 @@ mod heuristic;
 mod share;
 mod time;
 mod vary;
+mod windows;
 
 use crate::footprint::{StageModel, model};
 use crate::legality::{FormFacts, Illegal, LegalityRules};
 use crate::lower::{plain_schedule, plain_stage};
-use crate::normal_form::NormalForm;
+use crate::normal_form::{DefId, NormalForm};
 use crate::numerics::Numerics;
 use crate::schedule::Schedule;
 use crate::skew::{Tilable, tilable};
 use crate::target::Target;
 use choices::StageChoices;
 use moat_rules::schedule_rules::{Proposals, ScheduleRules, ScheduleRulesError};
+use std::collections::BTreeMap;
 use thiserror::Error;
 use time::TimeLoop;
 pub(crate) use time::touched_bytes;
@@ -88,7 +90,9 @@ impl ScheduleSpace {
         let facts = FormFacts::new(form, numerics);
         let models: Vec<StageModel> = (0..form.defs.len()).map(|def| model(form, def, &|_| false)).collect();
         let tilable = tilable(form);
-        let question = facts::question(form, &models, &facts.derive(), target, threads, &tilable);
+        let windows = windows::windows(form);
+        let window_of = windows::windows_of(form, &windows);
+        let question = facts::question(form, &models, &facts.derive(), target, threads, &tilable, &window_of);
         let proposals = rules.propose(&question)?;
         let time_loops = time::time_loops(form, &tilable, &proposals);
         let choices = (0..form.defs.len()).map(|stage| StageChoices::new(stage, form, &models, &proposals)).collect();
@@ -105,8 +109,31 @@ impl ScheduleSpace {
             time_loops,
             default: plain_schedule(form),
         };
-        space.default = space.heuristic();
+        space.default = if windows.len() == 1 { space.heuristic() } else { space.by_windows(&windows, rules)? };
         Ok(space)
+    }
+
+    /// The heuristic schedule of a long form: that of each window by itself.
+    fn by_windows(&self, windows: &[Vec<DefId>], rules: &ScheduleRules) -> Result<Schedule, SpaceError> {
+        let outside = windows::read_outside(&self.form, windows);
+        let mut known: BTreeMap<String, Schedule> = BTreeMap::new();
+        let mut schedules = Vec::with_capacity(windows.len());
+        for ids in windows {
+            let form = windows::window_form(&self.form, ids, &outside);
+            let key = format!("{form:?}");
+            let schedule = match known.get(&key) {
+                Some(schedule) => schedule.clone(),
+                None => {
+                    let (target, legality) = (&self.target, &self.legality);
+                    let space = Self::with_legality(&form, target, rules, legality, self.numerics, self.threads)?;
+                    known.insert(key, space.default.clone());
+                    space.default
+                }
+            };
+            schedules.push(schedule);
+        }
+        let whole = windows::joined(windows, &schedules, self.plain());
+        Ok(if self.is_legal(&whole) { whole } else { self.plain() })
     }
 
     /// The form.

@@ -213,7 +213,7 @@ fn inline_where(form: &mut NormalForm, used: &mut Used<'_>, chosen: impl Fn(&Pie
 }
 
 /// Removes definitions that nobody reads and that are no results; true if there was one.
-pub(super) fn drop_unread(form: &mut NormalForm) -> bool {
+pub(in super::super) fn drop_unread(form: &mut NormalForm) -> bool {
     let mut live = vec![false; form.defs.len()];
     for id in (0..form.defs.len()).rev() {
         if form.outputs.contains(&id) || form.defs[id].update.is_some() {

@@ -21,6 +21,7 @@ use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::normal_form::{NormalForm, Range};
 use crate::numerics::Numerics;
+pub(super) use demand::drop_unread;
 use producer::Producers;
 pub use symmetry::symmetric;
 

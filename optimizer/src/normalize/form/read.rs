@@ -11,22 +11,32 @@ use crate::dtype::{DType, Literal};
 use crate::expr::Op;
 use crate::index_map::IndexMap;
 use crate::scalar::BinaryOp;
+use std::collections::HashMap;
 
 /// Writes the scalar expression of one piece.
 pub(super) struct Reader<'b, 'a> {
     builder: &'b Builder<'a>,
     pub(super) value: ScalarBuilder,
     pub(super) leaves: Vec<Leaf>,
+    /// The node of each class at each point: a class that several others read is written once.
+    known: HashMap<(Class, IndexMap), usize>,
+    leaf_at: HashMap<Leaf, usize>,
 }
 
 impl<'b, 'a> Reader<'b, 'a> {
     pub(super) fn new(builder: &'b Builder<'a>) -> Reader<'b, 'a> {
-        Reader { builder, value: ScalarBuilder::default(), leaves: Vec::new() }
+        Reader {
+            builder,
+            value: ScalarBuilder::default(),
+            leaves: Vec::new(),
+            known: HashMap::new(),
+            leaf_at: HashMap::new(),
+        }
     }
 
     fn leaf(&mut self, leaf: Leaf, dtype: DType) -> usize {
-        let at = self.leaves.iter().position(|other| *other == leaf).unwrap_or_else(|| {
-            self.leaves.push(leaf);
+        let at = *self.leaf_at.entry(leaf).or_insert_with_key(|leaf| {
+            self.leaves.push(leaf.clone());
             self.leaves.len() - 1
         });
         self.value.leaf(at, dtype)
@@ -44,7 +54,13 @@ impl<'b, 'a> Reader<'b, 'a> {
             let leaf = Leaf::Load { source, map: map.clone(), flat: false, pick: None, via };
             return Ok(self.leaf(leaf, self.builder.dtype(class)?));
         }
-        self.compute(class, map, via)
+        let point = (class, map.clone());
+        if let Some(&node) = self.known.get(&point) {
+            return Ok(node);
+        }
+        let node = self.compute(class, map, via)?;
+        self.known.insert(point, node);
+        Ok(node)
     }
 
     fn table_element(&self, node: usize, map: &IndexMap) -> Option<Literal> {

@@ -12,7 +12,7 @@ mod strip;
 use super::derivation;
 use super::domain::restrict_within;
 use super::run::Session;
-use super::{Form, NormalizeConfig, NormalizeError, Normalized, Stats, bytes_moved, flops, normalize_from};
+use super::{Form, NormalizeConfig, NormalizeError, Normalized, Run, Stats, bytes_moved, flops, normalize_from};
 use crate::affine::Affine;
 use crate::expr::{NodeId, Program, SectionAxis, Shift, Statement};
 use crate::normal_form::{Def, NormalForm, Range, Scope, Source, State, Step, Update, loop_variable};
@@ -139,19 +139,18 @@ pub(super) fn normalize(
     rules: &RuleBase,
     base: &Session,
     config: &NormalizeConfig<'_>,
+    run: &mut Run,
 ) -> Result<Normalized, NormalizeError> {
     let parts = take_apart(program)?;
     let each = NormalizeConfig { max_forms: config.max_forms.min(2), ..*config };
     let mut stats = Stats::default();
     let mut found = Vec::new();
+    run.expressions = parts.blocks.len();
     for (block, lifted) in parts.blocks.iter().zip(&parts.lifted) {
         // The axes of loops must stay whole, so that they can be stripped.
         let each = NormalizeConfig { restrict: block.around.is_empty(), ..each };
-        let normalized = normalize_from(&lifted.program, rules, base, &each)?;
-        stats.iterations += normalized.stats.iterations;
-        stats.matches += normalized.stats.matches;
-        stats.tuples += normalized.stats.tuples;
-        stats.stopped_by = stats.stopped_by.or(normalized.stats.stopped_by);
+        let normalized = normalize_from(&lifted.program, rules, base, &each, run)?;
+        stats.add(&normalized.stats);
         found.push(normalized.forms);
     }
     let mut forms: Vec<Form> = Vec::new();

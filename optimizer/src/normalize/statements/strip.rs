@@ -167,7 +167,8 @@ impl Strip<'_> {
     fn internal(&mut self, id: usize) -> Result<(), NormalizeError> {
         let def = &self.form.defs[id];
         let mut by: Vec<Option<Affine>> = vec![None; def.axes.len()];
-        for (axis, slot) in by.iter_mut().enumerate() {
+        // Without elements, all indices are 0, and say nothing of an axis: one of extent 0 must stay.
+        for (axis, slot) in by.iter_mut().enumerate().filter(|(axis, _)| def.axes[*axis] != 0) {
             let mut forms = self.uses[id].iter().map(|read| read.index.as_ref().and_then(|index| index.get(axis)));
             if let Some(Some(first)) = forms.next()
                 && first.terms.iter().all(|term| crate::normal_form::loop_of(term.0).is_some())

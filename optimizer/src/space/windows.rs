@@ -1,0 +1,166 @@
+//! Long forms in windows: which definitions are decided about together.
+//!
+//! The heuristic compares schedules of all that it decides about, and a definition may be placed in the loops of any that
+//! reads it, through others, too: both grow with the square of the form. So a form of more than [`WHOLE`] definitions is
+//! taken in windows of neighbours, each a form of its own: what others compute is a parameter, what others read a result.
+//! The windows of a program that repeats itself are equal, and decided about once.
+
+use crate::affine::Affine;
+use crate::expr::{InputHint, Param};
+use crate::normal_form::{Def, DefId, NormalForm, ScalarOp, Source, State, Step};
+use crate::schedule::{Place, Schedule, StageSchedule};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A form of no more definitions is one window.
+const WHOLE: usize = 48;
+/// The most definitions of a window, unless they are in one loop.
+const WINDOW: usize = 20;
+
+/// The windows of a form, each definitions in ascending order: one for a short form, or one that is a single loop.
+pub(super) fn windows(form: &NormalForm) -> Vec<Vec<DefId>> {
+    let all = || vec![(0..form.defs.len()).collect()];
+    if form.defs.len() <= WHOLE {
+        return all();
+    }
+    let units: Vec<Vec<DefId>> = if form.steps.is_empty() {
+        (0..form.defs.len()).map(|id| vec![id]).collect()
+    } else {
+        form.steps.iter().map(Step::definitions).collect()
+    };
+    if units.len() == 1 {
+        return all();
+    }
+    let unit_of: BTreeMap<DefId, usize> =
+        units.iter().enumerate().flat_map(|(at, unit)| unit.iter().map(move |&id| (id, at))).collect();
+    // The last unit that reads each definition.
+    let mut last = vec![0; form.defs.len()];
+    for (id, def) in form.defs.iter().enumerate() {
+        let at = unit_of.get(&id).copied().unwrap_or(0);
+        for read in read_by(def) {
+            last[read] = last[read].max(at);
+        }
+    }
+    let mut found = Vec::new();
+    let mut first = 0;
+    while first < units.len() {
+        let mut window: Vec<DefId> = Vec::new();
+        let mut best = (usize::MAX, first + 1);
+        for (at, unit) in units.iter().enumerate().skip(first) {
+            if !window.is_empty() && window.len() + unit.len() > WINDOW {
+                break;
+            }
+            window.extend(unit);
+            let crossing = window.iter().filter(|&&id| last[id] > at).count();
+            if window.len() >= WINDOW / 2 && crossing <= best.0 {
+                best = (crossing, at + 1);
+            }
+        }
+        let end = if units[first..].iter().map(Vec::len).sum::<usize>() <= WINDOW { units.len() } else { best.1 };
+        let mut window: Vec<DefId> = units[first..end].iter().flatten().copied().collect();
+        window.sort_unstable();
+        found.push(window);
+        first = end;
+    }
+    found
+}
+
+fn read_by(def: &Def) -> impl Iterator<Item = DefId> + '_ {
+    def.pieces.iter().flat_map(|piece| &piece.value.nodes).filter_map(|node| match &node.op {
+        ScalarOp::Load(Source::Def(id), _) => Some(*id),
+        ScalarOp::Load(Source::Param(_) | Source::State(_), _)
+        | ScalarOp::Const(_)
+        | ScalarOp::Index(_)
+        | ScalarOp::Unary(..)
+        | ScalarOp::Binary(..)
+        | ScalarOp::Where(..)
+        | ScalarOp::Cast(_) => None,
+    })
+}
+
+/// The definitions that some definition outside of their window reads.
+pub(super) fn read_outside(form: &NormalForm, windows: &[Vec<DefId>]) -> BTreeSet<DefId> {
+    let window_of = windows_of(form, windows);
+    let reads = form.defs.iter().enumerate().flat_map(|(id, def)| read_by(def).map(move |read| (id, read)));
+    reads.filter(|&(id, read)| window_of[id] != window_of[read]).map(|(_, read)| read).collect()
+}
+
+/// The window of each definition.
+pub(super) fn windows_of(form: &NormalForm, windows: &[Vec<DefId>]) -> Vec<usize> {
+    let mut window_of = vec![0; form.defs.len()];
+    for (window, ids) in windows.iter().enumerate() {
+        ids.iter().for_each(|&id| window_of[id] = window);
+    }
+    window_of
+}
+
+/// A window as a form of its own, with names by number: equal windows are equal forms. `outside`: who is read by others.
+pub(super) fn window_form(form: &NormalForm, ids: &[DefId], outside: &BTreeSet<DefId>) -> NormalForm {
+    let own: BTreeMap<DefId, DefId> = ids.iter().copied().zip(0..).collect();
+    let mut out = NormalForm::default();
+    let mut read: BTreeMap<Source, Source> = BTreeMap::new();
+    let mut states: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut state_of = |out: &mut NormalForm, state: usize| {
+        *states.entry(state).or_insert_with(|| {
+            out.states.push(State { name: format!("s{}", out.states.len()), ..form.states[state].clone() });
+            out.states.len() - 1
+        })
+    };
+    for (&id, at) in ids.iter().zip(0..) {
+        let mut def = Def { name: format!("d{at}"), ..form.defs[id].clone() };
+        if let Some(update) = &mut def.update {
+            update.state = state_of(&mut out, update.state);
+            if let Some(shift) = &mut update.shift {
+                shift.by = state_of(&mut out, shift.by);
+            }
+        }
+        for node in def.pieces.iter_mut().flat_map(|piece| &mut piece.value.nodes) {
+            let ScalarOp::Load(source, _) = &mut node.op else { continue };
+            *source = match *source {
+                Source::Def(id) if own.contains_key(&id) => Source::Def(own[&id]),
+                Source::State(state) => Source::State(state_of(&mut out, state)),
+                other @ (Source::Param(_) | Source::Def(_)) => *read.entry(other).or_insert_with(|| {
+                    let name = format!("p{}", out.params.len());
+                    let shape = form.source_extents(other).unwrap_or_default().to_vec();
+                    out.params.push(Param { name, dtype: node.dtype, shape, hint: InputHint::Any });
+                    Source::Param(out.params.len() - 1)
+                }),
+            };
+        }
+        if form.outputs.contains(&id) || outside.contains(&id) {
+            out.outputs.push(at);
+        }
+        out.defs.push(def);
+    }
+    let within = |step: &&Step| step.definitions().iter().any(|id| own.contains_key(id));
+    out.steps = form.steps.iter().filter(within).map(|step| renumbered(step, &own)).collect();
+    out
+}
+
+fn renumbered(step: &Step, own: &BTreeMap<DefId, DefId>) -> Step {
+    let all = |body: &[Step]| body.iter().map(|step| renumbered(step, own)).collect();
+    match step {
+        Step::Def(id) => Step::Def(own.get(id).copied().unwrap_or(*id)),
+        Step::Loop { var, range, body, .. } => {
+            Step::Loop { var: *var, name: format!("v{var}"), range: range.clone(), body: all(body) }
+        }
+        Step::If { conditions, body } => {
+            Step::If { conditions: conditions.iter().map(Affine::clone).collect(), body: all(body) }
+        }
+    }
+}
+
+/// The schedule of a whole form from those of its windows.
+pub(super) fn joined(windows: &[Vec<DefId>], schedules: &[Schedule], plain: Schedule) -> Schedule {
+    let mut whole = plain;
+    for (ids, schedule) in windows.iter().zip(schedules) {
+        for (&id, stage) in ids.iter().zip(&schedule.stages) {
+            let place = match stage.place {
+                Place::At { consumer, depth } => Place::At { consumer: ids[consumer], depth },
+                other @ (Place::Root | Place::Inline) => other,
+            };
+            whole.stages[id] = StageSchedule { place, ..stage.clone() };
+        }
+        whole.time_tiles.extend(schedule.time_tiles.iter().cloned());
+    }
+    whole
+}
