@@ -158,7 +158,7 @@ impl StageModel {
 }
 
 /// Cost of one operation on a vector, in multiply-add slots.
-fn unary_cost(op: UnaryOp) -> f64 {
+pub fn unary_cost(op: UnaryOp) -> f64 {
     match op {
         UnaryOp::Neg | UnaryOp::Not | UnaryOp::Abs => 0.7,
         UnaryOp::Sign => 3.0,
@@ -172,7 +172,8 @@ fn unary_cost(op: UnaryOp) -> f64 {
     }
 }
 
-fn binary_cost(op: BinaryOp, float: bool) -> f64 {
+/// The same of an operation of two arguments.
+pub fn binary_cost(op: BinaryOp, float: bool) -> f64 {
     match op {
         BinaryOp::Div if float => 12.0,
         BinaryOp::Div | BinaryOp::FloorDiv | BinaryOp::Mod => 40.0,

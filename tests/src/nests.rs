@@ -159,30 +159,39 @@ pub fn host_target() -> Target {
     }
 }
 
-/// Bytes at an address aligned to 8 but to nothing more.
+/// Bytes at an address aligned to 8 but to nothing more, or at a chosen distance from a cache line.
 pub struct Aligned {
     words: Vec<u64>,
+    begin: usize,
     len: usize,
 }
 
 impl Aligned {
     /// A copy of `bytes`.
     pub fn new(bytes: &[u8]) -> Aligned {
-        let mut aligned = Aligned { words: vec![0; bytes.len().div_ceil(8)], len: bytes.len() };
+        let mut aligned = Aligned { words: vec![0; bytes.len().div_ceil(8)], begin: 0, len: bytes.len() };
+        aligned.bytes_mut().copy_from_slice(bytes);
+        aligned
+    }
+    /// A copy of `bytes` that begins `past` bytes after a multiple of 64.
+    pub fn past_a_line(bytes: &[u8], past: usize) -> Aligned {
+        let words = vec![0_u64; (bytes.len() + 64 + past).div_ceil(8)];
+        let begin = words.as_ptr().addr().next_multiple_of(64) - words.as_ptr().addr() + past;
+        let mut aligned = Aligned { words, begin, len: bytes.len() };
         aligned.bytes_mut().copy_from_slice(bytes);
         aligned
     }
     /// The bytes.
     #[expect(unsafe_code, reason = "a view of words as bytes")]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: u64 has no invalid bytes, and `len` is at most the words' size.
-        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len) }
+        // SAFETY: u64 has no invalid bytes, and `begin + len` is at most the words' size.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast::<u8>().add(self.begin), self.len) }
     }
     /// The bytes, to write.
     #[expect(unsafe_code, reason = "a view of words as bytes")]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and any bytes make valid words.
-        unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast::<u8>().add(self.begin), self.len) }
     }
 }
 

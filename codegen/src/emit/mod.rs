@@ -5,6 +5,7 @@
 //! *workspace)`. Every top-level node is a function of its own, whose buffers are `noalias`
 //! arguments. Nothing is decided here that a schedule could decide.
 
+mod align;
 mod cx;
 mod elementary;
 mod facts;

@@ -1,5 +1,6 @@
 //! What the emission of a register tile needs to know, found before any code is written.
 
+use super::align::Stream;
 use super::cx::{Cx, Emit};
 use super::tile::Reg;
 use crate::error::CodegenError;
@@ -49,13 +50,15 @@ pub(crate) struct Plan<'t> {
     pub(super) fused: Option<(usize, usize)>,
     /// Whole vectors are stored past the caches: the pieces of the vector axis begin at aligned addresses.
     pub(super) stream: bool,
+    /// What the pieces of the vector axis are aligned for, where they are long.
+    pub(super) aligned: Option<Stream>,
     /// An element may be computed and stored twice: the tile does not read what it stores to.
     pub(super) again: bool,
 }
 
 impl Plan<'_> {
     /// Whether the vector stored at one choice of registers lies at a multiple of its size.
-    pub(crate) fn aligned(&self, regs: &[Vec<Reg<'_>>], combo: &[usize]) -> bool {
+    pub(crate) fn past_caches(&self, regs: &[Vec<Reg<'_>>], combo: &[usize]) -> bool {
         self.stream && self.vector.is_some_and(|axis| regs[axis][combo[axis]].aligned)
     }
 }
@@ -141,7 +144,10 @@ impl Cx<'_, '_> {
         let resumes = tile.fold.as_ref().is_some_and(|fold| !fold.first.is_empty());
         let reads = tile.reads().any(|buffer| buffer == tile.target);
         let again = !resumes && !reads;
-        Ok(Plan { tile, points: tile.points.len(), axes, vector, dtypes, depends, needed, fused, stream, again })
+        let points = tile.points.len();
+        let aligned = None;
+        let plan = Plan { tile, points, axes, vector, dtypes, depends, needed, fused, stream, aligned, again };
+        Ok(Plan { aligned: self.dominant(&plan), ..plan })
     }
 
     /// Whether masked loads are cheap, though masked stores are not, and all loads along a variable are such: of whole

@@ -269,7 +269,7 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
         let place = self.target(combo)?;
         let value = self.cx.splat(value, place.width)?;
         let value = self.cx.to_memory(place.dtype, value)?;
-        if self.plan.aligned(self.regs, combo) {
+        if self.plan.past_caches(self.regs, combo) {
             let bytes = place.dtype.bytes() * usize::try_from(place.width).unwrap_or(1);
             return self.cx.store_past_caches(self.cx.vector(value)?, place.pointer, bytes);
         }

@@ -4,6 +4,7 @@
 //! and then its remainder: one register tile of the static rest where the rest is known, else
 //! single steps and a masked vector. Every piece is the same code on another list of [`Reg`]s.
 
+use super::align::Span;
 use super::cx::{Cx, Emit, Value, lanes_of};
 use super::facts::{Bounds, Facts};
 use super::frame::Frame;
@@ -14,7 +15,6 @@ use super::ragged::Alone;
 use inkwell::IntPredicate;
 use inkwell::types::VectorType;
 use inkwell::values::{IntValue, PointerValue, VectorValue};
-use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::nest::{Tile, TileFold, TileShift};
 use moat_optimizer::normal_form::Range;
@@ -104,7 +104,6 @@ impl<'c, 'n> Cx<'c, 'n> {
         range: &Range,
         body: Body<'_, 'c>,
     ) -> Emit<()> {
-        let var = axis.axis.var;
         let tile = axis.register_tile();
         let unbound = || self.malformed(&plan.tile.origin, format!("bounds of axis {} are not in scope", axis.name));
         let bounds = Bounds::new(range, &|v| frame.facts(v)).ok_or_else(unbound)?;
@@ -113,9 +112,39 @@ impl<'c, 'n> Cx<'c, 'n> {
         }
         let Some(facts) = bounds.variable(tile, &|v| frame.facts(v)) else { return Ok(()) };
         let (lo, hi) = self.interval(frame, &bounds)?;
+        let span = Span { bounds: &bounds, lo, hi, facts };
         if plan.stream && axis.lanes > 1 {
-            return self.split_aligned(frame, plan, axis, (lo, hi), facts, body);
+            return self.split_past_caches(frame, plan, axis, span, body);
         }
+        let Some(stream) = self.worth_aligning(frame, plan, axis, &bounds) else {
+            return self.split_from(frame, plan, axis, span, body);
+        };
+        let least = stream.least(axis);
+        if bounds.extent.0 >= least {
+            return self.split_aligned(frame, plan, axis, stream, span, body);
+        }
+        let points = self.builder.build_int_nsw_sub(hi, lo, "points")?;
+        let long = self.icmp(IntPredicate::SGE, points.into(), self.i64(least).into())?;
+        self.when(long, &format!("{}.long", axis.name), &mut || {
+            self.split_aligned(frame, plan, axis, stream, span, body)
+        })?;
+        let short = self.icmp(IntPredicate::SLT, points.into(), self.i64(least).into())?;
+        self.when(short, &format!("{}.short", axis.name), &mut || self.split_from(frame, plan, axis, span, body))?;
+        Ok(())
+    }
+
+    /// The same with every piece where the range's first point puts it.
+    fn split_from(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        axis: &Axis<'_>,
+        span: Span<'_, 'c>,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
+        let Span { bounds, lo, hi, facts } = span;
+        let var = axis.axis.var;
+        let tile = axis.register_tile();
         let full: Vec<Reg<'c>> = (0..axis.unroll).map(|register| self.whole(axis, register)).collect();
         let mut from = lo;
         if bounds.extent.1 >= tile {
@@ -140,7 +169,7 @@ impl<'c, 'n> Cx<'c, 'n> {
             }
         }
         if tile > 1 {
-            self.remainder(frame, plan, axis, (&bounds, lo), (from, hi), facts, body)?;
+            self.remainder(frame, plan, axis, (bounds, lo), (from, hi), facts, body)?;
         }
         frame.unbind(var);
         Ok(())
@@ -219,7 +248,7 @@ impl<'c, 'n> Cx<'c, 'n> {
     }
 
     /// Vectors one by one; the first point after them.
-    fn vectors(
+    pub(super) fn vectors(
         &self,
         frame: &mut Frame<'c>,
         axis: &Axis<'_>,
@@ -236,56 +265,8 @@ impl<'c, 'n> Cx<'c, 'n> {
         })
     }
 
-    /// The pieces of the vector axis of a tile whose stores go past the caches: single points or a masked vector up to
-    /// the first aligned address, whole register tiles, what is left.
-    fn split_aligned(
-        &self,
-        frame: &mut Frame<'c>,
-        plan: &Plan<'_>,
-        axis: &Axis<'_>,
-        (lo, hi): (IntValue<'c>, IntValue<'c>),
-        facts: Facts,
-        body: Body<'_, 'c>,
-    ) -> Emit<()> {
-        let var = axis.axis.var;
-        let tile = axis.register_tile();
-        let anywhere = anywhere(axis, facts);
-        let malformed = || self.malformed(&plan.tile.origin, "a target that does not exist");
-        let target = self.nest.buffers.get(plan.tile.target).ok_or_else(malformed)?;
-        let start = frame.moved.or_else(|| frame.buffers.get(&plan.tile.target).copied()).ok_or_else(malformed)?;
-        frame.bind(var, lo, anywhere);
-        // Axes that come later are multiples of the vector, see `streams`.
-        let bound = Affine::new(
-            plan.tile.offset.constant,
-            plan.tile.offset.terms.iter().copied().filter(|term| frame.facts(term.0).is_some()),
-        );
-        let first = self.element(self.memory_type(target.dtype), start, self.affine(frame, &bound)?, "first")?;
-        let bytes = i64::try_from(target.dtype.bytes()).unwrap_or(1);
-        let address = self.builder.build_ptr_to_int(first, self.context.i64_type(), "address")?;
-        let before = self.builder.build_int_sub(self.i64(0), address, "before")?;
-        let before = self.builder.build_and(before, self.i64(bytes * i64::from(axis.lanes) - 1), "before")?;
-        let before = self.builder.build_int_unsigned_div(before, self.i64(bytes), "elements")?;
-        let aligned = self.index_add(lo, before, "aligned")?;
-        let inside = self.icmp(IntPredicate::SLT, aligned.into(), hi.into())?;
-        let aligned = self.choose(inside, aligned, hi)?;
-        self.tail(frame, axis, (lo, aligned), facts, body)?;
-        let full: Vec<Reg<'c>> =
-            (0..axis.unroll).map(|register| Reg { aligned: true, ..self.whole(axis, register) }).collect();
-        let last = self.index_add(hi, self.i64(-tile), "last")?;
-        let mut from = self.counted(aligned, last, tile, &axis.name, &mut |x| {
-            frame.bind(var, x, anywhere);
-            body(frame, &full)
-        })?;
-        if axis.unroll > 1 {
-            from = self.vectors(frame, axis, (from, hi), facts, &full[..1], body)?;
-        }
-        self.tail(frame, axis, (from, hi), facts, body)?;
-        frame.unbind(var);
-        Ok(())
-    }
-
     /// An interval shorter than a vector: a masked one, or single points.
-    fn tail(
+    pub(super) fn tail(
         &self,
         frame: &mut Frame<'c>,
         axis: &Axis<'_>,
@@ -316,7 +297,7 @@ impl<'c, 'n> Cx<'c, 'n> {
         Ok(())
     }
 
-    fn whole(&self, axis: &Axis<'_>, register: usize) -> Reg<'c> {
+    pub(super) fn whole(&self, axis: &Axis<'_>, register: usize) -> Reg<'c> {
         let offset = i64::try_from(register).unwrap_or(0) * i64::from(axis.lanes);
         Reg { offset, width: axis.lanes, mask: None, partial: register, aligned: false }
     }
@@ -579,7 +560,7 @@ impl<'c, 'n> Cx<'c, 'n> {
 }
 
 /// Facts of an axis' variable off the grid of its register tile: it may take any value of the interval.
-fn anywhere(axis: &Axis<'_>, facts: Facts) -> Facts {
+pub(super) fn anywhere(axis: &Axis<'_>, facts: Facts) -> Facts {
     Facts { modulus: 1, residue: 0, max: facts.max.saturating_add(axis.register_tile() - 1), ..facts }
 }
 

@@ -1,0 +1,318 @@
+//! Where the pieces of a tile's vector axis begin: at aligned addresses, found when the kernel runs.
+//!
+//! An array begins at any multiple of its element. NumPy's large ones begin 16 bytes past a cache line, so that every
+//! vector as wide as a line crosses into the next one. One stream of accesses of a tile is chosen here, before any code
+//! is written ([`Cx::dominant`]): the store, or without a contiguous one the loads that weigh most. Its vectors are
+//! aligned in every range of the axis that is long enough to pay for the points that this costs.
+//!
+//! Where points may be computed twice, the first and the last register tile of a range overlap their neighbours: each
+//! piece is a whole register tile, and the code of one. Elsewhere masked vectors, or single points, lead up to the first
+//! aligned address and on from the last. Axes of folds are left as they are, for the order of their terms, and so the
+//! last bits of a result, must not depend on where an array lies.
+
+use super::cx::{Cx, Emit};
+use super::facts::{Bounds, Facts};
+use super::frame::Frame;
+use super::plan::{Axis, Plan};
+use super::tile::{Body, Reg, anywhere};
+use inkwell::IntPredicate;
+use inkwell::values::IntValue;
+use moat_optimizer::affine::Affine;
+use moat_optimizer::footprint::{binary_cost, unary_cost};
+use moat_optimizer::nest::{BufferRole, TileScalar};
+use moat_optimizer::normal_form::{Range, ScalarOp};
+use std::collections::BTreeMap;
+
+/// What a vector loses that is stored across two lines, in slots of a multiply-add.
+const CROSSING_STORE: f64 = 8.0;
+/// The same of one that is loaded.
+const CROSSING_LOAD: f64 = 0.5;
+/// A load, in such slots.
+const LOAD: f64 = 0.5;
+/// What alignment saves in a range is at least so many times what it may cost there: two register tiles.
+const MARGIN: f64 = 2.0;
+/// Ranges of fewer register tiles stay as they are.
+const FEWEST_TILES: f64 = 4.0;
+
+/// The accesses that the pieces of a vector axis are aligned for.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    buffer: usize,
+    /// Of the first element of a vector.
+    offset: Affine,
+    /// It is what the tile writes to, which a value may move.
+    written: bool,
+    /// Elements from one aligned address to the next.
+    unit: i64,
+    /// Register tiles of the shortest range in which alignment pays.
+    tiles: i64,
+}
+
+/// A range of a tile's axis, in code and as far as it is known.
+#[derive(Clone, Copy)]
+pub(super) struct Span<'b, 'c> {
+    pub(super) bounds: &'b Bounds,
+    pub(super) lo: IntValue<'c>,
+    pub(super) hi: IntValue<'c>,
+    /// Of the axis' variable on the grid of its register tiles.
+    pub(super) facts: Facts,
+}
+
+impl<'c> Cx<'c, '_> {
+    /// The stream of a tile whose alignment counts most, if there is one that all its register tiles share.
+    pub(super) fn dominant(&self, plan: &Plan<'_>) -> Option<Stream> {
+        let at = plan.vector.filter(|&at| at < plan.points)?;
+        let lanes = i64::from(plan.axes[at].lanes);
+        let trips = plan.axes[plan.points..].iter().map(|axis| trips(&axis.axis.range)).product::<f64>();
+        // A term's node is computed once for every register that it depends on.
+        let share = |depends: &[bool]| -> f64 {
+            let shared = plan.axes.iter().zip(depends).filter(|(_, on)| !**on);
+            1.0 / shared.map(|(axis, _)| axis.unroll as f64).product::<f64>()
+        };
+        let mut work = if plan.tile.fold.is_some() { trips } else { 0.0 };
+        let mut gains: BTreeMap<(usize, Affine, bool), f64> = BTreeMap::new();
+        let mut offer = |buffer: usize, offset: &Affine, written: bool, gain: f64| {
+            if let Some((first, fraction)) = self.registers_aligned(plan, at, buffer, offset) {
+                let unit = self.unit(buffer, lanes);
+                let constant = (offset.constant + first).rem_euclid(unit);
+                *gains.entry((buffer, Affine { constant, ..offset.clone() }, written)).or_default() += gain * fraction;
+            }
+        };
+        offer(plan.tile.target, &plan.tile.offset, true, CROSSING_STORE);
+        for &node in &plan.needed {
+            let shared = share(&plan.depends[node]);
+            let repeated = plan.depends[node][plan.points..].iter().any(|on| *on);
+            let times = if repeated || plan.tile.fold.is_none() { trips } else { 1.0 };
+            work += times * shared * node_cost(&plan.tile.value[node], lanes as f64);
+            if let TileScalar::Load { buffer, offset } = &plan.tile.value[node] {
+                offer(*buffer, offset, false, CROSSING_LOAD * shared * times);
+            }
+        }
+        let ((buffer, offset, written), gain) = gains.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        // Single points and masked vectors cost about as much again.
+        let twice = if plan.again { 1.0 } else { 2.0 };
+        let tiles = (2.0 * MARGIN * twice * work / gain).ceil().max(FEWEST_TILES);
+        #[expect(clippy::cast_possible_truncation, reason = "bounded before")]
+        let tiles = (tiles < 1e6).then_some(tiles as i64)?;
+        Some(Stream { buffer, offset, written, unit: self.unit(buffer, lanes), tiles })
+    }
+
+    /// Elements of a buffer from one aligned address to the next: a vector, or a line where that is shorter.
+    fn unit(&self, buffer: usize, lanes: i64) -> i64 {
+        let bytes = self.nest.buffers.get(buffer).map_or(1, |buffer| buffer.dtype.bytes());
+        lanes.min(i64::try_from(self.options.target.line_bytes / bytes.max(1)).unwrap_or(1)).max(1)
+    }
+
+    /// If an access is contiguous along the vector axis, and as aligned in every step of the axes inside of it: the
+    /// distance of the registers most of which are aligned together, and their share of all registers.
+    fn registers_aligned(&self, plan: &Plan<'_>, at: usize, buffer: usize, offset: &Affine) -> Option<(i64, f64)> {
+        let stride = |axis: &Axis<'_>| offset.coefficient(axis.axis.var);
+        let unit = self.unit(buffer, i64::from(plan.axes[at].lanes));
+        let inner = plan.axes[at + 1..].iter().all(|axis| stride(axis) % unit == 0);
+        if stride(&plan.axes[at]) != 1 || !inner || !u64::try_from(unit).is_ok_and(u64::is_power_of_two) || unit < 2 {
+            return None;
+        }
+        let mut residues: BTreeMap<i64, usize> = BTreeMap::from([(0, 1)]);
+        for axis in &plan.axes[..at] {
+            let mut moved: BTreeMap<i64, usize> = BTreeMap::new();
+            for (&residue, &count) in &residues {
+                for register in 0..i64::try_from(axis.unroll).unwrap_or(1) {
+                    *moved.entry((residue + register * stride(axis)).rem_euclid(unit)).or_default() += count;
+                }
+            }
+            residues = moved;
+        }
+        let all: usize = residues.values().sum();
+        let (&residue, &most) = residues.iter().max_by_key(|&(&residue, &count)| (count, -residue))?;
+        // Rows of a register tile that begin anywhere are as well off as they are.
+        (2 * most >= all).then_some((residue, most as f64 / all as f64))
+    }
+
+    /// The stream for which a range of an axis is to be aligned, if that may pay and is not so anyway.
+    pub(super) fn worth_aligning<'p>(
+        &self,
+        frame: &Frame<'c>,
+        plan: &'p Plan<'_>,
+        axis: &Axis<'_>,
+        bounds: &Bounds,
+    ) -> Option<&'p Stream> {
+        let stream = plan.aligned.as_ref().filter(|_| axis.lanes > 1 && !axis.fold)?;
+        let aligned_already = || {
+            let [lo] = bounds.los.as_slice() else { return None };
+            let scratch = match self.nest.buffers.get(stream.buffer)?.role {
+                BufferRole::Param(_) | BufferRole::Output(_) => false,
+                BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => true,
+            };
+            let at = |var| if var == axis.axis.var { lo.clone() } else { Affine::variable(var) };
+            let offset = self.in_scope(frame, &stream.offset, axis).substitute(at);
+            let residue = Facts::of(&offset, &|var| frame.facts(var))?.modulo(stream.unit)?;
+            Some(scratch && residue == 0 && !(stream.written && frame.moved.is_some()))
+        };
+        let long = bounds.extent.1 >= stream.least(axis);
+        (long && aligned_already() != Some(true)).then_some(stream)
+    }
+
+    /// An offset without the terms of variables that are bound inside of the vector axis: multiples of a vector.
+    fn in_scope(&self, frame: &Frame<'c>, offset: &Affine, axis: &Axis<'_>) -> Affine {
+        let known = |var: usize| var == axis.axis.var || frame.facts(var).is_some();
+        Affine::new(offset.constant, offset.terms.iter().copied().filter(|term| known(term.0)))
+    }
+
+    /// The first point at or after `lo` at which the accesses of a stream are aligned. Leaves the axis' variable bound.
+    fn first_aligned(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        axis: &Axis<'_>,
+        stream: &Stream,
+        span: Span<'_, 'c>,
+    ) -> Emit<IntValue<'c>> {
+        let malformed = || self.malformed(&plan.tile.origin, "a stream of a buffer that does not exist");
+        let buffer = self.nest.buffers.get(stream.buffer).ok_or_else(malformed)?;
+        let moved = frame.moved.filter(|_| stream.written);
+        let start = moved.or_else(|| frame.buffers.get(&stream.buffer).copied()).ok_or_else(malformed)?;
+        let offset = self.in_scope(frame, &stream.offset, axis);
+        frame.bind(axis.axis.var, span.lo, anywhere(axis, span.facts));
+        let first = self.element(self.memory_type(buffer.dtype), start, self.affine(frame, &offset)?, "first")?;
+        let bytes = i64::try_from(buffer.dtype.bytes()).unwrap_or(1);
+        let address = self.builder.build_ptr_to_int(first, self.context.i64_type(), "address")?;
+        let before = self.builder.build_int_sub(self.i64(0), address, "before")?;
+        let before = self.builder.build_and(before, self.i64(bytes * stream.unit - 1), "before")?;
+        let before = self.builder.build_int_unsigned_div(before, self.i64(bytes), "elements")?;
+        self.index_add(span.lo, before, "aligned")
+    }
+
+    /// The pieces of a range of the vector axis, aligned for `stream`; the range has at least [`Stream::least`] points.
+    pub(super) fn split_aligned(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        axis: &Axis<'_>,
+        stream: &Stream,
+        span: Span<'_, 'c>,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
+        let start = self.first_aligned(frame, plan, axis, stream, span)?;
+        if plan.again {
+            self.overlapping_tiles(frame, axis, (stream, start), span, body)
+        } else {
+            self.peeled(frame, axis, start, span, false, body)
+        }
+    }
+
+    /// Register tiles of which the first and the last overlap their neighbours; the others are aligned.
+    fn overlapping_tiles(
+        &self,
+        frame: &mut Frame<'c>,
+        axis: &Axis<'_>,
+        (stream, start): (&Stream, IntValue<'c>),
+        span: Span<'_, 'c>,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
+        let tile = axis.register_tile();
+        let full: Vec<Reg<'c>> = (0..axis.unroll).map(|register| self.whole(axis, register)).collect();
+        let last = self.index_add(span.hi, self.i64(-tile), "last")?;
+        // The second one begins as far from the first as alignment lets it.
+        let at_once = self.icmp(IntPredicate::EQ, start.into(), span.lo.into())?;
+        let step = self.choose(at_once, self.i64(tile), self.i64(tile - stream.unit))?;
+        let second = self.index_add(start, step, "second")?;
+        let before = self.here()?;
+        let inside = self.block(&format!("{}.tiles", axis.name))?;
+        self.builder.build_unconditional_branch(inside)?;
+        self.builder.position_at_end(inside);
+        let phi = self.builder.build_phi(self.context.i64_type(), &axis.name)?;
+        let following = self.builder.build_phi(self.context.i64_type(), "following")?;
+        let x = self.scalar_int(phi.as_basic_value())?;
+        let next = self.scalar_int(following.as_basic_value())?;
+        frame.bind(axis.axis.var, x, anywhere(axis, span.facts));
+        body(frame, &full)?;
+        let after_next = self.index_add(next, self.i64(tile), "following")?;
+        let inner = self.icmp(IntPredicate::SLT, next.into(), last.into())?;
+        let bounded = self.choose(inner, next, last)?;
+        let more = self.icmp(IntPredicate::SLT, x.into(), last.into())?;
+        let end = self.here()?;
+        phi.add_incoming(&[(&span.lo, before), (&bounded, end)]);
+        following.add_incoming(&[(&second, before), (&after_next, end)]);
+        let after = self.block(&format!("{}.end", axis.name))?;
+        self.builder.build_conditional_branch(self.scalar_int(more)?, inside, after)?;
+        self.builder.position_at_end(after);
+        frame.unbind(axis.axis.var);
+        Ok(())
+    }
+
+    /// The pieces of the vector axis of a tile whose stores go past the caches: every whole vector is aligned.
+    pub(super) fn split_past_caches(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        axis: &Axis<'_>,
+        span: Span<'_, 'c>,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
+        let (buffer, offset) = (plan.tile.target, plan.tile.offset.clone());
+        let stream = Stream { buffer, offset, written: true, unit: i64::from(axis.lanes), tiles: 0 };
+        let start = self.first_aligned(frame, plan, axis, &stream, span)?;
+        self.peeled(frame, axis, start, span, true, body)
+    }
+
+    /// Single points or a masked vector up to `start`, whole register tiles, what is left.
+    fn peeled(
+        &self,
+        frame: &mut Frame<'c>,
+        axis: &Axis<'_>,
+        start: IntValue<'c>,
+        span: Span<'_, 'c>,
+        aligned: bool,
+        body: Body<'_, 'c>,
+    ) -> Emit<()> {
+        let Span { lo, hi, facts, .. } = span;
+        let tile = axis.register_tile();
+        let inside = self.icmp(IntPredicate::SLT, start.into(), hi.into())?;
+        let start = self.choose(inside, start, hi)?;
+        self.tail(frame, axis, (lo, start), facts, body)?;
+        let full: Vec<Reg<'c>> =
+            (0..axis.unroll).map(|register| Reg { aligned, ..self.whole(axis, register) }).collect();
+        let last = self.index_add(hi, self.i64(-tile), "last")?;
+        let mut from = self.counted(start, last, tile, &axis.name, &mut |x| {
+            frame.bind(axis.axis.var, x, anywhere(axis, facts));
+            body(frame, &full)
+        })?;
+        if axis.unroll > 1 {
+            from = self.vectors(frame, axis, (from, hi), facts, &full[..1], body)?;
+        }
+        self.tail(frame, axis, (from, hi), facts, body)?;
+        frame.unbind(axis.axis.var);
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// Points of the shortest range in which alignment pays.
+    pub(super) fn least(&self, axis: &Axis<'_>) -> i64 {
+        self.tiles.saturating_mul(axis.register_tile())
+    }
+}
+
+/// Iterations of a range whose bounds do not differ by constants: many.
+const MANY_TRIPS: f64 = 100.0;
+
+/// Iterations of a range, where its bounds differ by constants.
+fn trips(range: &Range) -> f64 {
+    let distances = range.lo.iter().flat_map(|lo| range.hi.iter().map(move |hi| hi.minus(lo)));
+    let known = distances.filter(Affine::is_constant).map(|distance| distance.constant);
+    known.min().map_or(MANY_TRIPS, |least| least.max(0) as f64)
+}
+
+/// What one node costs a vector, in slots of a multiply-add.
+fn node_cost(node: &TileScalar, lanes: f64) -> f64 {
+    match node {
+        TileScalar::Load { .. } => LOAD,
+        TileScalar::Gather { .. } => lanes,
+        TileScalar::Compute(compute) => match &compute.op {
+            ScalarOp::Unary(op, _) => unary_cost(*op),
+            ScalarOp::Binary(op, ..) => binary_cost(*op, compute.dtype.is_float()),
+            ScalarOp::Where(..) | ScalarOp::Cast(_) => 1.0,
+            ScalarOp::Load(..) | ScalarOp::Const(_) | ScalarOp::Index(_) => 0.0,
+        },
+    }
+}
