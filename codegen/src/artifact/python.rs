@@ -11,6 +11,11 @@ use std::fmt::Write;
 
 const TEMPLATE: &str = include_str!("kernel.py.template");
 
+/// Results begin at a multiple of this: a cache line.
+const LINE_BYTES: usize = 64;
+/// Smaller results lie where NumPy puts them: their few lines are not worth the time to place them.
+const ALIGNED_FROM_BYTES: usize = 1024;
+
 /// The module's text.
 pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
     let interface = &compiled.interface;
@@ -49,6 +54,8 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
             ("FEATURES", python_string(&checked_features(&compiled.features).join(", "))),
             ("WORKSPACE_BYTES", interface.workspace_bytes.to_string()),
             ("WORKSPACE_ALIGN", WORKSPACE_ALIGN.to_string()),
+            ("LINE_BYTES", LINE_BYTES.to_string()),
+            ("ALIGNED_FROM_BYTES", ALIGNED_FROM_BYTES.to_string()),
             ("INPUTS", descriptions(&interface.inputs)),
             ("OUTPUTS", descriptions(&interface.outputs)),
             ("INDEX_OUT_OF_RANGE", Status::IndexOutOfRange.code().to_string()),
@@ -59,9 +66,9 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
             ("ADDRESSES", listed(&addresses)),
             ("RETURNED", returned.to_string()),
             ("TARGETS", targets),
-            ("MAKE_MUTATED", make_outputs(returned..results.len(), "    ")),
+            ("MAKE_MUTATED", make_outputs(&interface.outputs, returned..results.len(), "    ")),
             ("WRITE_BACK", write_back),
-            ("MAKE_OUTPUTS", make_outputs(0..returned, "        ")),
+            ("MAKE_OUTPUTS", make_outputs(&interface.outputs, 0..returned, "        ")),
             ("UNPACK", listed(&results[..returned])),
             ("OUTPUT_DATA", output_data),
             ("RESULT", result),
@@ -138,10 +145,12 @@ fn input_checks(inputs: &[Argument]) -> String {
     text
 }
 
-fn make_outputs(outputs: std::ops::Range<usize>, indent: &str) -> String {
+fn make_outputs(outputs: &[Argument], made: std::ops::Range<usize>, indent: &str) -> String {
     let mut text = String::new();
-    for at in outputs {
-        let _ = writeln!(text, "{indent}_moat_out{at} = _moat_empty(_moat_out_shape{at}, _moat_out_dtype{at})");
+    for at in made {
+        let bytes = outputs[at].elements() * outputs[at].dtype.bytes();
+        let _ =
+            writeln!(text, "{indent}_moat_out{at} = _moat_empty(_moat_out_shape{at}, _moat_out_dtype{at}, {bytes})");
     }
     text
 }
