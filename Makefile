@@ -8,7 +8,7 @@ MOAT      := $(TARGET)/debug/moat
 WORKLOAD  ?= datasets/workloads/matmul_1024_f32.py
 PYTHON    := $(TARGET)/venv/bin/python
 
-.PHONY: tune test build lint bench peers polybench setup fuzz
+.PHONY: tune test build lint bench peers polybench promise setup fuzz
 
 tune: build
 	$(MOAT) tune $(WORKLOAD)
@@ -44,6 +44,10 @@ polybench: build $(TARGET)/venv/ready
 	$(PYTHON) datasets/polybench.py --moat kernels --write datasets/polybench.md
 	for file in datasets/workloads/polybench/*.py; do $(MOAT) tune --threads 2 --out kernels/threads $$file || exit 1; done
 	$(PYTHON) datasets/polybench.py --moat kernels/threads --serial kernels --no-peers --threads 2 --passes 3 --write datasets/polybench_threads.md
+
+# Asks the kernels tuned by `peers` and `polybench` for the times that their summaries promise, each in a process of its own.
+promise: $(TARGET)/venv/ready
+	$(PYTHON) datasets/promise.py --kernels kernels
 
 setup:
 	@bash tests/setup.sh system
