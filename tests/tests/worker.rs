@@ -7,7 +7,7 @@ use moat_optimizer::tensor::{Data, Tensor};
 use moat_tuner::machine;
 use moat_tuner::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use moat_tuner::outcome::Outcome;
-use moat_tuner::worker::protocol::{Argument, LONG_CALL_NS, Sampling, Source};
+use moat_tuner::worker::protocol::{Argument, LONG_CALL_NS, OFFSETS, Sampling, Source, TRIAL_OFFSET};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -152,14 +152,32 @@ fn a_batch_of_a_slow_kernel_is_not_a_hang() {
 }
 
 #[test]
-fn one_that_lost_to_a_long_incumbent_is_called_once() {
+fn one_that_lost_is_given_up_by_its_calls_in_warm_memory() {
+    // The first calls run in fresh memory between guard pages: what they took decided about kernels as good as the best.
     let mut bench = bench(worker_command());
     let interrupt = AtomicBool::new(false);
-    // Any call is slower than nothing: what counts is that the incumbent is long.
-    for (incumbent_ns, samples) in [(1e3, 3), (LONG_CALL_NS, 1)] {
-        let sampling = Sampling { batch_ns: 1e5, hopeless_ns: Some(0.0), ..Sampling::default() };
+    let sampling = Sampling { batch_ns: 1e5, hopeless_ns: Some(0.0), ..Sampling::default() };
+    for incumbent_ns in [1e3, LONG_CALL_NS] {
         let end = bench.trial(correct(), Some(incumbent_ns), &sampling, &interrupt).unwrap();
-        assert_eq!((end.outcome, end.samples_ns.len()), (Outcome::Measured, samples), "{}", end.detail);
+        assert_eq!((end.outcome, end.samples_ns.len()), (Outcome::Measured, 3), "{}", end.detail);
+    }
+}
+
+#[test]
+fn a_long_call_that_lost_is_timed_once_and_not_in_memory_new_to_it() {
+    let mut bench = bench(worker_command());
+    let interrupt = AtomicBool::new(false);
+    let spin = format!(
+        "br label %loop\nloop:\n%n = phi i64 [0, %0], [%m, %loop]\n%m = add i64 %n, 1\n\
+         call void asm sideeffect \"\", \"\"()\n%more = icmp ult i64 %m, 1500000000\n\
+         br i1 %more, label %loop, label %done\ndone:\n{}\nret i32 0",
+        doubling("0.0")
+    );
+    let sampling = Sampling { hopeless_ns: Some(0.0), ..Sampling::default() };
+    for trial in ["its first call warms the memory", "its first call counts"] {
+        let end = bench.trial(module(&spin), None, &sampling, &interrupt).unwrap();
+        assert_eq!((end.outcome, end.samples_ns.len()), (Outcome::Measured, 1), "{trial}: {}", end.detail);
+        assert!(end.samples_ns[0] >= LONG_CALL_NS, "the call is too short for this test: {} ns", end.samples_ns[0]);
     }
 }
 
@@ -182,12 +200,40 @@ fn a_worker_that_does_not_start_is_an_outcome() {
 }
 
 #[test]
-fn rounds_are_interleaved_and_checked() {
+fn rounds_are_interleaved_at_every_offset_and_checked() {
     let mut bench = bench(worker_command());
     let interrupt = AtomicBool::new(false);
-    let rounds = bench.compare(&[correct(), correct(), correct()], 21, 1e5, 1e3, &interrupt).unwrap().unwrap();
-    assert_eq!(rounds.iter().map(Vec::len).collect::<Vec<_>>(), [21, 21, 21]);
+    for rounds in [1, 5, 21, 24] {
+        let compared =
+            bench.compare(&[correct(), correct(), correct()], rounds, 1e5, 1e3, &interrupt).unwrap().unwrap();
+        assert_eq!(compared.rounds.iter().map(Vec::len).collect::<Vec<_>>(), [rounds; 3]);
+        let at = |offset: usize| compared.offsets.iter().filter(|&&of| of == offset).count();
+        let counts = OFFSETS.map(at);
+        assert_eq!(counts.iter().sum::<usize>(), rounds);
+        assert!(counts.iter().all(|&count| count == rounds / 4 || count == rounds.div_ceil(4)), "{counts:?}");
+        assert!(counts[3] > 0, "where trials are timed, the finalists are in any case");
+        assert!(compared.cold_ns.iter().all(|times| !times.is_empty() && times.iter().all(|&ns| ns > 0.0)));
+        assert!(compared.disturbance.samples >= 3 * rounds);
+    }
     let wrong = module("ret i32 0");
     let failed = bench.compare(&[correct(), wrong], 3, 1e5, 1e3, &interrupt).unwrap_err();
     assert_eq!(failed.outcome, Outcome::WrongResult);
+}
+
+#[test]
+fn arguments_lie_where_they_are_said_to() {
+    // A kernel that checks its output's address, and says so by its status.
+    let at = |past: usize| {
+        module(&format!(
+            "{}\n%p = ptrtoint ptr %y to i64\n%q = and i64 %p, 63\n%r = icmp ne i64 %q, {past}\n\
+             %status = zext i1 %r to i32\nret i32 %status",
+            doubling("0.0")
+        ))
+    };
+    let mut bench = bench(worker_command());
+    // Between guard pages an array of 64 bytes lies on a line, and a trial's past one.
+    let end = trial(&mut bench, at(0));
+    assert_eq!((end.outcome, end.error_fraction), (Outcome::WrongResult, Some(0.0)), "{}", end.detail);
+    let end = trial(&mut bench, at(TRIAL_OFFSET));
+    assert_eq!((end.outcome, end.error_fraction), (Outcome::WrongResult, None), "{}", end.detail);
 }

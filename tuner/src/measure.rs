@@ -5,8 +5,9 @@
 //! module that runs the clock against a candidate; it never reads the text of an error.
 
 use crate::outcome::Outcome;
+use crate::worker::disturbance::Disturbance;
 use crate::worker::protocol::{
-    Argument, LONG_CALL_NS, Place, Reply, Request, Sampling, Setup, Source, Wrong, frame_length, send,
+    Argument, Comparison, LONG_CALL_NS, Place, Reply, Request, Sampling, Setup, Source, Wrong, frame_length, send,
 };
 use moat_optimizer::interpret::Reference;
 use moat_optimizer::target::Target;
@@ -30,9 +31,11 @@ pub struct Limits {
     pub call: Duration,
     /// A call may take this many times the incumbent's time,
     pub incumbent_factor: f64,
-    /// and only this many times where the incumbent's is [`LONG_CALL_NS`] or more: noise is small beside it, and every
-    /// further second spent on a loser is one less for the next candidate.
+    /// and in warm memory only this many times where the incumbent's is [`LONG_CALL_NS`] or more: noise is small beside
+    /// it, and every further second spent on a loser is one less for the next candidate.
     pub long_factor: f64,
+    /// The first calls in fresh memory may take so much longer, per byte of it.
+    pub touch_per_byte: Duration,
     /// A call may take this long as long as there is no incumbent.
     pub first_call: Duration,
     /// For the worker's own work between messages: reading data, comparing outputs.
@@ -45,7 +48,8 @@ impl Default for Limits {
             compile: Duration::from_secs(20),
             call: Duration::from_millis(50),
             incumbent_factor: 5.0,
-            long_factor: 1.5,
+            long_factor: 2.0,
+            touch_per_byte: Duration::from_nanos(2),
             first_call: Duration::from_secs(120),
             bookkeeping: Duration::from_secs(120),
         }
@@ -85,6 +89,8 @@ pub struct Trial {
     pub detail: String,
     /// Times for one call, in the order taken.
     pub samples_ns: Vec<f64>,
+    /// What other work did while they were taken.
+    pub disturbance: Disturbance,
     /// The largest error as a fraction of its bound.
     pub error_fraction: Option<f64>,
     /// Time to compile.
@@ -100,6 +106,7 @@ impl Trial {
             outcome,
             detail: detail.into(),
             samples_ns: Vec::new(),
+            disturbance: Disturbance::default(),
             error_fraction: None,
             compile_ns: None,
             workspace_bytes: 0,
@@ -179,24 +186,22 @@ impl Bench {
     ) -> Result<(), Ending> {
         let limits = &self.config.limits;
         let long = incumbent_ns.is_some_and(|ns| ns >= LONG_CALL_NS);
-        let call = self.call_limit(incumbent_ns, if long { limits.long_factor } else { limits.incumbent_factor });
+        let warm = self.call_limit(incumbent_ns, if long { limits.long_factor } else { limits.incumbent_factor });
+        let fresh = self.call_limit(incumbent_ns, limits.incumbent_factor);
         let id = self.compile(source, interrupt, trial)?;
-        let checked_ns = match self.ask(&Request::Check { id }, call, interrupt)? {
-            Reply::Correct { error_fraction, call_ns } => {
-                trial.error_fraction = Some(error_fraction);
-                call_ns
+        let touch = self.touch(trial.workspace_bytes);
+        // Calls in fresh memory, between guard pages, say whether the result is right, and nothing about its time.
+        match self.ask(&Request::Check { id }, fresh + touch, interrupt)? {
+            Reply::Correct { error_fraction } => trial.error_fraction = Some(error_fraction),
+            other => return Err(unexpected(other)),
+        }
+        match self.ask(&Request::Time { id, sampling: *sampling }, warm + touch, interrupt)? {
+            Reply::Samples(samples, disturbance) if !samples.is_empty() => {
+                (trial.samples_ns, trial.disturbance) = (samples, disturbance);
             }
             other => return Err(unexpected(other)),
-        };
-        // The first touch of fresh memory is in the noise of so long a call: one that lost needs no other.
-        if long && sampling.hopeless_ns.is_some_and(|limit| checked_ns > limit) {
-            trial.samples_ns = vec![checked_ns];
-        } else {
-            match self.ask(&Request::Time { id, sampling: *sampling }, call, interrupt)? {
-                Reply::Samples(samples) if !samples.is_empty() => trial.samples_ns = samples,
-                other => return Err(unexpected(other)),
-            }
         }
+        let call = warm;
         trial.outcome = Outcome::Measured;
         // The measurement stands, whatever becomes of the worker now.
         if self.ask(&Request::Drop { id }, call, interrupt).is_err() {
@@ -205,7 +210,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Times several candidates in interleaved rounds, in one process with all of them loaded.
+    /// Times several candidates in interleaved rounds, in one process with all of them loaded, their arguments at several
+    /// distances from a cache line; and after other work.
     ///
     /// # Errors
     /// With the failure of the one that could not be compiled, or answered wrongly; `Ok(None)` if interrupted.
@@ -217,26 +223,26 @@ impl Bench {
         batch_ns: f64,
         slowest_ns: f64,
         interrupt: &AtomicBool,
-    ) -> Result<Option<Vec<Vec<f64>>>, Trial> {
-        let call = self.call_limit(Some(slowest_ns), self.config.limits.incumbent_factor);
-        let mut attempt = || -> Result<Vec<Vec<f64>>, Ending> {
+    ) -> Result<Option<Comparison>, Trial> {
+        let call = self.call_limit(Some(slowest_ns), self.config.limits.incumbent_factor) + self.touch(0);
+        let mut attempt = || -> Result<Comparison, Ending> {
             let mut ids = Vec::with_capacity(sources.len());
             for source in sources {
                 let mut ignored = Trial::failed(Outcome::WorkerLost, String::new());
                 ids.push(self.compile(source.clone(), interrupt, &mut ignored)?);
             }
             let request = Request::Compare { ids: ids.clone(), rounds, batch_ns };
-            let samples = match self.ask(&request, call, interrupt)? {
-                Reply::Rounds(samples) if samples.len() == ids.len() => samples,
+            let comparison = match self.ask(&request, call, interrupt)? {
+                Reply::Compared(comparison) if comparison.rounds.len() == ids.len() => comparison,
                 other => return Err(unexpected(other)),
             };
             for id in ids {
                 self.ask(&Request::Drop { id }, call, interrupt)?;
             }
-            Ok(samples)
+            Ok(comparison)
         };
         match attempt() {
-            Ok(samples) => Ok(Some(samples)),
+            Ok(comparison) => Ok(Some(comparison)),
             Err(Ending::Interrupted) => {
                 self.stop();
                 Ok(None)
@@ -251,6 +257,12 @@ impl Bench {
     /// Ends the worker, if there is one.
     pub fn stop(&mut self) {
         self.worker = None;
+    }
+
+    /// What the first touch of all that a kernel reads and writes may take.
+    fn touch(&self, workspace_bytes: usize) -> Duration {
+        let bytes = self.setup.arguments.iter().map(Argument::bytes).fold(workspace_bytes, usize::saturating_add);
+        self.config.limits.touch_per_byte.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
     }
 
     fn call_limit(&self, incumbent_ns: Option<f64>, factor: f64) -> Duration {
@@ -347,8 +359,8 @@ fn unexpected(reply: Reply) -> Ending {
         | Reply::Called
         | Reply::Compiled { .. }
         | Reply::Correct { .. }
-        | Reply::Samples(_)
-        | Reply::Rounds(_) => (Outcome::WorkerLost, "the worker answered out of turn".to_owned()),
+        | Reply::Samples(..)
+        | Reply::Compared(_) => (Outcome::WorkerLost, "the worker answered out of turn".to_owned()),
     };
     // A kernel that wrote where it should not may have damaged the worker's own memory.
     Ending::Outcome { outcome, detail, restart: true }
@@ -424,8 +436,8 @@ impl Worker {
                 | Reply::Refused { .. }
                 | Reply::Correct { .. }
                 | Reply::Wrong(_)
-                | Reply::Samples(_)
-                | Reply::Rounds(_)
+                | Reply::Samples(..)
+                | Reply::Compared(_)
                 | Reply::Failed { .. } => return Ok(reply),
             }
         }

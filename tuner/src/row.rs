@@ -142,7 +142,7 @@ row! {
     run_id: String,
     /// Number of the trial in its run; 0 is the default.
     trial: u64,
-    /// `trial`, or `final` for a sample of the interleaved re-measurement.
+    /// `trial`, with the arguments 16 bytes past a cache line, or `final` for the interleaved re-measurement at 0, 16, 32 and 48.
     stage: String,
     /// When the trial ended, in milliseconds since 1970 (UTC).
     recorded_unix_ms: u64,
@@ -208,6 +208,14 @@ row! {
     iqr_ns: Option<f64>,
     /// Samples in the order taken, each the mean of a batch of calls, in nanoseconds for one call.
     samples_ns: Vec<f64>,
+    /// In `final` rows, medians of the samples with the arguments 0, 16, 32 and 48 bytes past a cache line, in nanoseconds; otherwise empty.
+    offset_ns: Vec<f64>,
+    /// In `final` rows, median of calls after other work, which leaves nothing of the arguments in the caches, in nanoseconds.
+    cold_ns: Option<f64>,
+    /// Samples during which a core was taken away and which stand all the same, for repeating them has a limit.
+    disturbed_samples: u64,
+    /// Cores that other processes and the hypervisor used on average while the samples were taken; null if that took too little time to say.
+    other_cores: Option<f64>,
     /// Time to compile, in nanoseconds.
     compile_ns: Option<f64>,
     /// Scalar operations of the executed nest.

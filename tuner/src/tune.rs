@@ -11,13 +11,14 @@ use crate::journal::hex;
 use crate::machine;
 use crate::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use crate::outcome::Outcome;
-use crate::promotion::{Promotion, faster_beyond_noise, interquartile_range, median, promote};
+use crate::promotion::{Promotion, faster_beyond_noise, interquartile_range, median, promote, quantile};
 use crate::reference::{ReferenceError, references};
 use crate::roof::Roof;
 use crate::row::Row;
 use crate::search::{Candidate, Neighbour, Searcher};
 use crate::ship::{Ready, Shipment};
-use crate::worker::protocol::{Argument, LONG_CALL_NS, Sampling, Source};
+use crate::worker::disturbance::Disturbance;
+use crate::worker::protocol::{Argument, Comparison, LONG_CALL_NS, Sampling, Source};
 use moat_codegen::artifact::{ArtifactError, Linked};
 use moat_optimizer::apply::apply;
 use moat_optimizer::dtype::Literal;
@@ -43,11 +44,15 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Rounds of the final comparison.
-const ROUNDS: usize = 21;
+/// Rounds of the final comparison, the same number at each offset of the arguments.
+const ROUNDS: usize = 24;
 /// Fewer where they would take longer than this, but not fewer than that.
 const COMPARISON_NS: f64 = 4e10;
 const FEWEST_ROUNDS: usize = 5;
+/// A comparison that other work disturbed is made again so often,
+const COMPARISONS: usize = 3;
+/// unless it takes longer than this.
+const LONG_COMPARISON: Duration = Duration::from_secs(10);
 /// Candidates in it, beside the default.
 const FINALISTS: usize = 5;
 /// Runs end after so many lost workers in a row.
@@ -171,8 +176,14 @@ pub struct Figure {
     pub median_ns: f64,
     /// Interquartile range of the same samples.
     pub iqr_ns: f64,
+    /// Their quartiles.
+    pub quartiles_ns: (f64, f64),
     /// How many there were.
     pub samples: usize,
+    /// Medians with the arguments so many bytes past a cache line, if they were moved.
+    pub offset_ns: BTreeMap<usize, f64>,
+    /// Median of calls after other work, which leaves nothing of the arguments in the caches, if there were any.
+    pub cold_ns: Option<f64>,
 }
 
 /// How a run ended.
@@ -190,6 +201,8 @@ pub struct Summary {
     pub shipped: Figure,
     /// The interval of the shipped kernel's time ratio to the default, if that was measured.
     pub interval: Option<(f64, f64)>,
+    /// What other work did while it was compared with the default.
+    pub disturbance: Disturbance,
     /// The form of what ships.
     pub form: Form,
     /// Its rank.
@@ -322,6 +335,7 @@ pub fn tune(
         default: verdict.default,
         shipped: verdict.shipped,
         interval: verdict.interval,
+        disturbance: verdict.disturbance,
         form,
         form_index: winner.form,
         schedule: winner.schedule.clone(),
@@ -550,6 +564,7 @@ struct Verdict {
     default: Option<Figure>,
     shipped: Figure,
     interval: Option<(f64, f64)>,
+    disturbance: Disturbance,
 }
 
 /// A run that is being recorded.
@@ -586,9 +601,8 @@ impl Run<'_> {
             let Some(end) = end else { break };
             *self.outcomes.entry(end.outcome).or_default() += 1;
             let work = nest.as_ref().map(work);
-            let recorded =
-                self.record(trial, "trial", &candidate.schedule, candidate.form, nest.as_ref(), work, &end, false);
-            if let Err(error) = recorded {
+            let row = self.row(trial, "trial", &candidate.schedule, candidate.form, nest.as_ref(), work, &end);
+            if let Err(error) = self.recording.append(&row) {
                 self.unrecorded += 1;
                 if self.unrecorded == 1 {
                     stage.note(&format!("{error}; the run goes on without a record"));
@@ -664,8 +678,8 @@ impl Run<'_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "a row has many columns")]
-    fn record(
-        &mut self,
+    fn row(
+        &self,
         trial: usize,
         stage: &str,
         schedule: &Schedule,
@@ -673,11 +687,10 @@ impl Run<'_> {
         nest: Option<&LoopNest>,
         work: Option<Work>,
         end: &Trial,
-        shipped: bool,
-    ) -> Result<(), TuneError> {
+    ) -> Row {
         let samples = !end.samples_ns.is_empty();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let row = Row {
+        Row {
             trial: trial as u64,
             stage: stage.to_owned(),
             recorded_unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
@@ -696,10 +709,10 @@ impl Run<'_> {
             bytes: work.map(|work| work.bytes as f64),
             error_fraction: end.error_fraction,
             workspace_bytes: end.workspace_bytes as u64,
-            shipped,
+            disturbed_samples: end.disturbance.disturbed as u64,
+            other_cores: end.disturbance.other_cores,
             ..self.template.clone()
-        };
-        Ok(self.recording.append(&row)?)
+        }
     }
 
     /// Measures the best few and the default again, interleaved, and decides. `None` if nothing was measured.
@@ -716,15 +729,16 @@ impl Run<'_> {
         // Without a measured default there is nothing to be better than.
         let reference = default.unwrap_or(fastest);
         let mut entries = vec![reference];
-        if order.len() == 1 {
-            // Nothing to compare with.
+        let time_ns = comparison_ns(interrupts);
+        if order.len() == 1 && measured[reference].median_ns() * FEWEST_ROUNDS as f64 > time_ns {
+            // Nothing to compare with, and no time to measure it again.
             let figure = figure(&measured[reference], &measured[reference].end.samples_ns);
             let default = default.map(|_| figure.clone());
-            return Ok(Some(Verdict { winner: reference, default, shipped: figure, interval: None }));
+            let disturbance = measured[reference].end.disturbance;
+            return Ok(Some(Verdict { winner: reference, default, shipped: figure, interval: None, disturbance }));
         }
         // One at least, and no more than there is time for.
         let mut round = measured[reference].median_ns();
-        let time_ns = comparison_ns(interrupts);
         for at in order.into_iter().filter(|&at| at != reference).take(FINALISTS) {
             round += measured[at].median_ns();
             if entries.len() > 1 && round * FEWEST_ROUNDS as f64 > time_ns {
@@ -732,24 +746,37 @@ impl Run<'_> {
             }
             entries.push(at);
         }
-        let (entries, rounds) = self.rounds(bench, measured, entries, interrupts);
-        let Some(rounds) = rounds else {
+        let (entries, compared) = self.comparison(bench, measured, entries, interrupts);
+        let Some(compared) = compared else {
             // Interrupted, or the default fails beside others: what the trials saw must do.
             return Ok(Some(self.without_rounds(measured, default, reference, fastest, interrupts)));
         };
-        let Promotion { winner, intervals } = promote(&rounds, self.config.seed);
-        for (at, (&entry, samples)) in entries.iter().zip(&rounds).enumerate() {
+        let Promotion { winner, intervals } = promote(&compared.rounds, self.config.seed);
+        let mut figures = Vec::with_capacity(entries.len());
+        for (at, &entry) in entries.iter().enumerate() {
             let kernel = &measured[entry];
-            let end = Trial { samples_ns: samples.clone(), ..kernel.end.clone() };
+            let figure = figure_of(kernel, &compared, at);
+            let end = Trial {
+                samples_ns: compared.rounds[at].clone(),
+                disturbance: compared.disturbance,
+                ..kernel.end.clone()
+            };
             let (nest, work) = (Some(&kernel.nest), Some(kernel.work));
-            let row = self.record(kernel.trial, "final", &kernel.schedule, kernel.form, nest, work, &end, at == winner);
-            self.unrecorded += usize::from(row.is_err());
+            let row = Row {
+                shipped: at == winner,
+                offset_ns: figure.offset_ns.values().copied().collect(),
+                cold_ns: figure.cold_ns,
+                ..self.row(kernel.trial, "final", &kernel.schedule, kernel.form, nest, work, &end)
+            };
+            self.unrecorded += usize::from(self.recording.append(&row).is_err());
+            figures.push(figure);
         }
         Ok(Some(Verdict {
             winner: entries[winner],
-            default: default.map(|at| figure(&measured[at], &rounds[0])),
-            shipped: figure(&measured[entries[winner]], &rounds[winner]),
+            default: default.map(|_| figures[0].clone()),
+            shipped: figures.swap_remove(winner),
             interval: winner.checked_sub(1).map(|at| intervals[at]),
+            disturbance: compared.disturbance,
         }))
     }
 
@@ -773,17 +800,19 @@ impl Run<'_> {
             default: default.map(|at| figure(&measured[at], &measured[at].end.samples_ns)),
             shipped: figure(&measured[winner], &measured[winner].end.samples_ns),
             interval,
+            disturbance: measured[winner].end.disturbance,
         }
     }
 
-    /// Samples of interleaved rounds. A candidate that fails now is left out; no rounds if the first one does.
-    fn rounds(
+    /// Interleaved rounds, again where other work disturbed them: of several, the least disturbed. A candidate that fails
+    /// now is left out; nothing if the first one does.
+    fn comparison(
         &self,
         bench: &mut Bench,
         measured: &[Measured],
         mut entries: Vec<usize>,
         interrupts: &Interrupts,
-    ) -> (Vec<usize>, Option<Vec<Vec<f64>>>) {
+    ) -> (Vec<usize>, Option<Comparison>) {
         let batch_ns = Sampling::default().batch_ns;
         let mut compare = |entries: &[usize]| {
             let sources: Vec<Source> = entries.iter().map(|&at| self.source(&measured[at].nest)).collect();
@@ -792,8 +821,24 @@ impl Run<'_> {
             let rounds = ((comparison_ns(interrupts) / round) as usize).clamp(FEWEST_ROUNDS, ROUNDS);
             bench.compare(&sources, rounds, batch_ns, slowest, &interrupts.abandon)
         };
+        let begin = Instant::now();
         match compare(&entries) {
-            Ok(rounds) => return (entries, rounds),
+            Ok(Some(mut best)) => {
+                let took = begin.elapsed();
+                for _ in 1..COMPARISONS {
+                    let no_time = took > LONG_COMPARISON || interrupts.left().is_some_and(|left| left < took);
+                    if no_time || !best.disturbance.matters() || interrupts.stopped() {
+                        break;
+                    }
+                    match compare(&entries) {
+                        Ok(Some(again)) if again.disturbance.is_less_than(&best.disturbance) => best = again,
+                        Ok(Some(_)) => {}
+                        Ok(None) | Err(_) => break,
+                    }
+                }
+                return (entries, Some(best));
+            }
+            Ok(None) => return (entries, None),
             Err(_) if entries.len() > 1 => {}
             Err(_) => return (entries, None),
         }
@@ -807,8 +852,22 @@ impl Run<'_> {
                 Err(_) => {}
             }
         }
-        let rounds = compare(&sound).ok().flatten();
-        (sound, rounds)
+        let compared = compare(&sound).ok().flatten();
+        (sound, compared)
+    }
+}
+
+/// Figures of one kernel of a comparison.
+fn figure_of(kernel: &Measured, compared: &Comparison, at: usize) -> Figure {
+    let mut by_offset: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for (&offset, &sample) in compared.offsets.iter().zip(&compared.rounds[at]) {
+        by_offset.entry(offset).or_default().push(sample);
+    }
+    let cold = compared.cold_ns.get(at).filter(|times| !times.is_empty());
+    Figure {
+        offset_ns: by_offset.into_iter().map(|(offset, samples)| (offset, median(&samples))).collect(),
+        cold_ns: cold.map(|times| median(times)),
+        ..figure(kernel, &compared.rounds[at])
     }
 }
 
@@ -822,7 +881,10 @@ fn figure(kernel: &Measured, samples: &[f64]) -> Figure {
         trial: kernel.trial,
         median_ns: median(samples),
         iqr_ns: interquartile_range(samples),
+        quartiles_ns: (quantile(samples, 0.25), quantile(samples, 0.75)),
         samples: samples.len(),
+        offset_ns: BTreeMap::new(),
+        cold_ns: None,
     }
 }
 
@@ -836,8 +898,16 @@ fn write_kernel(
     rules: &RuleBase,
     linked: &Linked,
 ) -> Result<PathBuf, TuneError> {
-    let time =
-        |figure: &Figure| json!({ "median_ns": figure.median_ns, "iqr_ns": figure.iqr_ns, "samples": figure.samples });
+    let time = |figure: &Figure| {
+        json!({
+            "median_ns": figure.median_ns,
+            "iqr_ns": figure.iqr_ns,
+            "quartiles_ns": figure.quartiles_ns,
+            "samples": figure.samples,
+            "offset_ns": figure.offset_ns,
+            "cold_ns": figure.cold_ns,
+        })
+    };
     let metadata = json!({
         "function": workload.program.name,
         "workload": config.stem,
@@ -853,6 +923,7 @@ fn write_kernel(
         "bytes": winner.work.bytes,
         "error_fraction": winner.end.error_fraction,
         "times": { "default": verdict.default.as_ref().map(time), "best": time(&verdict.shipped) },
+        "disturbance": verdict.disturbance,
         "moat_version": env!("CARGO_PKG_VERSION"),
         "codegen_version": env!("MOAT_CODEGEN_VERSION"),
     });

@@ -11,6 +11,7 @@ use crate::machine::{self, Kept};
 use crate::npz;
 use crate::outcome::Outcome;
 use crate::tune::{Figure, Summary, TuneConfig, TuneError, tune};
+use crate::worker::disturbance::Disturbance;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -121,7 +122,12 @@ fn to_json(summary: &Summary, config: &TuneConfig, function: &str) -> serde_json
         "threads": config.threads,
         "seconds": summary.seconds,
         "default_ns": summary.default.as_ref().map(|figure| figure.median_ns),
+        "default_quartiles_ns": summary.default.as_ref().map(|figure| figure.quartiles_ns),
         "best_ns": best.median_ns,
+        "best_quartiles_ns": best.quartiles_ns,
+        "best_offset_ns": best.offset_ns,
+        "best_cold_ns": best.cold_ns,
+        "disturbance": summary.disturbance,
         "flops": summary.work.flops,
         "bytes": summary.work.bytes,
         "work_reduction": work_reduction(summary),
@@ -188,6 +194,9 @@ fn write_summary(summary: &Summary, config: &TuneConfig, function: &str, out: &m
         (Some(_), None) => writeln!(out, "  speedup   none beyond noise: the default ships")?,
         (None, _) => writeln!(out, "  speedup   unknown: the default gave no right result")?,
     }
+    if let Some(note) = disturbance(&summary.disturbance) {
+        writeln!(out, "  note      {note}")?;
+    }
     let reduction = work_reduction(summary);
     if (reduction - 1.0).abs() > 0.005 {
         writeln!(out, "  work      {}× less than as written", significant(reduction))?;
@@ -202,7 +211,35 @@ fn write_summary(summary: &Summary, config: &TuneConfig, function: &str, out: &m
     Ok(())
 }
 
+/// What is wrong with figures that other work disturbed.
+fn disturbance(seen: &Disturbance) -> Option<String> {
+    let Disturbance { samples, repeated, disturbed, other_cores } = *seen;
+    if !seen.matters() {
+        return None;
+    }
+    let cores = other_cores.filter(|cores| *cores > 0.0).map(|cores| format!("used {} cores", significant(cores)));
+    let taken = (disturbed > 0)
+        .then(|| format!("interrupted {disturbed} of {samples} samples, after {repeated} others that were repeated"));
+    let what: Vec<String> = cores.into_iter().chain(taken).collect();
+    Some(format!(
+        "other work {} meanwhile: times may be too long; tune again when the machine is idle",
+        what.join(" and ")
+    ))
+}
+
 fn figure(figure: &Figure) -> String {
-    let Figure { trial, median_ns, iqr_ns, samples } = figure;
-    format!("{} (median of {samples}, IQR {}; trial {trial})", time(*median_ns), time(*iqr_ns))
+    let Figure { trial, median_ns, quartiles_ns: (low, high), samples, offset_ns, cold_ns, iqr_ns: _ } = figure;
+    let least = offset_ns.values().copied().fold(f64::INFINITY, f64::min);
+    let most = offset_ns.values().copied().fold(0.0, f64::max);
+    let moved =
+        (most > 1.1 * least).then(|| format!("; {} to {} by the arguments' alignment", time(least), time(most)));
+    let cold = cold_ns.filter(|cold| *cold > 1.1 * median_ns).map(|cold| format!("; {} after other work", time(cold)));
+    format!(
+        "{} (median of {samples}, half of them in {} to {}{}{}; trial {trial})",
+        time(*median_ns),
+        time(*low),
+        time(*high),
+        moved.unwrap_or_default(),
+        cold.unwrap_or_default()
+    )
 }

@@ -1,12 +1,13 @@
 //! The worker process: reads requests, answers them, and dies with its candidates or its parent.
 //!
 //! Its correctness gate: every input set in fresh memory, inputs read-only, outputs and workspace poisoned, each buffer
-//! end-aligned to an inaccessible page. Only then, on buffers laid out as an allocator would, is anything timed.
+//! end-aligned to an inaccessible page. Only then is anything timed ([`super::timing`]).
 #![expect(unsafe_code, reason = "calls compiled code")]
 
 use super::code::{Code, CodeOptions};
 use super::guard::{Align, Guarded};
-use super::protocol::{Argument, LONG_CALL_NS, Place, Reply, Request, Sampling, Setup, Source, Wrong, receive, send};
+use super::protocol::{Argument, Place, Reply, Request, Setup, Source, TRIAL_OFFSET, Wrong, receive, send};
+use super::timing::Timing;
 use crate::npz;
 use moat_codegen::jit::RawEntry;
 use moat_codegen::{CompileOptions, CompiledNest};
@@ -29,7 +30,7 @@ const WORKSPACE_ALIGN: usize = 64;
 const CHUNK: usize = 1 << 16;
 
 /// Fills outputs before a call: NaN for floats, unlikely for integers, no bool; one for each parity of the input set.
-const POISON: [u8; 2] = [0xff, 0xa5];
+pub(super) const POISON: [u8; 2] = [0xff, 0xa5];
 
 /// Serves requests until the stream ends.
 ///
@@ -65,9 +66,10 @@ pub fn serve(requests: &mut impl Read, replies: &mut impl Write) -> io::Result<(
     Ok(())
 }
 
-struct Kernel {
+pub(super) struct Kernel {
     entry: RawEntry,
     workspace_bytes: usize,
+    pub(super) threads: usize,
     /// What the entry is valid as long as.
     _code: Loaded,
 }
@@ -77,12 +79,12 @@ enum Loaded {
     Nest(#[expect(dead_code, reason = "kept for its code")] Box<CompiledNest>),
 }
 
-struct Worker {
-    setup: Setup,
+pub(super) struct Worker {
+    pub(super) setup: Setup,
     data: File,
     kernels: BTreeMap<u64, Kernel>,
-    /// Buffers for timing, with the first input set; made at the first use.
-    timing: Option<Vec<Guarded>>,
+    /// Where kernels are timed, with the first input set; made at the first use.
+    timing: Option<Timing>,
 }
 
 impl Worker {
@@ -111,15 +113,15 @@ impl Worker {
             Request::Compile { id, source } => Ok(self.compile(id, &source)),
             Request::Check { id } => self.check(id, replies),
             Request::Time { id, sampling } => {
-                let mut buffers = self.timing_buffers()?;
-                let reply = self.time(id, &sampling, &mut buffers, replies);
-                self.timing = Some(buffers);
+                let mut timing = self.timing_buffers()?;
+                let reply = self.time(id, &sampling, &mut timing, replies);
+                self.timing = Some(timing);
                 reply
             }
             Request::Compare { ids, rounds, batch_ns } => {
-                let mut buffers = self.timing_buffers()?;
-                let reply = self.compare(&ids, rounds, batch_ns, &mut buffers, replies);
-                self.timing = Some(buffers);
+                let mut timing = self.timing_buffers()?;
+                let reply = self.compare(&ids, rounds, batch_ns, &mut timing, replies);
+                self.timing = Some(timing);
                 reply
             }
             Request::Drop { id } => {
@@ -144,6 +146,7 @@ impl Worker {
                 Code::compile(text, &options).map(|code| Kernel {
                     entry: code.entry(),
                     workspace_bytes: *workspace_bytes,
+                    threads: 1,
                     _code: Loaded::Ir(code),
                 })
             }
@@ -157,6 +160,7 @@ impl Worker {
                 CompiledNest::load(nest, &options).map_err(|error| error.to_string()).map(|code| Kernel {
                     entry: code.raw(),
                     workspace_bytes: code.workspace_plan().bytes,
+                    threads: *threads,
                     _code: Loaded::Nest(Box::new(code)),
                 })
             }
@@ -174,12 +178,11 @@ impl Worker {
     fn check(&self, id: u64, replies: &mut impl Write) -> Result<Reply, Fault> {
         let kernel = self.kernel(id)?;
         let mut worst = 0.0_f64;
-        let mut call_ns = f64::INFINITY;
         for set in 0..self.setup.sets.len() {
-            let buffers = self.buffers(set, true)?;
+            let buffers = self.guarded_buffers(set)?;
             let call = self.call(id, kernel, &buffers, Align::End(WORKSPACE_ALIGN))?;
             send(replies, &Reply::Calling { expected_ns: 0.0 })?;
-            call_ns = call_ns.min(run(&call, 1)?);
+            run(&call, 1)?;
             send(replies, &Reply::Called)?;
             worst = worst.max(self.compare_outputs(id, set, &buffers)?);
             let named = self.setup.arguments.iter().map(|argument| argument.name.as_str()).chain(["workspace"]);
@@ -189,103 +192,17 @@ impl Worker {
                 }
             }
         }
-        Ok(Reply::Correct { error_fraction: worst, call_ns })
-    }
-
-    fn time(
-        &self,
-        id: u64,
-        sampling: &Sampling,
-        buffers: &mut [Guarded],
-        replies: &mut impl Write,
-    ) -> Result<Reply, Fault> {
-        let call = self.call(id, self.kernel(id)?, buffers, Align::Start)?;
-        let estimate = self.warm_up(&call, buffers, sampling.batch_ns, replies)?;
-        let calls = batch(estimate, sampling.batch_ns);
-        let long = estimate >= LONG_CALL_NS;
-        // What warmed up is a sample itself where one call is so long.
-        let mut samples = if long { vec![estimate] } else { Vec::new() };
-        let mut spent = if long { estimate } else { 0.0 };
-        let (least, doubtful) = if long { (sampling.long_samples, 1) } else { (sampling.min_samples, 3) };
-        while samples.len() < sampling.max_samples && (samples.len() < least || spent < sampling.budget_ns) {
-            let hopeless = sampling.hopeless_ns.is_some_and(|limit| samples.iter().all(|&sample| sample > limit));
-            if hopeless && samples.len() >= doubtful {
-                break;
-            }
-            send(replies, &Reply::Calling { expected_ns: estimate * f64::from(calls) })?;
-            let sample = run(&call, calls)?;
-            samples.push(sample);
-            spent += sample * f64::from(calls);
-        }
-        send(replies, &Reply::Called)?;
-        Ok(Reply::Samples(samples))
-    }
-
-    /// Calls until caches and predictors have settled, or once where that is long, checks what was computed into
-    /// poisoned outputs, and estimates one call's time.
-    fn warm_up(
-        &self,
-        call: &Call<'_>,
-        buffers: &mut [Guarded],
-        batch_ns: f64,
-        replies: &mut impl Write,
-    ) -> Result<f64, Fault> {
-        for (argument, buffer) in self.setup.arguments.iter().zip(buffers.iter_mut()) {
-            if argument.output {
-                buffer.bytes_mut().fill(POISON[0]);
-            }
-        }
-        let mut estimate = f64::INFINITY;
-        let mut spent = 0.0;
-        let mut calls = 0;
-        while calls < 1 || (calls < 2 && estimate < LONG_CALL_NS) || (spent < batch_ns && calls < 1000) {
-            let expected_ns = if estimate.is_finite() { estimate } else { 0.0 };
-            send(replies, &Reply::Calling { expected_ns })?;
-            let sample = run(call, 1)?;
-            estimate = estimate.min(sample);
-            spent += sample;
-            calls += 1;
-        }
-        send(replies, &Reply::Called)?;
-        self.compare_outputs(call.id, 0, buffers)?;
-        Ok(estimate)
-    }
-
-    fn compare(
-        &self,
-        ids: &[u64],
-        rounds: usize,
-        batch_ns: f64,
-        buffers: &mut [Guarded],
-        replies: &mut impl Write,
-    ) -> Result<Reply, Fault> {
-        let mut entries = Vec::with_capacity(ids.len());
-        for &id in ids {
-            let call = self.call(id, self.kernel(id)?, buffers, Align::Start)?;
-            let estimate = self.warm_up(&call, buffers, batch_ns, replies)?;
-            entries.push((call, estimate));
-        }
-        let mut samples = vec![Vec::with_capacity(rounds); ids.len()];
-        for round in 0..rounds {
-            for turn in 0..entries.len() {
-                let at = (round + turn) % entries.len();
-                let (call, estimate) = &entries[at];
-                let calls = batch(*estimate, batch_ns);
-                send(replies, &Reply::Calling { expected_ns: estimate * f64::from(calls + 1) })?;
-                // The predecessor left its own data in the caches: one call is not counted, unless a call is so long
-                // that this is in the noise.
-                if *estimate < 10.0 * batch_ns {
-                    run(call, 1)?;
-                }
-                samples[at].push(run(call, calls)?);
-            }
-        }
-        send(replies, &Reply::Called)?;
-        Ok(Reply::Rounds(samples))
+        Ok(Reply::Correct { error_fraction: worst })
     }
 
     /// A kernel on these buffers, with a fresh poisoned workspace.
-    fn call<'k>(&self, id: u64, kernel: &'k Kernel, buffers: &[Guarded], align: Align) -> io::Result<Call<'k>> {
+    pub(super) fn call<'k>(
+        &self,
+        id: u64,
+        kernel: &'k Kernel,
+        buffers: &[Guarded],
+        align: Align,
+    ) -> io::Result<Call<'k>> {
         let mut workspace = Guarded::new(kernel.workspace_bytes, align)?;
         workspace.bytes_mut().fill(POISON[0]);
         let pointers = |output: bool| {
@@ -301,38 +218,46 @@ impl Worker {
         })
     }
 
-    fn kernel(&self, id: u64) -> io::Result<&Kernel> {
+    pub(super) fn kernel(&self, id: u64) -> io::Result<&Kernel> {
         self.kernels.get(&id).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no kernel {id}")))
     }
 
-    fn timing_buffers(&mut self) -> io::Result<Vec<Guarded>> {
-        match self.timing.take() {
-            Some(buffers) => Ok(buffers),
-            None => self.buffers(0, false),
+    fn timing_buffers(&mut self) -> io::Result<Timing> {
+        if let Some(timing) = self.timing.take() {
+            return Ok(timing);
         }
+        let arguments = self.setup.arguments.iter();
+        let buffers = arguments.map(|argument| Guarded::new(argument.bytes(), Align::Past(TRIAL_OFFSET)));
+        let mut timing = Timing { buffers: buffers.collect::<io::Result<_>>()?, offset: TRIAL_OFFSET, fresh: true };
+        self.fill(0, &mut timing.buffers)?;
+        Ok(timing)
     }
 
-    /// Fresh buffers with the inputs of a set; outputs poisoned, differently in each set.
-    fn buffers(&self, set: usize, checked: bool) -> io::Result<Vec<Guarded>> {
-        let poison = POISON[set % POISON.len()];
-        let mut buffers = Vec::with_capacity(self.setup.arguments.len());
-        for (argument, place) in self.setup.arguments.iter().zip(&self.setup.sets[set]) {
-            let align = if checked { Align::End(argument.dtype.bytes()) } else { Align::Start };
-            let mut buffer = Guarded::new(argument.bytes(), align)?;
+    /// Fresh buffers that end at a guard page, with the inputs of a set; outputs poisoned, differently in each set.
+    fn guarded_buffers(&self, set: usize) -> io::Result<Vec<Guarded>> {
+        let arguments = self.setup.arguments.iter();
+        let buffers = arguments.map(|argument| Guarded::new(argument.bytes(), Align::End(argument.dtype.bytes())));
+        let mut buffers = buffers.collect::<io::Result<Vec<_>>>()?;
+        self.fill(set, &mut buffers)?;
+        Ok(buffers)
+    }
+
+    /// Writes the inputs of a set, and poison into the outputs.
+    pub(super) fn fill(&self, set: usize, buffers: &mut [Guarded]) -> io::Result<()> {
+        for (buffer, place) in buffers.iter_mut().zip(&self.setup.sets[set]) {
             match *place {
                 Place::Input(offset) => {
                     self.data.read_exact_at(buffer.bytes_mut(), offset)?;
                     buffer.make_read_only()?;
                 }
-                Place::Reference { .. } => buffer.bytes_mut().fill(poison),
+                Place::Reference { .. } => buffer.bytes_mut().fill(POISON[set % POISON.len()]),
             }
-            buffers.push(buffer);
         }
-        Ok(buffers)
+        Ok(())
     }
 
     /// The largest error of an element as a fraction of its bound.
-    fn compare_outputs(&self, id: u64, set: usize, buffers: &[Guarded]) -> Result<f64, Fault> {
+    pub(super) fn compare_outputs(&self, id: u64, set: usize, buffers: &[Guarded]) -> Result<f64, Fault> {
         let mut worst = 0.0_f64;
         for ((argument, buffer), place) in self.setup.arguments.iter().zip(buffers).zip(&self.setup.sets[set]) {
             match *place {
@@ -382,7 +307,7 @@ fn tensor(argument: &Argument, len: usize, bytes: &[u8]) -> io::Result<Tensor> {
 }
 
 /// Why a request about a kernel has no result.
-enum Fault {
+pub(super) enum Fault {
     Wrong(Wrong),
     Io(io::Error),
 }
@@ -399,14 +324,8 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Calls so often that a sample takes `batch_ns`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1 ..= 1e6")]
-fn batch(estimate_ns: f64, batch_ns: f64) -> u32 {
-    (batch_ns / estimate_ns.max(1.0)).ceil().clamp(1.0, 1e6) as u32
-}
-
 /// Calls a kernel `calls` times; the mean time of one, in nanoseconds.
-fn run(call: &Call<'_>, calls: u32) -> Result<f64, Wrong> {
+pub(super) fn run(call: &Call<'_>, calls: u32) -> Result<f64, Wrong> {
     let entry = call.kernel.entry;
     let (inputs, outputs, workspace) = (call.inputs.as_ptr(), call.outputs.as_ptr(), call.workspace.pointer());
     let mut status = 0;
@@ -421,9 +340,9 @@ fn run(call: &Call<'_>, calls: u32) -> Result<f64, Wrong> {
 }
 
 /// A kernel with the addresses that it is called on.
-struct Call<'k> {
-    id: u64,
-    kernel: &'k Kernel,
+pub(super) struct Call<'k> {
+    pub(super) id: u64,
+    pub(super) kernel: &'k Kernel,
     inputs: Vec<*const c_void>,
     outputs: Vec<*mut c_void>,
     workspace: Guarded,

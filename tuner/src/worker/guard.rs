@@ -22,9 +22,16 @@ const CANARY: u8 = 0xc5;
 pub enum Align {
     /// As far back as this alignment allows: catches accesses past the end.
     End(usize),
-    /// On the first byte of a page: as allocators of large arrays do.
+    /// On the first byte of a page.
     Start,
+    /// So many bytes past the start of a page, at most [`ROOM`], between pages that can be read: as allocators place arrays.
+    /// A masked vector whose idle lanes reach into an inaccessible page takes many times as long, which is no concern of
+    /// a kernel on other people's arrays.
+    Past(usize),
 }
+
+/// How far a buffer can be moved that lies past the start of a page.
+pub const ROOM: usize = 64;
 
 /// A buffer between guard pages. Zero-sized buffers are fine: their pointer is valid for no access.
 #[derive(Debug)]
@@ -43,7 +50,11 @@ impl Guarded {
     /// If the system refuses the mapping.
     pub fn new(len: usize, align: Align) -> io::Result<Guarded> {
         let page = page_bytes();
-        let usable = len.div_ceil(page).max(1) * page;
+        let (room, around) = match align {
+            Align::End(_) | Align::Start => (0, 0),
+            Align::Past(_) => (ROOM, page),
+        };
+        let usable = (len + room).div_ceil(page).max(1) * page + 2 * around;
         let map_bytes = usable + 2 * page;
         let size = NonZeroUsize::new(map_bytes).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: an anonymous private mapping at an address of the system's choice affects no existing memory.
@@ -52,6 +63,7 @@ impl Guarded {
         let offset = match align {
             Align::End(alignment) => page + (usable - len) / alignment.max(1) * alignment.max(1),
             Align::Start => page,
+            Align::Past(bytes) => page + around + bytes.min(ROOM),
         };
         let mut buffer = Guarded { map, map_bytes, page, offset, len };
         #[cfg(target_os = "linux")]
@@ -99,6 +111,24 @@ impl Guarded {
         Ok(())
     }
 
+    /// Moves a buffer made with [`Align::Past`] to another distance from the start of its page. Its memory stays the same;
+    /// its contents are to be written anew, which it allows again.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn move_to(&mut self, past: usize) -> io::Result<()> {
+        let usable = self.map_bytes - 2 * self.page;
+        let offset = 2 * self.page + past;
+        if offset + self.len + self.page > self.page + usable {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: these are this mapping's own pages.
+        unsafe { mprotect(self.map.byte_add(self.page), usable, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE) }?;
+        self.offset = offset;
+        self.fill_slack();
+        Ok(())
+    }
+
     /// True if the bytes around the buffer, up to its guard pages, are untouched.
     pub fn slack_is_intact(&self) -> bool {
         let (before, after) = self.slack();
@@ -142,7 +172,7 @@ fn page_bytes() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Align, Guarded};
+    use super::{Align, Guarded, ROOM};
 
     #[test]
     fn the_end_is_at_the_guard_and_the_slack_is_watched() {
@@ -162,5 +192,23 @@ mod tests {
         assert_eq!(buffer.pointer() as usize % 64, 0);
         assert!(buffer.slack_is_intact());
         assert_eq!(Guarded::new(0, Align::Start).unwrap().bytes().len(), 0);
+    }
+
+    #[test]
+    fn a_buffer_moves_within_its_room() {
+        for len in [0, 1, 4096 - 64, 4096 - 63, 4096] {
+            let mut buffer = Guarded::new(len, Align::Past(16)).unwrap();
+            for past in [16, 0, 48, ROOM] {
+                buffer.move_to(past).unwrap();
+                assert_eq!(buffer.pointer() as usize % 4096, past);
+                buffer.bytes_mut().fill(7);
+                assert!(buffer.slack_is_intact());
+                // What can be read around it holds the idle lanes of any vector.
+                let ((_, before), (_, after)) = buffer.slack();
+                assert!(before >= 4096 && after >= 4096, "{len} {past}: {before} {after}");
+                buffer.make_read_only().unwrap();
+            }
+            assert!(buffer.move_to(ROOM + 4096).is_err());
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One request is answered by any number of [`Reply::Calling`] and one other reply. Nothing here touches a process.
 
+use super::disturbance::Disturbance;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::nest::LoopNest;
 use moat_optimizer::numerics::Numerics;
@@ -104,6 +105,26 @@ pub enum Source {
 /// A call that takes so long needs no warming up, and few samples.
 pub const LONG_CALL_NS: f64 = 2e8;
 
+/// Where arguments begin while a kernel is timed, in bytes past a cache line. NumPy's large arrays lie at the last one, at
+/// which trials are timed, too; its smaller ones at any of them.
+pub const OFFSETS: [usize; 4] = [0, 32, 48, 16];
+
+/// Where arguments begin in a trial.
+pub const TRIAL_OFFSET: usize = OFFSETS[OFFSETS.len() - 1];
+
+/// Times of several kernels, side by side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Times for one call, by kernel and round.
+    pub rounds: Vec<Vec<f64>>,
+    /// For each round, where the arguments began: one of [`OFFSETS`].
+    pub offsets: Vec<usize>,
+    /// By kernel, times of calls after other work: nothing of the arguments is in a cache.
+    pub cold_ns: Vec<Vec<f64>>,
+    /// What other work did meanwhile.
+    pub disturbance: Disturbance,
+}
+
 /// How long and how often to time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
@@ -151,18 +172,19 @@ pub enum Request {
         /// Which.
         id: u64,
     },
-    /// Time on the first input set; answered by `Samples` or `Wrong`.
+    /// Time on the first input set, the arguments at [`TRIAL_OFFSET`]; answered by `Samples` or `Wrong`.
     Time {
         /// Which.
         id: u64,
         /// How.
         sampling: Sampling,
     },
-    /// Time several in interleaved rounds; answered by `Rounds` or `Wrong`.
+    /// Time several in interleaved rounds, with their arguments at each of [`OFFSETS`], and after other work; answered by
+    /// `Compared` or `Wrong`.
     Compare {
         /// Which; the order rotates from round to round.
         ids: Vec<u64>,
-        /// How many rounds.
+        /// How many rounds in all.
         rounds: usize,
         /// Calls are batched until a sample takes this long.
         batch_ns: f64,
@@ -234,15 +256,13 @@ pub enum Reply {
     Correct {
         /// The largest error as a fraction of its bound.
         error_fraction: f64,
-        /// The fastest of the calls.
-        call_ns: f64,
     },
     /// An output is not.
     Wrong(Wrong),
-    /// Times for one call, in the order taken.
-    Samples(Vec<f64>),
-    /// The same for each kernel of a comparison; round `r` is entry `r` of each.
-    Rounds(Vec<Vec<f64>>),
+    /// Times for one call, in the order taken, and what other work did meanwhile.
+    Samples(Vec<f64>, Disturbance),
+    /// What a comparison saw.
+    Compared(Comparison),
     /// The request could not be carried out, through no fault of a candidate.
     Failed {
         /// For people.
