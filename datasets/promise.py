@@ -96,13 +96,19 @@ def numpy_dtype(name):
     return np.dtype(names.get(name) or kinds[name[0]] + name[1:])
 
 
-def placed(array, past):
-    """A copy of an array that begins `past` bytes after a cache line, in NumPy's own memory."""
-    block = np.empty(array.nbytes + 2 * LINE, np.uint8)
-    begin = -block.ctypes.data % LINE + past
-    copy = block[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
+class Place:
+    """NumPy's own memory for an array, at any distance from a cache line: the same memory, so that nothing but the distance
+    differs."""
+
+    def __init__(self, array):
+        self.array, self.block = array, np.empty(array.nbytes + 2 * LINE, np.uint8)
+
+    def at(self, past):
+        """The address of a copy that begins `past` bytes after a line."""
+        begin = -self.block.ctypes.data % LINE + past
+        copy = self.block[begin : begin + self.array.nbytes].view(self.array.dtype).reshape(self.array.shape)
+        copy[...] = self.array
+        return copy.ctypes.data
 
 
 def measure(folder, batches, rounds, seconds):
@@ -120,28 +126,25 @@ def measure(folder, batches, rounds, seconds):
     rng, of = np.random.default_rng(0), hints(record["workload"])
     inputs = [drawn(rng, tensor, of.get(tensor["name"])) for tensor in interface["inputs"]]
     outputs = [np.zeros(tensor["shape"], numpy_dtype(tensor["dtype"])) for tensor in interface["outputs"]]
-    workspace = placed(np.zeros(max(1, interface["workspace_bytes"]), np.uint8), 0)
-    keep, calls = [], {}
+    places = [[Place(array) for array in arrays] for arrays in (inputs, outputs)]
+    scratch = Place(np.zeros(max(1, interface["workspace_bytes"]), np.uint8))
+    workspace = scratch.at(0)
+    tables = [(ctypes.c_void_p * max(1, len(arrays)))() for arrays in places]
+    samples = {PAST: [], 0: []}
 
-    def table(arrays):
-        keep.append(arrays)
-        pointers = (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
-        keep.append(pointers)
-        return ctypes.addressof(pointers)
-
-    for past in (PAST, 0):
-        arguments = table([placed(x, past) for x in inputs]), table([placed(x, past) for x in outputs])
-        calls[past] = lambda count, arguments=arguments: batch(raw, *arguments, workspace.ctypes.data, count)
-    samples = {past: [] for past in calls}
-    for call in calls.values():
-        if min(call(1), call(1)) < 0:
+    def call(count):
+        if (elapsed := batch(raw, *map(ctypes.addressof, tables), workspace, count)) < 0:
             raise ValueError("the kernel fails on random inputs")
-    counts = {past: max(1, math.ceil(BATCH_NS / max(1.0, call(1)))) for past, call in calls.items()}
+        return elapsed
+
     end = time.perf_counter() + seconds
-    while len(samples[PAST]) < 5 or (len(samples[PAST]) < rounds and time.perf_counter() < end):
-        for past, call in calls.items():
-            call(1)  # The arrays at the other place are in the caches.
-            samples[past].append(call(counts[past]))
+    while len(samples[0]) < 5 or (len(samples[0]) < rounds and time.perf_counter() < end):
+        for past, times in samples.items():
+            for table, arrays in zip(tables, places):
+                table[:] = [array.at(past) for array in arrays] or [None]
+            # The first calls find the caches as the copies left them.
+            count = max(1, math.ceil(BATCH_NS / max(1.0, min(call(1), call(1)))))
+            times += [call(count) for _ in range(5)]
     median = {past: float(np.median(times)) for past, times in samples.items()}
     promised = record["times"]["best"]["median_ns"]
     data = sum(x.nbytes for x in inputs + outputs)

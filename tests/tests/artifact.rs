@@ -168,6 +168,45 @@ fn the_python_module_is_the_function() {
 }
 
 #[test]
+fn large_results_begin_on_a_cache_line_and_are_arrays_like_any() {
+    // NumPy's begin 16 bytes past one, where every full vector that is stored crosses into the next line.
+    let dir = tempfile::tempdir().unwrap();
+    let n = 1000;
+    let mut b = NestBuilder::new();
+    let (x, y, i) = (b.param("x", DType::I64, n), b.output("y", DType::I64, n), b.var("i"));
+    b.push(map_tile(
+        vec![axis(i, 0, n, 1, 8)],
+        vec![load(x, var(i)), binary(BinaryOp::Add, 0, 0, DType::I64)],
+        y,
+        var(i),
+    ));
+    let interface = Interface {
+        function: "twice".to_owned(),
+        inputs: vec![argument("x", DType::I64, &[10, 100])],
+        outputs: vec![argument("result0", DType::I64, &[10, 100])],
+        mutated: Vec::new(),
+        returns_tuple: false,
+        workspace_bytes: 0,
+    };
+    let paths = write(dir.path(), "twice", &compiled(&b.nest, &interface, 1), &json!({})).unwrap();
+    let script = "import numpy as np, runpy, sys\n\
+         twice = runpy.run_path(sys.argv[1])['twice']\n\
+         x = np.arange(1000).reshape(10, 100)\n\
+         kept = [twice(x) for _ in range(50)]\n\
+         for y in kept:\n\
+         \x20   assert y.ctypes.data % 64 == 0 and type(y) is np.ndarray and np.array_equal(y, 2 * x)\n\
+         \x20   assert y.flags.c_contiguous and y.flags.aligned and y.flags.writeable\n\
+         for first in range(0, 64, 8):\n\
+         \x20   block = np.zeros(8064, np.uint8)\n\
+         \x20   out = block[first : first + 8000].view(np.int64).reshape(10, 100)\n\
+         \x20   assert twice(x, out=out) is out and np.array_equal(out, 2 * x)\n\
+         \x20   assert not block[:first].any() and not block[first + 8000 :].any()\n\
+         print('good')\n";
+    let run = Command::new(python()).args(["-W", "error", "-c", script]).arg(&paths.python).output();
+    assert_eq!(succeeded(&run.unwrap()), "good\n");
+}
+
+#[test]
 fn an_argument_that_is_written_to_holds_the_new_values() {
     let dir = tempfile::tempdir().unwrap();
     let (nest, interface) = bumped();

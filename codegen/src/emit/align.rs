@@ -10,13 +10,13 @@
 //! aligned address and on from the last. Axes of folds are left as they are, for the order of their terms, and so the
 //! last bits of a result, must not depend on where an array lies.
 
-use super::cx::{Cx, Emit};
+use super::cx::{Cx, Emit, Value};
 use super::facts::{Bounds, Facts};
 use super::frame::Frame;
 use super::plan::{Axis, Plan};
 use super::tile::{Body, Reg, anywhere};
 use inkwell::IntPredicate;
-use inkwell::values::IntValue;
+use inkwell::values::{IntValue, PointerValue};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::footprint::{binary_cost, unary_cost};
 use moat_optimizer::nest::{BufferRole, TileScalar};
@@ -158,23 +158,27 @@ impl<'c> Cx<'c, '_> {
         Affine::new(offset.constant, offset.terms.iter().copied().filter(|term| known(term.0)))
     }
 
-    /// The first point at or after `lo` at which the accesses of a stream are aligned. Leaves the axis' variable bound.
-    fn first_aligned(
+    /// Where the first access of a stream lies. Leaves the axis' variable bound.
+    fn first_element(
         &self,
         frame: &mut Frame<'c>,
         plan: &Plan<'_>,
         axis: &Axis<'_>,
         stream: &Stream,
         span: Span<'_, 'c>,
-    ) -> Emit<IntValue<'c>> {
+    ) -> Emit<PointerValue<'c>> {
         let malformed = || self.malformed(&plan.tile.origin, "a stream of a buffer that does not exist");
         let buffer = self.nest.buffers.get(stream.buffer).ok_or_else(malformed)?;
         let moved = frame.moved.filter(|_| stream.written);
         let start = moved.or_else(|| frame.buffers.get(&stream.buffer).copied()).ok_or_else(malformed)?;
         let offset = self.in_scope(frame, &stream.offset, axis);
         frame.bind(axis.axis.var, span.lo, anywhere(axis, span.facts));
-        let first = self.element(self.memory_type(buffer.dtype), start, self.affine(frame, &offset)?, "first")?;
-        let bytes = i64::try_from(buffer.dtype.bytes()).unwrap_or(1);
+        self.element(self.memory_type(buffer.dtype), start, self.affine(frame, &offset)?, "first")
+    }
+
+    /// The first point at or after `lo` at which the accesses of a stream, which begin at `first`, are aligned.
+    fn first_aligned(&self, stream: &Stream, first: PointerValue<'c>, span: Span<'_, 'c>) -> Emit<IntValue<'c>> {
+        let bytes = i64::try_from(self.nest.buffers[stream.buffer].dtype.bytes()).unwrap_or(1);
         let address = self.builder.build_ptr_to_int(first, self.context.i64_type(), "address")?;
         let before = self.builder.build_int_sub(self.i64(0), address, "before")?;
         let before = self.builder.build_and(before, self.i64(bytes * stream.unit - 1), "before")?;
@@ -192,12 +196,14 @@ impl<'c> Cx<'c, '_> {
         span: Span<'_, 'c>,
         body: Body<'_, 'c>,
     ) -> Emit<()> {
-        let start = self.first_aligned(frame, plan, axis, stream, span)?;
+        let first = self.first_element(frame, plan, axis, stream, span)?;
+        let start = self.first_aligned(stream, first, span)?;
         if plan.again {
-            self.overlapping_tiles(frame, axis, (stream, start), span, body)
-        } else {
-            self.peeled(frame, axis, start, span, false, body)
+            return self.overlapping_tiles(frame, axis, (stream, start), span, body);
         }
+        let start = self.at_most(start, span.hi)?;
+        self.tail(frame, axis, (span.lo, start), span.facts, body)?;
+        self.tiles_from(frame, axis, start, span, false, body)
     }
 
     /// Register tiles of which the first and the last overlap their neighbours; the others are aligned.
@@ -251,27 +257,64 @@ impl<'c> Cx<'c, '_> {
     ) -> Emit<()> {
         let (buffer, offset) = (plan.tile.target, plan.tile.offset.clone());
         let stream = Stream { buffer, offset, written: true, unit: i64::from(axis.lanes), tiles: 0 };
-        let start = self.first_aligned(frame, plan, axis, &stream, span)?;
-        self.peeled(frame, axis, start, span, true, body)
+        let first = self.first_element(frame, plan, axis, &stream, span)?;
+        let start = self.first_aligned(&stream, first, span)?;
+        let start = self.at_most(start, span.hi)?;
+        if !plan.again {
+            self.tail(frame, axis, (span.lo, start), span.facts, body)?;
+            return self.tiles_from(frame, axis, start, span, true, body);
+        }
+        // The lines at both ends are stored in parts, and so must be fetched, which all later stores would wait for: they are
+        // asked for at once, and written last.
+        self.fetch_ends(plan, &stream, first, span)?;
+        self.tiles_from(frame, axis, start, span, true, body)?;
+        self.tail(frame, axis, (span.lo, start), span.facts, body)?;
+        frame.unbind(axis.axis.var);
+        Ok(())
     }
 
-    /// Single points or a masked vector up to `start`, whole register tiles, what is left.
-    fn peeled(
+    /// Asks for the lines of the first and the last point of every row of a register tile, to be written.
+    fn fetch_ends(&self, plan: &Plan<'_>, stream: &Stream, first: PointerValue<'c>, span: Span<'_, 'c>) -> Emit<()> {
+        let Some(vector) = plan.vector else { return Ok(()) };
+        let mut rows = vec![0];
+        for axis in &plan.axes[..vector] {
+            let (stride, unroll) = (stream.offset.coefficient(axis.axis.var), i64::try_from(axis.unroll).unwrap_or(1));
+            rows = rows.iter().flat_map(|row| (0..unroll).map(move |register| row + register * stride)).collect();
+        }
+        let element = self.memory_type(self.nest.buffers[stream.buffer].dtype);
+        let points = self.builder.build_int_nsw_sub(span.hi, span.lo, "points")?;
+        let last = self.index_add(points, self.i64(-1), "last")?;
+        let last = self.element(element, first, last, "last")?;
+        for row in rows {
+            for end in [first, last] {
+                let end = self.element(element, end, self.i64(row), "end")?;
+                // To be written, to all caches, of data.
+                let args: [Value<'c>; 4] = [end.into(), self.i32(1).into(), self.i32(3).into(), self.i32(1).into()];
+                self.intrinsic_call("llvm.prefetch", &[end.get_type().into()], &args)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn at_most(&self, point: IntValue<'c>, end: IntValue<'c>) -> Emit<IntValue<'c>> {
+        let inside = self.icmp(IntPredicate::SLT, point.into(), end.into())?;
+        self.choose(inside, point, end)
+    }
+
+    /// Whole register tiles from an aligned point on, and what is left after them.
+    fn tiles_from(
         &self,
         frame: &mut Frame<'c>,
         axis: &Axis<'_>,
         start: IntValue<'c>,
         span: Span<'_, 'c>,
-        aligned: bool,
+        past_caches: bool,
         body: Body<'_, 'c>,
     ) -> Emit<()> {
-        let Span { lo, hi, facts, .. } = span;
+        let Span { hi, facts, .. } = span;
         let tile = axis.register_tile();
-        let inside = self.icmp(IntPredicate::SLT, start.into(), hi.into())?;
-        let start = self.choose(inside, start, hi)?;
-        self.tail(frame, axis, (lo, start), facts, body)?;
-        let full: Vec<Reg<'c>> =
-            (0..axis.unroll).map(|register| Reg { aligned, ..self.whole(axis, register) }).collect();
+        let whole = |register: usize| Reg { aligned: past_caches, ..self.whole(axis, register) };
+        let full: Vec<Reg<'c>> = (0..axis.unroll).map(whole).collect();
         let last = self.index_add(hi, self.i64(-tile), "last")?;
         let mut from = self.counted(start, last, tile, &axis.name, &mut |x| {
             frame.bind(axis.axis.var, x, anywhere(axis, facts));
