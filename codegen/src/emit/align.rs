@@ -5,10 +5,10 @@
 //! is written ([`Cx::dominant`]): the store, or without a contiguous one the loads that weigh most. Its vectors are
 //! aligned in every range of the axis that is long enough to pay for the points that this costs.
 //!
-//! Where points may be computed twice, the first and the last register tile of a range overlap their neighbours: each
-//! piece is a whole register tile, and the code of one. Elsewhere masked vectors, or single points, lead up to the first
-//! aligned address and on from the last. Axes of folds are left as they are, for the order of their terms, and so the
-//! last bits of a result, must not depend on where an array lies.
+//! Where points may be computed twice, the first and the last vector of a range overlap their neighbours, so that every
+//! piece is whole vectors. Elsewhere masked vectors, or single points, lead up to the first aligned address and on from the
+//! last. Axes of folds are left as they are, for the order of their terms, and so the last bits of a result, must not
+//! depend on where an array lies.
 
 use super::cx::{Cx, Emit, Value};
 use super::facts::{Bounds, Facts};
@@ -23,16 +23,19 @@ use moat_optimizer::nest::{BufferRole, TileScalar};
 use moat_optimizer::normal_form::{Range, ScalarOp};
 use std::collections::BTreeMap;
 
-/// What a vector loses that is stored across two lines, in slots of a multiply-add.
-const CROSSING_STORE: f64 = 8.0;
+/// What a vector loses that is stored across two lines, in slots of a multiply-add: between half a slot (Zen 4) and some
+/// twenty (Zen 5).
+const CROSSING_STORE: f64 = 4.0;
 /// The same of one that is loaded.
 const CROSSING_LOAD: f64 = 0.5;
 /// A load, in such slots.
 const LOAD: f64 = 0.5;
-/// What alignment saves in a range is at least so many times what it may cost there: two register tiles.
+/// What alignment saves in a range is at least so many times what it may cost there: two vectors.
 const MARGIN: f64 = 2.0;
-/// Ranges of fewer register tiles stay as they are.
-const FEWEST_TILES: f64 = 4.0;
+/// Ranges of fewer vectors stay as they are,
+const FEWEST_VECTORS: f64 = 16.0;
+/// and of fewer register tiles.
+const FEWEST_TILES: i64 = 2;
 
 /// The accesses that the pieces of a vector axis are aligned for.
 #[derive(Clone, Debug)]
@@ -44,8 +47,8 @@ pub(super) struct Stream {
     written: bool,
     /// Elements from one aligned address to the next.
     unit: i64,
-    /// Register tiles of the shortest range in which alignment pays.
-    tiles: i64,
+    /// Vectors of the shortest range in which alignment pays.
+    vectors: i64,
 }
 
 /// A range of a tile's axis, in code and as far as it is known.
@@ -91,10 +94,10 @@ impl<'c> Cx<'c, '_> {
         let ((buffer, offset, written), gain) = gains.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
         // Single points and masked vectors cost about as much again.
         let twice = if plan.again { 1.0 } else { 2.0 };
-        let tiles = (2.0 * MARGIN * twice * work / gain).ceil().max(FEWEST_TILES);
+        let vectors = (2.0 * MARGIN * twice * work / gain).ceil().max(FEWEST_VECTORS);
         #[expect(clippy::cast_possible_truncation, reason = "bounded before")]
-        let tiles = (tiles < 1e6).then_some(tiles as i64)?;
-        Some(Stream { buffer, offset, written, unit: self.unit(buffer, lanes), tiles })
+        let vectors = (vectors < 1e6).then_some(vectors as i64)?;
+        Some(Stream { buffer, offset, written, unit: self.unit(buffer, lanes), vectors })
     }
 
     /// Elements of a buffer from one aligned address to the next: a vector, or a line where that is shorter.
@@ -199,50 +202,45 @@ impl<'c> Cx<'c, '_> {
         let first = self.first_element(frame, plan, axis, stream, span)?;
         let start = self.first_aligned(stream, first, span)?;
         if plan.again {
-            return self.overlapping_tiles(frame, axis, (stream, start), span, body);
+            return self.overlapping_ends(frame, axis, start, span, body);
         }
         let start = self.at_most(start, span.hi)?;
         self.tail(frame, axis, (span.lo, start), span.facts, body)?;
         self.tiles_from(frame, axis, start, span, false, body)
     }
 
-    /// Register tiles of which the first and the last overlap their neighbours; the others are aligned.
-    fn overlapping_tiles(
+    /// Aligned register tiles and vectors, and at both ends a vector that overlaps its neighbour.
+    fn overlapping_ends(
         &self,
         frame: &mut Frame<'c>,
         axis: &Axis<'_>,
-        (stream, start): (&Stream, IntValue<'c>),
+        start: IntValue<'c>,
         span: Span<'_, 'c>,
         body: Body<'_, 'c>,
     ) -> Emit<()> {
-        let tile = axis.register_tile();
+        let Span { lo, hi, facts, .. } = span;
+        let (var, facts) = (axis.axis.var, anywhere(axis, facts));
         let full: Vec<Reg<'c>> = (0..axis.unroll).map(|register| self.whole(axis, register)).collect();
-        let last = self.index_add(span.hi, self.i64(-tile), "last")?;
-        // The second one begins as far from the first as alignment lets it.
-        let at_once = self.icmp(IntPredicate::EQ, start.into(), span.lo.into())?;
-        let step = self.choose(at_once, self.i64(tile), self.i64(tile - stream.unit))?;
-        let second = self.index_add(start, step, "second")?;
-        let before = self.here()?;
-        let inside = self.block(&format!("{}.tiles", axis.name))?;
-        self.builder.build_unconditional_branch(inside)?;
-        self.builder.position_at_end(inside);
-        let phi = self.builder.build_phi(self.context.i64_type(), &axis.name)?;
-        let following = self.builder.build_phi(self.context.i64_type(), "following")?;
-        let x = self.scalar_int(phi.as_basic_value())?;
-        let next = self.scalar_int(following.as_basic_value())?;
-        frame.bind(axis.axis.var, x, anywhere(axis, span.facts));
-        body(frame, &full)?;
-        let after_next = self.index_add(next, self.i64(tile), "following")?;
-        let inner = self.icmp(IntPredicate::SLT, next.into(), last.into())?;
-        let bounded = self.choose(inner, next, last)?;
-        let more = self.icmp(IntPredicate::SLT, x.into(), last.into())?;
-        let end = self.here()?;
-        phi.add_incoming(&[(&span.lo, before), (&bounded, end)]);
-        following.add_incoming(&[(&second, before), (&after_next, end)]);
-        let after = self.block(&format!("{}.end", axis.name))?;
-        self.builder.build_conditional_branch(self.scalar_int(more)?, inside, after)?;
-        self.builder.position_at_end(after);
-        frame.unbind(axis.axis.var);
+        let head = self.icmp(IntPredicate::SLT, lo.into(), start.into())?;
+        self.when(head, &format!("{}.head", axis.name), &mut || {
+            frame.bind(var, lo, facts);
+            body(frame, &full[..1])
+        })?;
+        let tile = axis.register_tile();
+        let last = self.index_add(hi, self.i64(-tile), "last")?;
+        let from = self.counted(start, last, tile, &axis.name, &mut |x| {
+            frame.bind(var, x, facts);
+            body(frame, &full)
+        })?;
+        let lanes = i64::from(axis.lanes);
+        let last = self.index_add(hi, self.i64(-lanes), "last")?;
+        let end = self.index_add(hi, self.i64(-1), "end")?;
+        self.counted(from, end, lanes, &format!("{}.rest", axis.name), &mut |x| {
+            let inside = self.icmp(IntPredicate::SLT, x.into(), last.into())?;
+            frame.bind(var, self.choose(inside, x, last)?, facts);
+            body(frame, &full[..1])
+        })?;
+        frame.unbind(var);
         Ok(())
     }
 
@@ -256,7 +254,7 @@ impl<'c> Cx<'c, '_> {
         body: Body<'_, 'c>,
     ) -> Emit<()> {
         let (buffer, offset) = (plan.tile.target, plan.tile.offset.clone());
-        let stream = Stream { buffer, offset, written: true, unit: i64::from(axis.lanes), tiles: 0 };
+        let stream = Stream { buffer, offset, written: true, unit: i64::from(axis.lanes), vectors: 0 };
         let first = self.first_element(frame, plan, axis, &stream, span)?;
         let start = self.first_aligned(&stream, first, span)?;
         let start = self.at_most(start, span.hi)?;
@@ -332,7 +330,8 @@ impl<'c> Cx<'c, '_> {
 impl Stream {
     /// Points of the shortest range in which alignment pays.
     pub(super) fn least(&self, axis: &Axis<'_>) -> i64 {
-        self.tiles.saturating_mul(axis.register_tile())
+        let tiles = axis.register_tile().saturating_mul(FEWEST_TILES);
+        self.vectors.saturating_mul(i64::from(axis.lanes)).max(tiles)
     }
 }
 
