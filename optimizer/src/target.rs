@@ -33,6 +33,10 @@ pub struct Target {
     pub peak_gflops_f64: Option<f64>,
     /// Measured memory bandwidth of one core, triad, in GB/s.
     pub bandwidth_gb_s: Option<f64>,
+    /// What a vector costs more that is stored 16 bytes past a cache line than one on it, in multiply-adds of a vector:
+    /// measured, from next to nothing to some twenty.
+    #[serde(default)]
+    pub crossing_store: Option<f64>,
 }
 
 impl Target {

@@ -156,6 +156,7 @@ pub fn host_target() -> Target {
         peak_gflops_f32: None,
         peak_gflops_f64: None,
         bandwidth_gb_s: None,
+        crossing_store: None,
     }
 }
 

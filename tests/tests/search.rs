@@ -27,6 +27,7 @@ fn target() -> Target {
         peak_gflops_f32: Some(250.0),
         peak_gflops_f64: Some(125.0),
         bandwidth_gb_s: Some(40.0),
+        crossing_store: None,
     }
 }
 

@@ -51,6 +51,9 @@ pub struct Peaks {
     pub gflops_f64: f64,
     /// Triad from and to memory, in GB/s.
     pub bandwidth_gb_s: f64,
+    /// What a vector costs more that is stored 16 bytes past a cache line, in multiply-adds of a vector.
+    #[serde(default)]
+    pub crossing_store: Option<f64>,
 }
 
 /// What is done about figures that are kept already.
@@ -83,6 +86,7 @@ pub fn describe(directory: &Path, kept: Kept) -> Result<Target, MachineError> {
     target.peak_gflops_f32 = Some(peaks.gflops_f32);
     target.peak_gflops_f64 = Some(peaks.gflops_f64);
     target.bandwidth_gb_s = Some(peaks.bandwidth_gb_s);
+    target.crossing_store = peaks.crossing_store;
     Ok(target)
 }
 
@@ -92,6 +96,8 @@ impl Peaks {
             gflops_f32: self.gflops_f32.max(other.gflops_f32),
             gflops_f64: self.gflops_f64.max(other.gflops_f64),
             bandwidth_gb_s: self.bandwidth_gb_s.max(other.bandwidth_gb_s),
+            // A difference has no best: the one that was found first stands, for code depends on it.
+            crossing_store: self.crossing_store.or(other.crossing_store),
         }
     }
 }
@@ -138,6 +144,7 @@ pub fn detect() -> Target {
         peak_gflops_f32: None,
         peak_gflops_f64: None,
         bandwidth_gb_s: None,
+        crossing_store: None,
         features,
     }
 }
@@ -287,16 +294,18 @@ pub const THOROUGH: usize = 30;
 /// Repetitions that find it if it was missed before.
 const BRIEF: usize = 8;
 
-/// Times the two kernels on one core, so often each.
+/// Times the kernels on one core, so often each.
 ///
 /// # Errors
 /// If one of them does not compile.
 pub fn measure(target: &Target, repetitions: usize) -> Result<Peaks, MachineError> {
     pinned(|| {
+        let gflops_f64 = fma_gflops(target, "double", 8, repetitions)?;
         Ok(Peaks {
             gflops_f32: fma_gflops(target, "float", 4, repetitions)?,
-            gflops_f64: fma_gflops(target, "double", 8, repetitions)?,
+            gflops_f64,
             bandwidth_gb_s: triad_gb_s(target, repetitions)?,
+            crossing_store: Some(crossing_store(target, gflops_f64, repetitions)?),
         })
     })
 }
@@ -395,6 +404,36 @@ fn triad_gb_s(target: &Target, repetitions: usize) -> Result<f64, MachineError> 
     }))
 }
 
+/// The time of a vector of the triad whose result lies 16 bytes past a line, less that of one on a line, in multiply-adds.
+/// The result is twice as large as L2: what is stored line by line leaves it so, too.
+fn crossing_store(target: &Target, gflops_f64: f64, repetitions: usize) -> Result<f64, MachineError> {
+    let second_level = target.cache_bytes.get(1).or(target.cache_bytes.last()).copied().unwrap_or(1 << 20);
+    let elements = (2 * second_level / 8).clamp(1 << 15, 1 << 20);
+    let (lanes, line) = (target.lanes(8), target.line_bytes.max(8));
+    let count = elements / lanes;
+    let code = compile(target, &triad_module(lanes, count), "stores across lines")?;
+    let mut arrays = [0.0, 1.0, 2.0].map(|value| vec![value; elements + line / 4]);
+    let [written, read @ ..] = &mut arrays;
+    // Elements up to the first line; there are as many more as two lines hold.
+    let ahead = |array: &[f64]| array.as_ptr().addr().wrapping_neg() % line / 8;
+    let inputs = read.each_ref().map(|array| array[ahead(array)..].as_ptr().cast::<c_void>());
+    let begin = ahead(written);
+    let mut vectors_per_ns = |past: usize| {
+        let outputs = [written[begin + past / 8..].as_mut_ptr().cast::<c_void>()];
+        let rate = || {
+            let start = Instant::now();
+            // SAFETY: the module writes the output and reads the inputs, `elements` elements of each at most, which begin
+            // less than two lines after the arrays do.
+            unsafe { code.entry()(inputs.as_ptr(), outputs.as_ptr(), ptr::null_mut()) };
+            count as f64 / (start.elapsed().as_secs_f64() * 1e9)
+        };
+        best_rate(repetitions.max(BRIEF), rate)
+    };
+    let (on_a_line, past_it) = (vectors_per_ns(0), vectors_per_ns(16));
+    let multiply_add_ns = 2.0 * lanes as f64 / gflops_f64;
+    Ok(((1.0 / past_it - 1.0 / on_a_line) / multiply_add_ns).max(0.0))
+}
+
 /// `a[i] = b[i] + 3·c[i]` over `count` vectors.
 fn triad_module(lanes: usize, count: usize) -> String {
     let vector = format!("<{lanes} x double>");
@@ -462,5 +501,6 @@ mod tests {
         assert!(peaks.gflops_f32 > 8.0 && peaks.gflops_f32 < 2000.0, "{peaks:?}");
         assert!(peaks.gflops_f32 / peaks.gflops_f64 > 1.4, "{peaks:?}");
         assert!(peaks.bandwidth_gb_s > 1.0, "{peaks:?}");
+        assert!(peaks.crossing_store.is_some_and(|slots| (0.0..200.0).contains(&slots)), "{peaks:?}");
     }
 }

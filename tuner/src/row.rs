@@ -194,6 +194,8 @@ row! {
     peak_gflops_f64: Option<f64>,
     /// Measured triad bandwidth of one core, in GB/s.
     bandwidth_gb_s: Option<f64>,
+    /// What a vector costs more that is stored 16 bytes past a cache line, in multiply-adds of a vector, measured.
+    crossing_store: Option<f64>,
     /// `exact`, `reassociate` or `algebraic`.
     numerics: String,
     /// Seed of the run.

@@ -531,6 +531,7 @@ fn template(
         peak_gflops_f32: target.peak_gflops_f32,
         peak_gflops_f64: target.peak_gflops_f64,
         bandwidth_gb_s: target.bandwidth_gb_s,
+        crossing_store: target.crossing_store,
         numerics: config.numerics.name().to_owned(),
         seed: config.seed,
         source_flops: Some(source_flops as f64),

@@ -23,8 +23,7 @@ use moat_optimizer::nest::{BufferRole, TileScalar};
 use moat_optimizer::normal_form::{Range, ScalarOp};
 use std::collections::BTreeMap;
 
-/// What a vector loses that is stored across two lines, in slots of a multiply-add: between half a slot (Zen 4) and some
-/// twenty (Zen 5).
+/// What a vector loses that is stored across two lines, in slots of a multiply-add, where it was not measured.
 const CROSSING_STORE: f64 = 4.0;
 /// The same of one that is loaded.
 const CROSSING_LOAD: f64 = 0.5;
@@ -81,7 +80,10 @@ impl<'c> Cx<'c, '_> {
                 *gains.entry((buffer, Affine { constant, ..offset.clone() }, written)).or_default() += gain * fraction;
             }
         };
-        offer(plan.tile.target, &plan.tile.offset, true, CROSSING_STORE);
+        let crossing_store = self.options.target.crossing_store.unwrap_or(CROSSING_STORE);
+        offer(plan.tile.target, &plan.tile.offset, true, crossing_store);
+        // Loads of scratch memory that are aligned where they are: what the store gains, they lose.
+        let mut lost = 0.0;
         for &node in &plan.needed {
             let shared = share(&plan.depends[node]);
             let repeated = plan.depends[node][plan.points..].iter().any(|on| *on);
@@ -89,15 +91,40 @@ impl<'c> Cx<'c, '_> {
             work += times * shared * node_cost(&plan.tile.value[node], lanes as f64);
             if let TileScalar::Load { buffer, offset } = &plan.tile.value[node] {
                 offer(*buffer, offset, false, CROSSING_LOAD * shared * times);
+                if self.aligned_in_scratch(plan, at, *buffer, offset) {
+                    lost += CROSSING_LOAD * shared * times;
+                }
             }
         }
+        gains.iter_mut().filter(|((.., written), _)| *written).for_each(|(_, gain)| *gain -= lost);
         let ((buffer, offset, written), gain) = gains.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        if gain <= 0.0 {
+            return None;
+        }
         // Single points and masked vectors cost about as much again.
         let twice = if plan.again { 1.0 } else { 2.0 };
         let vectors = (2.0 * MARGIN * twice * work / gain).ceil().max(FEWEST_VECTORS);
         #[expect(clippy::cast_possible_truncation, reason = "bounded before")]
         let vectors = (vectors < 1e6).then_some(vectors as i64)?;
         Some(Stream { buffer, offset, written, unit: self.unit(buffer, lanes), vectors })
+    }
+
+    /// Whether an access to scratch memory is contiguous and aligned wherever a range begins at a multiple of a vector.
+    fn aligned_in_scratch(&self, plan: &Plan<'_>, at: usize, buffer: usize, offset: &Affine) -> bool {
+        let unit = self.unit(buffer, i64::from(plan.axes[at].lanes));
+        let along = plan.axes[at].axis.var;
+        let whole = |&(var, coefficient): &(usize, i64)| var == along || coefficient % unit == 0;
+        self.is_scratch(buffer)
+            && offset.coefficient(along) == 1
+            && offset.constant % unit == 0
+            && offset.terms.iter().all(whole)
+    }
+
+    fn is_scratch(&self, buffer: usize) -> bool {
+        self.nest.buffers.get(buffer).is_some_and(|buffer| match buffer.role {
+            BufferRole::Param(_) | BufferRole::Output(_) => false,
+            BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => true,
+        })
     }
 
     /// Elements of a buffer from one aligned address to the next: a vector, or a line where that is shorter.
@@ -142,10 +169,7 @@ impl<'c> Cx<'c, '_> {
         let stream = plan.aligned.as_ref().filter(|_| axis.lanes > 1 && !axis.fold)?;
         let aligned_already = || {
             let [lo] = bounds.los.as_slice() else { return None };
-            let scratch = match self.nest.buffers.get(stream.buffer)?.role {
-                BufferRole::Param(_) | BufferRole::Output(_) => false,
-                BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => true,
-            };
+            let scratch = self.is_scratch(stream.buffer);
             let at = |var| if var == axis.axis.var { lo.clone() } else { Affine::variable(var) };
             let offset = self.in_scope(frame, &stream.offset, axis).substitute(at);
             let residue = Facts::of(&offset, &|var| frame.facts(var))?.modulo(stream.unit)?;

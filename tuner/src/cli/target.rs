@@ -41,6 +41,9 @@ fn write(target: &Target, out: &mut impl Write) -> Result<(), CliError> {
             writeln!(out, "{name:<13} {figure:.1} {unit}, one core, measured")?;
         }
     }
+    if let Some(figure) = target.crossing_store {
+        writeln!(out, "stores        {figure:.1} multiply-adds more where a vector crosses a line, measured")?;
+    }
     Ok(())
 }
 

@@ -219,7 +219,7 @@ fn disturbance(seen: &Disturbance) -> Option<String> {
     }
     let cores = other_cores.filter(|cores| *cores > 0.0).map(|cores| format!("used {} cores", significant(cores)));
     let taken = (disturbed > 0)
-        .then(|| format!("interrupted {disturbed} of {samples} samples, after {repeated} others that were repeated"));
+        .then(|| format!("took the core away in {disturbed} of {samples} samples ({repeated} more were repeated)"));
     let what: Vec<String> = cores.into_iter().chain(taken).collect();
     Some(format!(
         "other work {} meanwhile: times may be too long; tune again when the machine is idle",
