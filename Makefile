@@ -8,7 +8,7 @@ MOAT      := $(TARGET)/debug/moat
 WORKLOAD  ?= datasets/workloads/matmul_1024_f32.py
 PYTHON    := $(TARGET)/venv/bin/python
 
-.PHONY: tune test build lint bench peers polybench promise setup fuzz
+.PHONY: tune test build lint bench peers polybench promise setup fuzz interrupt
 
 tune: build
 	$(MOAT) tune $(WORKLOAD)
@@ -30,6 +30,11 @@ bench: build
 PROGRAMS  ?= 10000
 fuzz: setup
 	$(CARGO) run -p moat-tests --bin fuzz -- --programs $(PROGRAMS)
+
+# Interrupts and kills `moat tune` at random moments in every stage: some ten minutes.
+interrupt: setup
+	$(CARGO) build -p moat-tests --bins
+	$(CARGO) run -p moat-tests --bin interrupt -- --runs 60
 
 # Tunes every workload and times the kernels against the peers, interleaved in one process: the README's table.
 peers: build $(TARGET)/peers/ready

@@ -38,6 +38,7 @@ mod blocks;
 mod bounds;
 mod contract;
 mod elementwise;
+mod memory;
 mod plan;
 mod reduce;
 mod reference;
@@ -48,6 +49,7 @@ mod value;
 
 pub use crate::expr_type::{ArrayType, result_type};
 pub(crate) use contract::accumulate_product;
+pub use memory::{Peak, peak};
 pub use reference::{Mismatch, Reference};
 pub use run::cut_at;
 
@@ -58,6 +60,7 @@ use crate::numerics::Numerics;
 use crate::scalar::FoldOp;
 use crate::scalar_eval::round;
 use crate::tensor::{Data, Tensor};
+use std::sync::Arc;
 use thiserror::Error;
 use value::{Numbers, Value};
 
@@ -108,15 +111,14 @@ pub enum InterpretError {
 pub fn interpret(program: &Program, inputs: &[Tensor], numerics: Numerics) -> Result<Vec<Reference>, InterpretError> {
     check_inputs(program, inputs)?;
     verify(program)?;
-    let inputs = inputs.iter().map(load).collect();
     let mut results = run::run(program, inputs, numerics).map_err(|node| bad_node(program, node))?;
     let checks = results.split_off(results.len().saturating_sub(program.checks.len()));
-    let fails = |check: &Value| finish(check).value.get(0).as_i64() != Some(1);
+    let fails = |check: &Value| finish(check.clone()).value.get(0).as_i64() != Some(1);
     if let Some(failed) = checks.iter().position(fails) {
         let (program, span) = (program.name.clone(), program.checks[failed]);
         return Err(InterpretError::IndexOutOfRange { program, span });
     }
-    Ok(results.iter().map(finish).collect())
+    Ok(results.into_iter().map(finish).collect())
 }
 
 fn bad_node(program: &Program, node: usize) -> InterpretError {
@@ -165,12 +167,13 @@ fn load(tensor: &Tensor) -> Value {
 /// A result as a reference.
 #[expect(clippy::cast_possible_truncation, reason = "rounding and wrapping to the result's type are the meaning")]
 #[expect(clippy::cast_sign_loss, reason = "wrapping to the result's type is the meaning")]
-fn finish(value: &Value) -> Reference {
-    let bound = value.store.bound.as_ref().map_or_else(Vec::new, |bound| value.gather(bound));
-    let (data, wide) = match &value.store.numbers {
-        Numbers::Int(all) => {
-            let ints = value.gather(all);
-            let data = match value.dtype {
+fn finish(value: Value) -> Reference {
+    let Value { dtype, ref shape, .. } = value;
+    let shape = shape.clone();
+    let (numbers, bound) = elements(value);
+    let (data, wide) = match numbers {
+        Numbers::Int(ints) => {
+            let data = match dtype {
                 DType::Bool => Data::Bool(ints.iter().map(|x| u8::from(*x != 0)).collect()),
                 DType::I8 => Data::I8(ints.iter().map(|x| *x as i8).collect()),
                 DType::U8 => Data::U8(ints.iter().map(|x| *x as u8).collect()),
@@ -180,9 +183,8 @@ fn finish(value: &Value) -> Reference {
             };
             (data, Vec::new())
         }
-        Numbers::Float(all) => {
-            let floats = value.gather(all);
-            let data = match value.dtype {
+        Numbers::Float(floats) => {
+            let data = match dtype {
                 DType::F32 => Data::F32(floats.iter().map(|x| *x as f32).collect()),
                 DType::Bool
                 | DType::I8
@@ -197,7 +199,26 @@ fn finish(value: &Value) -> Reference {
             (data, floats)
         }
     };
-    Reference { value: Tensor { dtype: data.dtype(), shape: value.shape.clone(), data }, wide, bound }
+    Reference { value: Tensor { dtype: data.dtype(), shape, data }, wide, bound: bound.unwrap_or_default() }
+}
+
+/// The elements in row-major order and their bounds: those of the store where nobody else has it.
+fn elements(value: Value) -> (Numbers, Option<Vec<f64>>) {
+    if run::is_dense(&value) {
+        match Arc::try_unwrap(value.store) {
+            Ok(store) => return (store.numbers, store.bound),
+            Err(store) => return gathered(&Value { store, ..value }),
+        }
+    }
+    gathered(&value)
+}
+
+fn gathered(value: &Value) -> (Numbers, Option<Vec<f64>>) {
+    let numbers = match &value.store.numbers {
+        Numbers::Int(all) => Numbers::Int(value.gather(all)),
+        Numbers::Float(all) => Numbers::Float(value.gather(all)),
+    };
+    (numbers, value.store.bound.as_ref().map(|bound| value.gather(bound)))
 }
 
 /// One operator that reads no state and no loop variable, on arguments as they are now; `shape` is its result's now.

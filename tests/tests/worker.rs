@@ -28,7 +28,7 @@ fn bench(command: Vec<PathBuf>) -> Bench {
     let limits = Limits { compile: Duration::from_secs(60), ..Limits::default() };
     let config = BenchConfig { command, cores: Vec::new(), memory_bytes: None, target: machine::detect(), limits };
     let mut data = InputData::new().unwrap();
-    sets.iter().for_each(|set| data.push(set).unwrap());
+    sets.iter().for_each(|set| data.push(set.clone()).unwrap());
     Bench::new(config, vec![argument("x", false), argument("y", true)], data)
 }
 

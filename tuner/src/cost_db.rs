@@ -13,7 +13,7 @@ use crate::row::Row;
 use etcetera::BaseStrategy;
 use polars::prelude::{DataFrame, ParquetReader, ParquetWriter, PolarsError, SerReader};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -105,6 +105,21 @@ impl CostDb {
         &self.directory
     }
 
+    /// Whether rows could be written now.
+    ///
+    /// # Errors
+    /// If a file cannot be made where journals and parts are.
+    pub fn probe(&self) -> Result<(), CostDbError> {
+        for path in [self.journals(), self.parts()] {
+            tempfile::Builder::new().prefix(".probe").tempfile_in(&path).map_err(|reason| CostDbError::Io {
+                action: "write in",
+                path,
+                reason,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Begins a run.
     ///
     /// # Errors
@@ -183,7 +198,11 @@ impl CostDb {
         if !rows.is_empty() {
             let part = self.parts().join(format!("{run_id}.parquet"));
             let draft = self.parts().join(format!("{run_id}.{}.draft", std::process::id()));
-            write_part(&draft, &rows)?;
+            if let Err(error) = write_part(&draft, &rows) {
+                // What there is of it takes room that others need.
+                let _ = std::fs::remove_file(&draft);
+                return Err(error);
+            }
             std::fs::rename(&draft, &part)
                 .and_then(|()| sync_directory(&self.parts()))
                 .map_err(|reason| CostDbError::Io { action: "write", path: part, reason })?;
@@ -224,8 +243,11 @@ fn write_part(path: &Path, rows: &[Row]) -> Result<(), CostDbError> {
     let parquet = |reason| CostDbError::Parquet { action: "write", path: path.to_owned(), reason };
     let io = |reason| CostDbError::Io { action: "write", path: path.to_owned(), reason };
     let mut table = Row::table(rows).map_err(parquet)?;
-    let file = File::create(path).map_err(io)?;
-    ParquetWriter::new(&file).finish(&mut table).map_err(parquet)?;
+    // In memory first: what the disk says is then said in its own words.
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut table).map_err(parquet)?;
+    let mut file = File::create(path).map_err(io)?;
+    file.write_all(&bytes).map_err(io)?;
     file.sync_all().map_err(io)
 }
 

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Journal {
     file: File,
     path: PathBuf,
+    /// Where the last whole line ends.
+    end: u64,
 }
 
 impl Journal {
@@ -30,7 +32,7 @@ impl Journal {
         file.lock()?;
         std::fs::rename(&hidden, &path)?;
         sync_directory(directory)?;
-        Ok(Journal { file, path })
+        Ok(Journal { file, path, end: 0 })
     }
 
     /// Takes over a journal whose run is dead; `None` if it lives.
@@ -40,7 +42,10 @@ impl Journal {
     pub fn adopt(path: &Path) -> io::Result<Option<Journal>> {
         let file = OpenOptions::new().append(true).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Journal { file, path: path.to_owned() })),
+            Ok(()) => {
+                let end = file.metadata()?.len();
+                Ok(Some(Journal { file, path: path.to_owned(), end }))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -49,12 +54,21 @@ impl Journal {
     /// Appends one row and waits until it is on the disk.
     ///
     /// # Errors
-    /// If it could not be written or synced.
+    /// If it could not be written or synced; nothing of it is left then, so that the next row begins a line.
     pub fn append(&mut self, row: &Row) -> io::Result<()> {
         let json = serde_json::to_string(row)?;
         let line = format!("{} {json}\n", checksum(&json));
-        self.file.write_all(line.as_bytes())?;
-        self.file.sync_data()
+        match self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data()) {
+            Ok(()) => {
+                self.end += line.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Where this fails, too, half a line stays, which does not match its checksum.
+                let _ = self.file.set_len(self.end);
+                Err(error)
+            }
+        }
     }
 
     /// Where it is.

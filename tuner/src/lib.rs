@@ -3,7 +3,8 @@
 //!
 //! [`cli`] is the program `moat`. [`tune`] draws candidates, [`measure`] has them compiled, checked and timed in a
 //! [`worker`] process, [`promotion`] decides what ships, [`cost_db`] keeps every [`row`] there ever was. [`machine`]
-//! finds out what this machine is and can do, [`interrupt`] what ends a run early.
+//! finds out what this machine is and can do, [`interrupt`] what ends a run early,
+//! [`preflight`] what would fail at its end, and [`memory`] how much it takes.
 
 pub mod as_written;
 pub mod candidates;
@@ -13,8 +14,10 @@ pub mod interrupt;
 pub mod journal;
 pub mod machine;
 pub mod measure;
+pub mod memory;
 pub mod npz;
 pub mod outcome;
+pub mod preflight;
 pub mod promotion;
 pub mod reference;
 pub mod roof;

@@ -541,15 +541,16 @@ impl InputData {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn push(&mut self, set: &InputSet) -> io::Result<()> {
+    pub fn push(&mut self, set: InputSet) -> io::Result<()> {
         let mut places = Vec::new();
-        for tensor in &set.inputs {
+        // Each array goes when it is written: the file is in memory, too.
+        for tensor in set.inputs {
             places.push(Place::Input(self.append(&tensor.to_bytes())?));
         }
-        for Reference { value, wide, bound } in &set.references {
+        for Reference { value, wide, bound } in set.references {
             let value = self.append(&value.to_bytes())?;
-            let (wide, bound) = (self.append_floats(wide)?, self.append_floats(bound)?);
-            places.push(Place::Reference { value, wide, bound });
+            let wide = self.append_floats(wide)?;
+            places.push(Place::Reference { value, wide, bound: self.append_floats(bound)? });
         }
         self.places.push(places);
         Ok(())
@@ -560,7 +561,7 @@ impl InputData {
         self.end
     }
 
-    fn append_floats(&mut self, values: &[f64]) -> io::Result<Option<u64>> {
+    fn append_floats(&mut self, values: Vec<f64>) -> io::Result<Option<u64>> {
         if values.is_empty() {
             return Ok(None);
         }

@@ -8,6 +8,7 @@ use moat_optimizer::expr::Param;
 use moat_optimizer::tensor::{Data, Tensor};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{AutoSerialize, NpyFile, Order, TypeChar, WriterBuilder};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -162,7 +163,8 @@ fn rows<T: Copy>(values: Vec<T>, column_major: bool, shape: &[usize]) -> Vec<T> 
 /// If the file cannot be written, or an array's dtype has no place in such a file.
 pub fn write(path: &Path, arrays: &[(String, Tensor)]) -> Result<(), NpzError> {
     let fail = |reason| NpzError::File { action: "write", path: path.to_owned(), reason };
-    let mut writer = NpzWriter::create(path).map_err(fail)?;
+    let place = Place::new(path).map_err(fail)?;
+    let mut writer = NpzWriter::new(io::BufWriter::new(place.file().map_err(fail)?));
     for (name, tensor) in arrays {
         match &tensor.data {
             Data::Bool(values) => {
@@ -182,7 +184,58 @@ pub fn write(path: &Path, arrays: &[(String, Tensor)]) -> Result<(), NpzError> {
         }
         .map_err(fail)?;
     }
-    writer.zip_writer().finish().map_err(|error| fail(error.into()))?.flush().map_err(fail)
+    let mut file = writer.zip_writer().finish().map_err(|error| fail(error.into()))?;
+    file.flush().and_then(|()| file.get_ref().sync_data()).map_err(fail)?;
+    place.keep(path).map_err(fail)
+}
+
+/// Whether [`write()`] could write there now. What is at the place stays as it is.
+///
+/// # Errors
+/// If it could not.
+pub fn probe(path: &Path) -> Result<(), NpzError> {
+    let fail = |reason| NpzError::File { action: "write", path: path.to_owned(), reason };
+    Place::new(path).map(|_| ()).map_err(fail)
+}
+
+/// Where an archive is written: beside its place, and moved there when it is whole; devices and the like have no beside.
+enum Place {
+    Beside(tempfile::NamedTempFile),
+    There(File),
+}
+
+impl Place {
+    fn new(path: &Path) -> io::Result<Place> {
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if path.exists() && !path.is_file() {
+            return Ok(Place::There(File::options().write(true).open(path)?));
+        }
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".moat").suffix(".npz");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        Ok(Place::Beside(builder.tempfile_in(directory)?))
+    }
+
+    fn file(&self) -> io::Result<File> {
+        match self {
+            Place::Beside(file) => file.as_file().try_clone(),
+            Place::There(file) => file.try_clone(),
+        }
+    }
+
+    fn keep(self, path: &Path) -> io::Result<()> {
+        match self {
+            Place::Beside(file) => file.persist(path).map(|_| ()).map_err(|error| error.error),
+            Place::There(_) => Ok(()),
+        }
+    }
 }
 
 fn write_array<T: AutoSerialize + Copy, W: Write + Seek>(

@@ -11,6 +11,7 @@ use crate::journal::hex;
 use crate::machine;
 use crate::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use crate::outcome::Outcome;
+use crate::preflight::another_set_fits;
 use crate::promotion::{Promotion, faster_beyond_noise, interquartile_range, median, promote, quantile};
 use crate::reference::{ReferenceError, references};
 use crate::roof::Roof;
@@ -419,6 +420,10 @@ fn input_data(
         if set > 0 && started.elapsed() > LONG_REFERENCE {
             break;
         }
+        if set > 0 && !another_set_fits(program, config.numerics) {
+            stage.note("memory is short: candidates are checked on one set of inputs, where there would be two");
+            break;
+        }
         let inputs = match &config.inputs {
             Some(inputs) if set == 0 => inputs.clone(),
             Some(_) | None => {
@@ -428,7 +433,7 @@ fn input_data(
         };
         let Some(source) = forms.first() else { break };
         let set = in_background(program, &source.normal_form, inputs, config, stage)?;
-        data.push(&set).map_err(|reason| TuneError::Data { reason })?;
+        data.push(set).map_err(|reason| TuneError::Data { reason })?;
     }
     Ok(data)
 }

@@ -3,25 +3,26 @@
 //! Input: a verified program, its inputs. Output: the values of its roots. A statement's value is computed whole, with
 //! everything else that holds a state's elements gone, before they are overwritten in place.
 
-use super::blocks::by_blocks;
+use super::blocks::{blocked, by_blocks};
 use super::bounds::Model;
 use super::plan::{Plan, Planner, Step, feeds_a_sum};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
-use super::{evaluate, structural};
+use super::{evaluate, load, structural};
 use crate::affine::Affine;
 use crate::dtype::DType;
 use crate::expr::{NodeId, Op, Program, SectionAxis, Shift};
 use crate::numerics::Numerics;
+use crate::tensor::Tensor;
 use std::sync::Arc;
 
 /// A value of more elements is computed by blocks where that is possible.
-const LARGE: usize = 1 << 14;
+pub(super) const LARGE: usize = 1 << 14;
 
 /// A node that lacks an argument.
 type Lacking = NodeId;
 
 /// The values of the program's roots.
-pub(super) fn run(program: &Program, inputs: Vec<Value>, numerics: Numerics) -> Result<Vec<Value>, Lacking> {
+pub(super) fn run(program: &Program, inputs: &[Tensor], numerics: Numerics) -> Result<Vec<Value>, Lacking> {
     let planner = Planner::new(program);
     let (sums, summed) = feeds_a_sum(program);
     let mut machine = Machine {
@@ -30,6 +31,7 @@ pub(super) fn run(program: &Program, inputs: Vec<Value>, numerics: Numerics) -> 
         sums,
         summed,
         inputs,
+        loaded: vec![None; inputs.len()],
         states: program.states.iter().map(|state| undefined(state.dtype, &state.shape)).collect(),
         variables: Vec::new(),
         values: vec![None; program.nodes.len()],
@@ -39,6 +41,15 @@ pub(super) fn run(program: &Program, inputs: Vec<Value>, numerics: Numerics) -> 
     machine.steps(&planner, &steps)?;
     drop(steps);
     machine.roots(&planner)
+}
+
+/// The part of the results' plan that is computed by blocks: where a single result is element-wise.
+pub(super) fn by_blocks_at_end(program: &Program, plan: &Plan) -> Vec<NodeId> {
+    let large = |&node: &NodeId| program.nodes[node].shape.iter().product::<usize>() >= LARGE;
+    match plan.results.as_slice() {
+        [result] if large(result) && plan.order.iter().any(|(node, _)| node == result) => blocked(program, plan),
+        _ => Vec::new(),
+    }
 }
 
 /// An array that nothing was stored to.
@@ -53,12 +64,14 @@ fn undefined(dtype: DType, shape: &[usize]) -> Value {
 
 struct Machine<'p> {
     program: &'p Program,
+    inputs: &'p [Tensor],
+    /// Inputs as values, where several plans may read them.
+    loaded: Vec<Option<Value>>,
     numerics: Numerics,
     /// For each node whether a sum asks for its Σ|terms|.
     sums: Vec<bool>,
     /// The same for each state.
     summed: Vec<bool>,
-    inputs: Vec<Value>,
     states: Vec<Value>,
     /// The loop variables by number.
     variables: Vec<i64>,
@@ -103,7 +116,12 @@ impl Machine<'_> {
 
     /// The results, when all statements were executed.
     fn roots(&mut self, planner: &Planner<'_>) -> Result<Vec<Value>, Lacking> {
-        let plan = planner.plan(&self.program.roots, |node| self.kept[node].is_some());
+        let mut plan = planner.plan(&self.program.roots, |node| self.kept[node].is_some());
+        plan.blocked = by_blocks_at_end(self.program, &plan);
+        if !plan.blocked.is_empty() {
+            plan.kept.clear();
+            return Ok(vec![self.value(planner, &plan)?]);
+        }
         self.compute(&plan, &[])?;
         let found = |&root: &NodeId| self.values[root].clone().or_else(|| self.kept[root].clone()).ok_or(root);
         self.program.roots.iter().map(found).collect()
@@ -156,7 +174,7 @@ impl Machine<'_> {
             }
             let shape = &self.shape(*id);
             let value = if let Op::Input(at) = &node.op {
-                self.inputs.get(*at).cloned()
+                self.input(*at)
             } else if let Op::State(at) = &node.op {
                 self.states.get(*at).cloned()
             } else if let Op::LoopIndex(form) = &node.op {
@@ -169,6 +187,18 @@ impl Machine<'_> {
             self.values[*id] = Some(value.ok_or(*id)?);
         }
         Ok(())
+    }
+
+    /// An input as a value. A program without statements has one plan, which reads each input once: it goes after that.
+    fn input(&mut self, at: usize) -> Option<Value> {
+        if let Some(value) = self.loaded.get(at)? {
+            return Some(value.clone());
+        }
+        let value = load(self.inputs.get(at)?);
+        if !self.program.body.is_empty() {
+            self.loaded[at] = Some(value.clone());
+        }
+        Some(value)
     }
 
     /// How far an update is moved as the states are.
@@ -299,7 +329,7 @@ pub fn cut_at(dtype: DType) -> f64 {
 }
 
 /// True if a value is all of its elements in row-major order.
-fn is_dense(value: &Value) -> bool {
+pub(super) fn is_dense(value: &Value) -> bool {
     let size = match &value.store.numbers {
         Numbers::Float(all) => all.len(),
         Numbers::Int(all) => all.len(),

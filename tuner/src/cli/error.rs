@@ -4,6 +4,7 @@ use crate::candidates::FormsError;
 use crate::cost_db::CostDbError;
 use crate::machine::MachineError;
 use crate::npz::NpzError;
+use crate::preflight::{PreflightError, REMEDY};
 use crate::reference::ReferenceError;
 use crate::tune::TuneError;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
@@ -41,6 +42,10 @@ pub(super) enum CliError {
     #[error(transparent)]
     #[diagnostic(help("arrays are taken by parameter name, or as arr_0, arr_1, … in the parameters' order"))]
     Npz(#[from] NpzError),
+    /// What would fail at the end.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Preflight(#[from] PreflightError),
     /// The cost database.
     #[error(transparent)]
     CostDb(#[from] CostDbError),
@@ -115,8 +120,15 @@ impl SourceError {
 }
 
 impl CliError {
-    /// An index out of range is shown where it stands in the workload.
+    /// An index out of range, or an array too large, is shown where it stands in the workload.
     pub(super) fn located(self, workload: &Workload) -> CliError {
+        if let CliError::Preflight(error @ PreflightError::Memory { span, .. }) = &self {
+            return CliError::Source(SourceError::new(workload.error(
+                *span,
+                error.to_string(),
+                Some(REMEDY.to_owned()),
+            )));
+        }
         let (CliError::Interpret(InterpretError::IndexOutOfRange { span, .. })
         | CliError::Tune(TuneError::Interpret(ReferenceError::Interpret(InterpretError::IndexOutOfRange {
             span,

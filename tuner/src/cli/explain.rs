@@ -1,6 +1,7 @@
 //! `moat explain`: every stage of a workload on its way to a kernel, in words and notation.
 
 use super::args::ExplainArgs;
+use super::progress::Busy;
 use super::text::schedule_in_words;
 use super::workload::{Loaded, load};
 use super::{CliError, Goal};
@@ -27,7 +28,9 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
     write!(out, "{}", listing(&workload.program))?;
 
     let rules = RuleBase::standard()?;
+    let busy = Busy::with("deriving normal forms");
     let forms = forms(&workload.program, &rules, numerics, MAX_FORMS)?;
+    drop(busy);
     let target = machine::detect();
     for (rank, form) in forms.iter().enumerate() {
         // The second is the best that the rules found.

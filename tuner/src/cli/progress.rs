@@ -22,7 +22,7 @@ impl Stderr {
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         // `wide_msg` cuts the text at the terminal's width, however narrow.
-        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg} {elapsed}") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_secs(1));
@@ -34,6 +34,23 @@ impl Stderr {
             // Progress that cannot be shown is no reason to stop.
             let _ = writeln!(std::io::stderr(), "{text}");
         }
+    }
+}
+
+/// Says in a terminal, and only there, what is being done, until it is dropped.
+pub(super) struct Busy(Stderr);
+
+impl Busy {
+    pub(super) fn with(what: &str) -> Busy {
+        let shown = Stderr::new();
+        shown.bar.set_message(what.to_owned());
+        Busy(shown)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.bar.finish_and_clear();
     }
 }
 

@@ -1,12 +1,14 @@
 //! `moat run`: a kernel, tuned or default, on given or random inputs.
 
 use super::args::RunArgs;
+use super::progress::Busy;
 use super::text::significant;
 use super::workload::{Loaded, load};
 use super::{CliError, Goal};
 use crate::candidates::{default_schedule, forms};
 use crate::machine;
 use crate::npz;
+use crate::preflight;
 use crate::tune::workload_hash;
 use crate::worker::guard::{Align, Guarded};
 use moat_codegen::abi::Status;
@@ -30,6 +32,11 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> Result<Goal, CliError
     let program = &workload.program;
     let numerics = args.workload.numerics.numerics();
     let threads = usize::from(args.threads);
+    preflight::memory_to_run(program, numerics, args.check)
+        .map_err(|error| CliError::from(error).located(&workload))?;
+    if let Some(path) = &args.output {
+        npz::probe(path)?;
+    }
     let inputs = match &args.inputs {
         Some(path) => npz::read(path, &program.params)?,
         None => program.params.iter().map(|param| inputs::random(param, args.seed)).collect::<Result<_, _>>()?,
@@ -39,6 +46,7 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> Result<Goal, CliError
         Some(directory) => tuned(directory, &stem, program, numerics)?,
         None => None,
     };
+    let busy = Busy::with("making the kernel");
     let (form, schedule) = match tuned {
         Some(kernel) => kernel,
         None => default(program, numerics, &target, threads)?,
@@ -46,6 +54,7 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> Result<Goal, CliError
     let nest = apply(&form, &schedule)?;
     let options = CompileOptions { target, numerics, threads, function: program.name.clone() };
     let kernel = CompiledNest::load(&nest, &options)?;
+    drop(busy);
     let results = match call(&kernel, program, &inputs) {
         Err(CliError::Codegen(CodegenError::Status { status, .. }))
             if Status::of(status) == Some(Status::IndexOutOfRange) =>
@@ -153,7 +162,10 @@ fn check(
     out: &mut impl Write,
 ) -> Result<Goal, CliError> {
     let mut goal = Goal::Met;
-    for (at, (reference, result)) in interpret(program, inputs, numerics)?.iter().zip(results).enumerate() {
+    let busy = Busy::with("computing the reference");
+    let references = interpret(program, inputs, numerics)?;
+    drop(busy);
+    for (at, (reference, result)) in references.iter().zip(results).enumerate() {
         match reference.check(result) {
             Ok(fraction) => writeln!(
                 out,

@@ -10,7 +10,8 @@ use crate::interrupt::{Interrupts, Word, watch};
 use crate::machine::{self, Kept};
 use crate::npz;
 use crate::outcome::Outcome;
-use crate::tune::{Figure, Summary, TuneConfig, TuneError, tune};
+use crate::preflight::{self, Places};
+use crate::tune::{Figure, Observer, Summary, TuneConfig, TuneError, tune};
 use crate::worker::disturbance::Disturbance;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
@@ -24,17 +25,25 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
     let directory = db::directory(&args.db)?;
     let interrupts = watched(args, &directory);
     let Loaded { workload, stem } = load(&args.workload)?;
+    let numerics = args.workload.numerics.numerics();
+    interrupts.enter("looking at memory and disk");
+    preflight::memory_to_tune(&workload.program, numerics).map_err(|error| CliError::from(error).located(&workload))?;
+    let db = CostDb::open(&directory)?;
+    let trials = usize::try_from(args.trials).unwrap_or(usize::MAX);
+    let places = Places { out: &args.out, stem: &stem, db: &db, trials };
+    preflight::disk(&places, &machine::detect(), usize::from(args.threads))?;
     let inputs = match &args.inputs {
         Some(path) => Some(npz::read(path, &workload.program.params)?),
         None => None,
     };
     interrupts.enter("looking at the machine");
-    let db = CostDb::open(&directory)?;
+    let mut progress = Stderr::new();
+    progress.phase("looking at the machine");
     let config = TuneConfig {
         stem,
-        trials: usize::try_from(args.trials).unwrap_or(usize::MAX),
+        trials,
         threads: usize::from(args.threads),
-        numerics: args.workload.numerics.numerics(),
+        numerics,
         lets: args.workload.lets.iter().cloned().collect(),
         inputs,
         seed: args.seed,
@@ -42,7 +51,6 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
         worker: worker_command()?,
         target: machine::describe(&directory, Kept::Improve)?,
     };
-    let mut progress = Stderr::new();
     let tuned = tune(&workload, &config, &db, &mut progress, &interrupts);
     interrupts.finish();
     let goal = match tuned {
