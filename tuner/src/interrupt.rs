@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a stage may take to end by itself.
-const GRACE: Duration = Duration::from_millis(400);
+const GRACE: Duration = Duration::from_millis(250);
 /// Of the time that a run was given, what deriving may take.
 const DERIVING: f64 = 0.25;
 /// The same for everything up to the last trial; the rest is for the final comparison.
