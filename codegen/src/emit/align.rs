@@ -82,8 +82,9 @@ impl<'c> Cx<'c, '_> {
         };
         let crossing_store = self.options.target.crossing_store.unwrap_or(CROSSING_STORE);
         offer(plan.tile.target, &plan.tile.offset, true, crossing_store);
-        // Loads of scratch memory that are aligned where they are: what the store gains, they lose.
-        let mut lost = 0.0;
+        // Accesses of scratch memory that are aligned where they are: what others gain, they lose.
+        let stored_in_scratch = self.aligned_in_scratch(plan, at, plan.tile.target, &plan.tile.offset);
+        let mut lost = if stored_in_scratch { crossing_store } else { 0.0 };
         for &node in &plan.needed {
             let shared = share(&plan.depends[node]);
             let repeated = plan.depends[node][plan.points..].iter().any(|on| *on);
@@ -96,7 +97,7 @@ impl<'c> Cx<'c, '_> {
                 }
             }
         }
-        gains.iter_mut().filter(|((.., written), _)| *written).for_each(|(_, gain)| *gain -= lost);
+        gains.iter_mut().filter(|((buffer, ..), _)| !self.is_scratch(*buffer)).for_each(|(_, gain)| *gain -= lost);
         let ((buffer, offset, written), gain) = gains.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
         if gain <= 0.0 {
             return None;
@@ -287,7 +288,7 @@ impl<'c> Cx<'c, '_> {
             return self.tiles_from(frame, axis, start, span, true, body);
         }
         // The lines at both ends are stored in parts, and so must be fetched, which all later stores would wait for: they are
-        // asked for at once, and written last.
+        // asked for a row ahead, and written last.
         self.fetch_ends(plan, &stream, first, span)?;
         self.tiles_from(frame, axis, start, span, true, body)?;
         self.tail(frame, axis, (span.lo, start), span.facts, body)?;
@@ -295,10 +296,14 @@ impl<'c> Cx<'c, '_> {
         Ok(())
     }
 
-    /// Asks for the lines of the first and the last point of every row of a register tile, to be written.
+    /// Asks for the lines of the first and the last point of every row of the next register tile, to be written: those of
+    /// this one were asked for before the one before it. Past the last row nothing is there, and nothing happens.
     fn fetch_ends(&self, plan: &Plan<'_>, stream: &Stream, first: PointerValue<'c>, span: Span<'_, 'c>) -> Emit<()> {
         let Some(vector) = plan.vector else { return Ok(()) };
-        let mut rows = vec![0];
+        let along =
+            |axis: &Axis<'_>| stream.offset.coefficient(axis.axis.var) * i64::try_from(axis.unroll).unwrap_or(1);
+        let Some(next) = plan.axes[..vector].iter().rev().map(along).find(|&step| step != 0) else { return Ok(()) };
+        let mut rows = vec![next];
         for axis in &plan.axes[..vector] {
             let (stride, unroll) = (stream.offset.coefficient(axis.axis.var), i64::try_from(axis.unroll).unwrap_or(1));
             rows = rows.iter().flat_map(|row| (0..unroll).map(move |register| row + register * stride)).collect();
