@@ -26,10 +26,12 @@ lint: setup
 bench: build
 	$(CARGO) bench --workspace
 
-# Many random programs with loops under random schedules, checked by brute force: about half an hour on one core.
+# Many random programs with loops under random schedules, checked by brute force: about half an hour on one core. Then as
+# many generated programs against NumPy, from where the last run ended; remove the file of its state to begin anew.
 PROGRAMS  ?= 10000
-fuzz: setup
+fuzz: setup $(TARGET)/venv/ready
 	$(CARGO) run -p moat-tests --bin fuzz -- --programs $(PROGRAMS)
+	$(CARGO) run -p moat-tests --bin fuzz_numpy -- --programs $(PROGRAMS) --state '$(CACHE)/fuzz_numpy.state'
 
 # Interrupts and kills `moat tune` at random moments in every stage: some ten minutes.
 interrupt: setup

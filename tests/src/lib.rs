@@ -4,6 +4,7 @@ pub mod forms;
 pub mod fuzz;
 pub mod kernels;
 pub mod nests;
+pub mod numpy_fuzz;
 pub mod python;
 pub mod random_loops;
 pub mod random_program;
