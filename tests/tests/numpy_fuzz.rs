@@ -18,10 +18,10 @@ fn counts(slice: &Slice) -> Counts {
     run(slice, executable, &|| false, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Every construct stands in at least one of two hundred programs, and half of the programs have loops.
+/// Every construct stands in at least one of four hundred programs, and half of the programs have loops.
 #[test]
 fn generated_programs_use_every_construct() {
-    let programs = 2000;
+    let programs = 4000;
     let mut found: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut dtypes = BTreeSet::new();
     let mut extents = BTreeSet::new();
