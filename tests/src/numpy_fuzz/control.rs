@@ -55,7 +55,7 @@ impl Draft {
         self.loops.push(LoopVar { name: name.clone(), low, high: high.max(low) });
         let mut body = Vec::new();
         for _ in 0..1 + self.below(3) {
-            body.extend(self.statement(2 + self.loops.len()));
+            body.extend(self.statement());
         }
         self.loops.pop();
         self.close(lives);
@@ -92,14 +92,14 @@ impl Draft {
         let lives = self.open();
         let mut body = Vec::new();
         for _ in 0..1 + self.below(2) {
-            body.extend(self.statement(4));
+            body.extend(self.statement());
         }
         self.close(lives);
         self.loops = saved;
         let mut otherwise = Vec::new();
         if self.below(3) == 0 {
             let lives = self.open();
-            otherwise = self.statement(4);
+            otherwise = self.statement();
             self.close(lives);
         }
         let head = format!("if {}:", condition.text);

@@ -46,11 +46,11 @@ pub fn generate(seed: u64) -> Generated {
         }
         body.extend(draft.block_of_loop());
         for _ in 0..draft.below(3) {
-            body.extend(draft.statement(1));
+            body.extend(draft.statement());
         }
     } else {
         for _ in 0..1 + draft.below(5) {
-            body.extend(draft.statement(1));
+            body.extend(draft.statement());
         }
     }
     let mut returns = Vec::new();
@@ -249,7 +249,7 @@ impl Draft {
     }
 
     /// One statement, or a few that belong together.
-    pub(super) fn statement(&mut self, depth: usize) -> Vec<Stmt> {
+    pub(super) fn statement(&mut self) -> Vec<Stmt> {
         let in_loop = !self.loops.is_empty();
         self.budget = self.budget.max(2);
         let found = match self.below(30) {
@@ -261,10 +261,11 @@ impl Draft {
             14 | 15 => self.scatter(),
             16 => self.rebind(),
             17 => self.swap(),
+            18 if self.below(3) == 0 => self.exchanged(),
             18 => self.unpacked(),
             19 => self.helper_statement(),
-            20 | 21 if depth < 4 => self.conditional(),
-            22..=24 if depth < 4 && self.loops.len() < 3 => Some(self.block_of_loop()),
+            20 | 21 if self.open < 4 => self.conditional(),
+            22..=24 if self.open < 4 && self.loops.len() < 3 => Some(self.block_of_loop()),
             25 | 26 if in_loop => self.live(),
             27 if in_loop => self.accumulated(),
             28 => self.row(),
@@ -425,6 +426,19 @@ impl Draft {
                 ]
             }
         })
+    }
+
+    /// Two elements, or two rows made anew, take each other's places.
+    fn exchanged(&mut self) -> Option<Vec<Stmt>> {
+        let var = self.array(|var| var.of.size() > 0)?;
+        let own = var.of.extents()?;
+        let name = var.name;
+        let mut place = || {
+            let index: Vec<String> = own.iter().map(|&extent| self.index(extent)).collect();
+            format!("{name}[{}]", index.join(", "))
+        };
+        let (a, b) = (place(), place());
+        Some(vec![Stmt::line("swap of elements", format!("{a}, {b} = {b}, {a}"), vec![])])
     }
 
     /// Several names at once.

@@ -274,7 +274,8 @@ impl Bench {
         let mut forms: Vec<_> = if case.schedule == 0 {
             forms
         } else {
-            let orders: Vec<_> = forms.iter().flat_map(|form| in_another_order(form, case.numerics)).collect();
+            let orders: Vec<_> =
+                forms.iter().flat_map(|form| in_another_order(form, case.numerics, &|| false)).collect();
             forms.into_iter().chain(orders).collect()
         };
         if forms.is_empty() {

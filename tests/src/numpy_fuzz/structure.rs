@@ -6,7 +6,33 @@ use super::program::{Expr, Type};
 use moat_optimizer::dtype::DType;
 
 impl Draft {
+    /// A reduction that keeps an axis as one of extent 1.
+    fn kept(&mut self, of: &Type, shape: &[usize], depth: usize) -> Option<Expr> {
+        let axis = shape.iter().position(|&extent| extent == 1)?;
+        let mut source = shape.to_vec();
+        source[axis] = self.extent().max(1);
+        let name = match of.dtype {
+            DType::Bool => self.choose(&["any", "all"]),
+            DType::F32 | DType::F64 => self.choose(&["sum", "mean", "max", "min", "var"]),
+            DType::I64 => self.choose(&["sum", "max", "min", "argmax"]),
+            DType::I8 | DType::U8 | DType::I16 | DType::I32 | DType::F16 | DType::BF16 => self.choose(&["max", "min"]),
+        };
+        if source.iter().product::<usize>() > LARGEST {
+            return None;
+        }
+        let part = self.value(&Type::fixed(&source, of.dtype), depth);
+        let text = if self.below(3) == 0 {
+            format!("({{}}).{name}(axis={axis}, keepdims=True)")
+        } else {
+            format!("np.{name}({{}}, axis={axis}, keepdims=True)")
+        };
+        Some(Expr::new("keepdims", text, vec![part], of.clone()))
+    }
+
     pub(super) fn reduction(&mut self, of: &Type, shape: &[usize], depth: usize) -> Option<Expr> {
+        if shape.contains(&1) && self.below(2) == 0 {
+            return self.kept(of, shape, depth);
+        }
         let count = if shape.len() < 3 { 1 + self.below(2.min(3 - shape.len())) } else { return None };
         let mut source = shape.to_vec();
         let mut axes = Vec::new();
