@@ -10,18 +10,19 @@ use crate::normal_form::{
     Access, Context, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
     loop_of,
 };
+use std::collections::BTreeSet;
 
 /// The form with those updates buffered that need it: what they read of themselves is copied first where that is less
 /// than what they write, the new elements are computed into an array of their own otherwise.
 #[must_use]
 pub fn buffer_updates(form: &NormalForm) -> NormalForm {
     let contexts = contexts(form);
-    let mut names: Vec<String> = form.defs.iter().map(|def| def.name.clone()).collect();
+    let mut names: BTreeSet<String> = form.defs.iter().map(|def| def.name.clone()).collect();
     names.extend(form.states.iter().map(|state| state.name.clone()));
     names.extend(form.params.iter().map(|param| param.name.clone()));
     let mut unique = |stem: &str, suffix: &str| {
         let name = (1..).map(|n| format!("{stem}_{suffix}{n}")).find(|name| !names.contains(name)).unwrap_or_default();
-        names.push(name.clone());
+        names.insert(name.clone());
         name
     };
     let mut place = Vec::with_capacity(form.defs.len());

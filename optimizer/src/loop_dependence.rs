@@ -50,8 +50,21 @@ impl fmt::Display for Kind {
 
 /// All dependences of `form`, sorted, without repetition.
 pub fn loop_dependences(form: &NormalForm) -> Vec<LoopDependence> {
+    dependences(form, 0)
+}
+
+/// Those between definitions that stand in a loop together.
+pub fn carried_dependences(form: &NormalForm) -> Vec<LoopDependence> {
+    dependences(form, 1)
+}
+
+/// Those between definitions with `least` common loops or more.
+fn dependences(form: &NormalForm, least: usize) -> Vec<LoopDependence> {
     let contexts = contexts(form);
-    let order = textual(&form.steps);
+    let mut place = vec![None; form.defs.len()];
+    for (at, id) in textual(&form.steps).into_iter().enumerate() {
+        place[id] = Some(at);
+    }
     let touched =
         form.defs.iter().enumerate().flat_map(|(id, def)| touches(def).into_iter().map(move |touch| (id, touch)));
     let touched: Vec<(DefId, Touch<'_>)> = touched.collect();
@@ -63,8 +76,10 @@ pub fn loop_dependences(form: &NormalForm) -> Vec<LoopDependence> {
             }
             let common =
                 contexts[*one].loops.iter().zip(&contexts[*other].loops).take_while(|(a, b)| a.0 == b.0).count();
-            let position = |def: DefId| order.iter().position(|&id| id == def);
-            let before = position(*one) < position(*other);
+            if common < least {
+                continue;
+            }
+            let before = place[*one] < place[*other];
             between((*one, first), (*other, second), &contexts, common, before, &mut found);
         }
     }

@@ -10,7 +10,7 @@ use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::merge_axes;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
-use moat_optimizer::normalize::{Form, NormalizeConfig, NormalizeError, bytes_moved, flops, normalize};
+use moat_optimizer::normalize::{Form, Limit, NormalizeConfig, NormalizeError, Stats, bytes_moved, flops, normalize};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::parts;
 use moat_optimizer::right_looking;
@@ -46,6 +46,29 @@ pub struct Forms {
     pub forms: Vec<Form>,
     /// Time was up before all were found.
     pub cut: bool,
+    /// What other limits left out, for a person: a line each.
+    pub limits: Vec<String>,
+}
+
+/// What limits left out of the search for forms.
+fn limits(stats: &Stats) -> Vec<String> {
+    let mut lines = Vec::new();
+    if stats.sections > 0 {
+        let sections = stats.sections;
+        lines.push(format!("long expressions are taken in {sections} sections: no rule is applied across two of them"));
+    }
+    let reached = match stats.stopped_by {
+        Some(Limit::Matches) => Some(format!("{} matches", stats.matches)),
+        Some(Limit::Tuples) => Some(format!("{} rows", stats.tuples)),
+        Some(Limit::Time) | None => None,
+    };
+    if let Some(reached) = reached {
+        lines.push(format!("the rules ran to their limit, {reached} in all: forms beyond are not searched"));
+    }
+    if stats.unreduced > 0 {
+        lines.push(format!("of {} expressions, only the form that their definitions make is offered", stats.unreduced));
+    }
+    lines
 }
 
 /// The normal forms of `program`, the source form first, with axes merged where the operational normal form allows:
@@ -87,7 +110,7 @@ pub fn forms_within(
         form.normal_form = schedulable(&form.normal_form)?;
     }
     forms.extend(orders);
-    Ok(Forms { forms, cut: is_over() })
+    Ok(Forms { forms, cut: is_over(), limits: limits(&normalized.stats) })
 }
 
 /// The same values in other orders of the program's loops and folds, until time is up.

@@ -269,6 +269,7 @@ pub fn tune(
         };
         stage.note(&format!("deriving took its share of --time: {others} tried; more time may find better ones"));
     }
+    found.limits.iter().for_each(|limit| stage.note(limit));
     stage.enter("computing references")?;
     let data = input_data(program, &forms, config, &mut stage)?;
     let mut bench = Bench::new(bench_config(config, &data), arguments(program), data);

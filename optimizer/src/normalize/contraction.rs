@@ -184,7 +184,8 @@ impl Spec {
     }
 
     /// Operand `at` is itself a contraction with the same operators: one contraction over both
-    /// folds.
+    /// folds. `None` where no operand varies along one of them: a constant is its own maximum over any
+    /// axes, and would be fused with itself without an end.
     pub fn fuse(&self, at: usize, inner: &Spec) -> Option<Spec> {
         let single = self.maps.len() == 1;
         if self.maps.len() + inner.maps.len() > MAX_OPERANDS + 1 {
@@ -211,7 +212,9 @@ impl Spec {
                 maps.push(widen(map, &domain, &rest)?);
             }
         }
-        Spec::new(inner.fold, product, self.points, domain, maps)?.ordered()
+        let fused = Spec::new(inner.fold, product, self.points, domain, maps)?.ordered()?;
+        let varies = |axis: usize| fused.maps.iter().any(|map| map.uses_axis(axis));
+        (fused.points..fused.domain.len()).all(|axis| fused.domain[axis] == 1 || varies(axis)).then_some(fused)
     }
 
     /// Folds the operands of `mask` alone over the axes that no other operand uses:

@@ -91,7 +91,8 @@ const SUBSET_BASE: usize = 200;
 pub(super) struct Effort {
     /// The matches that the search for small sets may still make.
     left: Cell<usize>,
-    /// What all replays have cost so far, as matches.
+    /// What that search has cost so far, as matches, and what all other replays have.
+    searched: Cell<usize>,
     spent: Cell<usize>,
     /// The sets found so far: another form may need no more.
     sets: RefCell<Vec<Vec<String>>>,
@@ -107,7 +108,8 @@ impl Effort {
     pub(super) fn new(program: &Program, base: &Session, matches: usize) -> Result<Effort, NormalizeError> {
         let mut loaded = base.clone();
         run(&mut loaded, "program", &encode::encode(program)?)?;
-        Ok(Effort { left: Cell::new(matches), spent: Cell::new(0), sets: RefCell::new(Vec::new()), loaded })
+        let (left, searched, spent) = (Cell::new(matches), Cell::new(0), Cell::new(0));
+        Ok(Effort { left, searched, spent, sets: RefCell::new(Vec::new()), loaded })
     }
 
     /// The program in an e-graph, before any rule ran.
@@ -115,7 +117,12 @@ impl Effort {
         &self.loaded
     }
 
-    /// What all replays have cost so far, as matches.
+    /// What the search for small sets has cost so far, as matches.
+    pub(super) fn searched(&self) -> usize {
+        self.searched.get()
+    }
+
+    /// What the replays have cost that no form does without, as matches.
     pub(super) fn spent(&self) -> usize {
         self.spent.get()
     }
@@ -230,15 +237,20 @@ pub(super) fn derive(
     let mut loaded = effort.loaded.clone();
     run(&mut loaded, "derivation", &derivation.term)?;
     // All bounds but the deadline are counts, so that the set found is the same on every machine.
-    let replays = Cell::new(0);
+    let (replays, searching) = (Cell::new(0), Cell::new(false));
     let is_over = || config.deadline.is_some_and(|passed| passed());
     let exhausted = || replays.get() >= MAX_REPLAYS || effort.left.get() == 0 || is_over();
     let holds = |kept: &[String]| {
         let names: BTreeSet<&str> = kept.iter().map(String::as_str).collect();
         let (holds, spent) = derives(program, &loaded, &derivation, &names, limit, config)?;
         replays.set(replays.get() + 1);
-        effort.spent.set(effort.spent.get() + spent + REPLAY_COST);
-        effort.left.set(effort.left.get().saturating_sub(spent + REPLAY_COST));
+        let cost = spent + REPLAY_COST;
+        if searching.get() {
+            effort.left.set(effort.left.get().saturating_sub(cost));
+            effort.searched.set(effort.searched.get() + cost);
+        } else {
+            effort.spent.set(effort.spent.get() + cost);
+        }
         Ok::<bool, NormalizeError>(holds)
     };
     // What made another form often makes this one, and is small already.
@@ -253,6 +265,7 @@ pub(super) fn derive(
     if !found && !holds(&kept)? {
         return Ok(None);
     }
+    searching.set(true);
     // Whole rulesets first, then halves, then single rules.
     let rulesets: BTreeSet<String> = kept.iter().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
     for ruleset in rulesets.into_iter().filter(|_| !found) {
@@ -412,7 +425,7 @@ fn write_term(snapshot: &Snapshot, roots: &[Class], choice: &Choice) -> Result<(
                 format!("(Contract (spec \"{}\") (vec-of {}))", spec.to_text(), args(all))
             }
         };
-        let name = format!("$f{}", names.len());
+        let name = encode::global("f", names.len());
         text.push_str(&format!("(let {name} {expression})\n"));
         names.insert(class, name);
     }

@@ -10,7 +10,13 @@ use crate::scalar::{BinaryOp, FoldOp};
 
 /// The name of the `let` of a node.
 pub(super) fn name(node: NodeId) -> String {
-    format!("$n{node}")
+    global("n", node)
+}
+
+/// A global's name. It must not end with a digit: egglog appends numbers to make names of its own, and those made of
+/// `$n5` are then those made of `$n51`, which equates one node with another.
+pub(super) fn global(stem: &str, number: usize) -> String {
+    format!("${stem}{number}_")
 }
 
 /// The program as egglog commands.

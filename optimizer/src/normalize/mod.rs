@@ -264,16 +264,29 @@ struct Run {
     matches: usize,
     /// Expressions that are left.
     expressions: usize,
+    /// Matches that the search for small sets of rules may still make, and of these for one expression at least.
+    effort: usize,
+    least_effort: usize,
 }
 
 /// All expressions of a program together may make so many times the matches of one stage.
 const ALL_STAGES: usize = 3;
 /// What every expression may make, however many there are.
-const LEAST_MATCHES: usize = 400;
+const LEAST_MATCHES: usize = 1000;
+/// The search for small sets of rules may make so many times the matches of one stage.
+const EFFORT_STAGES: usize = 10;
+/// What that takes for a statement of ordinary length.
+const STATEMENT_EFFORT: usize = 6000;
 
 impl Run {
     fn new(config: &NormalizeConfig<'_>) -> Run {
-        Run { known: BTreeMap::new(), matches: config.match_limit.saturating_mul(ALL_STAGES), expressions: 1 }
+        Run {
+            known: BTreeMap::new(),
+            matches: config.match_limit.saturating_mul(ALL_STAGES),
+            expressions: 1,
+            effort: config.match_limit.saturating_mul(EFFORT_STAGES),
+            least_effort: 0,
+        }
     }
 
     /// The matches that the next expression may make, so that something is left for those after it.
@@ -344,8 +357,11 @@ fn normalize_known(
         }
         return Ok(found);
     }
-    let (found, spent) = normalize_alone(program, rules, base, config, run.share())?;
+    let share = run.share();
+    let effort = Effort::new(program, base, (share / 4).max(run.least_effort).min(run.effort))?;
+    let (found, spent) = normalize_alone(program, rules, base, config, share, &effort)?;
     run.done(spent);
+    run.effort = run.effort.saturating_sub(effort.searched());
     run.known.insert(key, found.clone());
     Ok(found)
 }
@@ -357,22 +373,22 @@ fn normalize_alone(
     base: &Session,
     config: &NormalizeConfig<'_>,
     share: usize,
+    effort: &Effort,
 ) -> Result<(Normalized, usize), NormalizeError> {
-    let effort = Effort::new(program, base, share / 4)?;
     let mut session = effort.loaded().clone();
     let stage = |spent: usize| config.match_limit.min((share.saturating_sub(spent) / 2).max(LEAST_MATCHES));
     let limits = |matches: usize| Limits { matches, tuples: config.tuple_limit, deadline: config.deadline };
     let unhurried = |matches: usize| Limits { deadline: None, ..limits(matches) };
     let mut rulesets = run::SOURCE_RULESETS.map(str::to_owned).to_vec();
     session.define()?;
-    let defined = session.clone();
     session.saturate(&rulesets, &unhurried(stage(0)))?;
     let mut forms = Vec::new();
-    let expression = Expression { program, rules, base, effort: &effort, share };
+    let expression = Expression { program, rules, base, effort, share };
     let reduced = expression.offer(&mut session, config, 1, &mut forms);
     if forms.is_empty() {
         // Definitions alone make a form, and make it again: whatever a limit or a rule did to the reduced one.
-        let mut session = defined;
+        let mut session = effort.loaded().clone();
+        session.define()?;
         let offered = expression.offer(&mut session, config, 1, &mut forms);
         if forms.is_empty() {
             reduced.and(offered)?;

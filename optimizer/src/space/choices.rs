@@ -49,14 +49,16 @@ impl StageChoices {
         let axes = axes_of(def);
         let model = &models[stage];
         let mut unrolls = vec![Vec::new(); axes];
-        for &(s, axis, count) in &proposals.unrolls {
-            if s == stage && axis < axes {
+        // All proposals begin with the stage.
+        let (first, next) = ((stage, 0, 0), (stage + 1, 0, 0));
+        for &(_, axis, count) in proposals.unrolls.range(first..next) {
+            if axis < axes {
                 unrolls[axis].push(count);
             }
         }
         let mut blocks: Vec<Vec<usize>> = vec![Vec::new(); axes];
-        for &(s, axis, size, _) in &proposals.tiles {
-            if s == stage && axis < axes {
+        for &(_, axis, size, _) in proposals.tiles.range((stage, 0, 0, 0)..(stage + 1, 0, 0, 0)) {
+            if axis < axes {
                 blocks[axis].push(size);
             }
         }
@@ -72,24 +74,26 @@ impl StageChoices {
             }
         }
         let mut packs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for &(s, load, axis) in &proposals.packs {
-            if s == stage && def.pieces.len() == 1 {
+        for &(_, load, axis) in proposals.packs.range(first..next) {
+            if def.pieces.len() == 1 {
                 packs.entry(load).or_default().push(axis);
             }
         }
+        let least = ProposedPlace::Root;
+        let places = proposals.places.range((stage, least)..(stage + 1, least));
         StageChoices {
             extents: model.extents.clone(),
             points: model.points,
-            vectors: proposals.vectors.iter().filter(|v| v.0 == stage).map(|v| (v.1, v.2)).collect(),
+            vectors: proposals.vectors.range(first..next).map(|v| (v.1, v.2)).collect(),
             unrolls,
-            register_tiles: proposals.register_tiles.iter().filter(|t| t.0 == stage).map(|t| (t.1, t.2)).collect(),
+            register_tiles: proposals.register_tiles.range(first..next).map(|t| (t.1, t.2)).collect(),
             blocks,
-            orders: proposals.orders.iter().filter(|o| o.0 == stage).map(|o| (o.1, o.2)).collect(),
-            parallels: proposals.parallels.iter().filter(|p| p.0 == stage).map(|p| p.1).collect(),
+            orders: proposals.orders.range(first..next).map(|o| (o.1, o.2)).collect(),
+            parallels: proposals.parallels.range((stage, 0)..(stage + 1, 0)).map(|p| p.1).collect(),
             stream: proposals.streams.contains(&stage),
             packs,
             load_axes,
-            places: proposals.places.iter().filter(|p| p.0 == stage).map(|p| p.1).collect(),
+            places: places.map(|p| p.1).collect(),
             ragged: def.ragged(),
             varying: (0..def.axes.len()).filter(|&axis| def.varies(axis)).collect(),
         }

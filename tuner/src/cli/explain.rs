@@ -5,12 +5,12 @@ use super::progress::Busy;
 use super::text::schedule_in_words;
 use super::workload::{Loaded, load};
 use super::{CliError, Goal};
-use crate::candidates::{MAX_FORMS, default_schedule, forms};
+use crate::candidates::{Forms, MAX_FORMS, default_schedule, forms_within};
 use crate::machine;
 use crate::tune::derivation;
 use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::listing;
-use moat_optimizer::loop_dependence::loop_dependences;
+use moat_optimizer::loop_dependence::carried_dependences;
 use moat_optimizer::lower::lower;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::Form;
@@ -29,8 +29,14 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
 
     let rules = RuleBase::standard()?;
     let busy = Busy::with("deriving normal forms");
-    let forms = forms(&workload.program, &rules, numerics, MAX_FORMS)?;
+    let Forms { forms, limits, .. } = forms_within(&workload.program, &rules, numerics, MAX_FORMS, &|| false)?;
     drop(busy);
+    if !limits.is_empty() {
+        heading(out, "Limits of the search for forms")?;
+        for limit in limits {
+            writeln!(out, "{limit}")?;
+        }
+    }
     let target = machine::detect();
     for (rank, form) in forms.iter().enumerate() {
         // The second is the best that the rules found.
@@ -73,7 +79,7 @@ fn explain_form(rank: usize, form: &Form, source: &Form, out: &mut impl Write) -
 
 /// The dependences that order the iterations of the loops, and what follows for tiling them.
 fn explain_loops(form: &NormalForm, out: &mut impl Write) -> Result<(), CliError> {
-    let carried: Vec<_> = loop_dependences(form).into_iter().filter(|found| !found.directions.is_empty()).collect();
+    let carried = carried_dependences(form);
     if carried.is_empty() {
         return Ok(());
     }

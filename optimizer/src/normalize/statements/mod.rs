@@ -146,6 +146,7 @@ pub(super) fn normalize(
     let mut stats = Stats::default();
     let mut found = Vec::new();
     run.expressions = parts.blocks.len();
+    run.least_effort = super::STATEMENT_EFFORT;
     for (block, lifted) in parts.blocks.iter().zip(&parts.lifted) {
         // The axes of loops must stay whole, so that they can be stripped.
         let each = NormalizeConfig { restrict: block.around.is_empty(), ..each };
