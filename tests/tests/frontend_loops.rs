@@ -150,13 +150,10 @@ fn live_extents_that_are_refused() {
 #[test]
 fn rebindings_that_are_refused() {
     insta::assert_snapshot!(refusals(&[
-        "y = 0.0\nfor k in range(3):\n    y = y + x\nreturn y",
-        "y = x\nfor k in range(3):\n    y = y[1:]\nreturn y",
-        "y = i[0]\nfor k in range(3):\n    y = y * s\nreturn y",
-        "for k in range(3):\n    y = x[: k + 1] * 2\nreturn y",
-        "y = (x, s)\nfor k in range(3):\n    y = (y[1], y[0])\nreturn y[0]",
-        "y = x\nfor k in range(3):\n    y = y * 2\n    y[0] = 1\nreturn x",
-        "a = x * 1\nb = x * 2\nfor k in range(3):\n    a, b = b, a\n    a[0] += 1\nreturn a",
+        "y = np.zeros(40)\nfor k in range(30):\n    y = y[1:]\nreturn y",
+        "y = x\nfor k in range(30):\n    if k > 20:\n        y = y[1:]\nreturn y",
+        "y = x\nfor k in range(30):\n    if k > 20:\n        y = x * 2\n    y[0] = 1\nreturn x",
+        "y = (x, s)\nfor k in range(30):\n    if k > 20:\n        y = (y[0] * 2, s)\nreturn y[0]",
         "for k in range(3):\n    if k > 1:\n        y = x * 2\n    x[k] = 1\nreturn np.concatenate([y, i[:, None]])",
     ]));
 }

@@ -130,6 +130,7 @@ impl<'s> Evaluator<'s> {
         }
         locals.extend(names.keys().cloned());
         let caller = self.frame;
+        let place = self.enter(span.start);
         self.frames.push(Frame { parent: Some(closure.frame), locals, names, liveness, ..Frame::default() });
         let frame = self.frames.len() - 1;
         self.frame = frame;
@@ -149,6 +150,7 @@ impl<'s> Evaluator<'s> {
             self.inner_calls.pop();
         }
         self.calls.pop();
+        self.leave(place);
         self.frame = caller;
         if !self.closures.iter().any(|closure| closure.frame == frame) {
             self.frames[frame].names.clear();

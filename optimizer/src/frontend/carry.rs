@@ -8,6 +8,9 @@
 use super::emit::{fixed, show};
 use super::evaluate::{Eval, Evaluator};
 use super::number::Number;
+use super::place::{Here, INSTANCES};
+use super::twins::{Open, Twins};
+use super::unroll::Growth;
 use super::value::{Arg, Array, Storage, Value};
 use crate::dtype::DType;
 use crate::expr::{NodeId, Span};
@@ -20,8 +23,47 @@ pub(super) struct Facts {
     pub(super) written: BTreeSet<Storage>,
     /// For each loop or condition, by its number, the names that are a state there.
     pub(super) carried: BTreeMap<(usize, String), Carried>,
-    /// Memory of carried names that another name had when the loop began, or got in it.
-    pub(super) shared: BTreeSet<Storage>,
+    /// For each loop, by its number and whether it is unrolled, the memory that may be one in NumPy when an iteration ends.
+    pub(super) twins: BTreeMap<(usize, bool), Twins>,
+    /// The loops that are read copy by copy, by their numbers.
+    pub(super) unrolled: BTreeMap<usize, Unrolling>,
+}
+
+impl Facts {
+    /// Whether names are bound as other facts have them, but for those of one unrolled loop.
+    pub(super) fn same_bindings(&self, other: &Facts, number: usize) -> bool {
+        let unrolled = |facts: &Facts| {
+            let others = facts.unrolled.iter().filter(|(other, _)| **other != number);
+            others.map(|(other, known)| (*other, known.clone())).collect::<Vec<_>>()
+        };
+        self.written == other.written && self.carried == other.carried && unrolled(self) == unrolled(other)
+    }
+}
+
+/// What is known of a loop whose names stand for different memory from iteration to iteration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unrolling {
+    /// Without it the loop has not NumPy's meaning; otherwise it only saves copies.
+    pub(super) needed: bool,
+    /// At least so many iterations come before the loop.
+    pub(super) least: usize,
+    /// More iterations before the loop do not decide the conditions in it.
+    pub(super) exhausted: bool,
+    /// How it is unrolled, or why it is not; not yet known at first.
+    pub(super) plan: Option<Result<Plan, &'static str>>,
+    /// How the views that names hold move from round to round.
+    pub(super) growth: Growth,
+    /// How many plans did not hold.
+    pub(super) failures: usize,
+}
+
+/// How a loop is unrolled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// So many iterations come before the loop.
+    pub(super) peeled: usize,
+    /// After so many further ones each name stands for the same memory again.
+    pub(super) period: usize,
 }
 
 /// The type of a carried name.
@@ -41,14 +83,31 @@ pub(super) struct Slot {
     pub(super) carried: Carried,
     /// What the name is bound to.
     pub(super) value: Value,
+    /// Its memory, if it is an array.
+    pub(super) storage: Option<Storage>,
 }
 
 /// The memory of carried names is numbered from here.
 const CARRIED: Storage = 1 << 62;
 
+/// What branches come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Those of a condition.
+    Condition,
+    /// The iterations of a loop, whose names are carried.
+    Loop,
+    /// Those of a loop that is read copy by copy, so that only numbers are carried.
+    Unrolled,
+}
+
 /// An open loop or condition: the names that it may rebind.
 pub(super) struct Join {
-    number: usize,
+    pub(super) number: usize,
+    /// The same for its memory.
+    site: usize,
+    /// It is a loop that is read copy by copy: its arrays are not carried.
+    unrolled: bool,
     /// Where it stands, as liveness knows it.
     place: Span,
     /// Names that it assigns somewhere.
@@ -60,13 +119,30 @@ pub(super) struct Join {
 }
 
 impl Evaluator<'_> {
-    /// Begins a loop or condition that assigns `names`.
-    pub(super) fn open_join(&mut self, names: BTreeSet<String>, place: Span) -> Join {
-        let number = self.joins;
+    /// Begins a loop or condition that assigns `names`, of the number that `here` is.
+    pub(super) fn open_join(&mut self, names: BTreeSet<String>, place: Span, here: Here, kind: Kind) -> Join {
+        let number = here.copy;
         self.joins += 1;
-        let mut join = Join { number, place, names, before: BTreeMap::new(), opened: Vec::new() };
+        let (is_loop, unrolled) = (kind != Kind::Condition, kind == Kind::Unrolled);
+        self.open.push(Open {
+            number,
+            frame: self.frame,
+            is_loop,
+            unrolled,
+            place: place.start,
+            names: names.clone(),
+            began: 0,
+            before: Twins::default(),
+            after: Twins::default(),
+        });
+        let before = BTreeMap::new();
+        let mut join = Join { number, site: here.site, unrolled, place, names, before, opened: Vec::new() };
         for name in join.names.clone() {
             let fact = self.facts.carried.get(&(number, name.clone())).cloned();
+            let held = self.frames[self.frame].names.get(&name);
+            let is_memory = |carried: &Carried| !carried.shape.is_empty() || held.is_some_and(is_memory);
+            let fact = fact.filter(|carried| !(unrolled && is_memory(carried)));
+            let fact = fact.map(|carried| self.as_held(number, &name, carried));
             // One state of an enclosing loop serves here too.
             let outer = self.frames[self.frame].carried.get(&name).map(|slot| slot.carried.clone());
             if let Some(carried) = fact.filter(|carried| outer.as_ref() != Some(carried))
@@ -81,35 +157,64 @@ impl Evaluator<'_> {
                 join.before.insert(name, value.clone());
             }
         }
+        if let Some(known) = self.facts.twins.get(&(number, unrolled)).filter(|_| is_loop) {
+            self.twins.join(known);
+        }
+        let (began, before) = (self.clock, self.twins.clone());
+        if let Some(open) = self.open.last_mut() {
+            (open.began, open.before) = (began, before);
+        }
         join
+    }
+
+    /// The type of a carried name that what it holds fits, where there is one: earlier readings may not have known all
+    /// that it holds.
+    fn as_held(&mut self, number: usize, name: &str, carried: Carried) -> Carried {
+        let held = self.frames[self.frame].names.get(name);
+        let held = held.filter(|held| !self.fits(&carried, held)).and_then(|held| self.type_of(held));
+        match held.and_then(|held| merge(&held, &carried)) {
+            Some(merged) => {
+                self.facts.carried.insert((number, name.to_owned()), merged.clone());
+                merged
+            }
+            None => carried,
+        }
     }
 
     /// Makes a name a state that holds what the name was.
     fn open_slot(&mut self, join: &Join, name: &str, carried: Carried) -> Eval<Slot> {
         let span = join.place;
         let before = self.frames[self.frame].names.get(name).cloned();
-        let state = self.new_state(Some(name), carried.dtype, carried.shape.clone());
+        let held = match &before {
+            Some(Value::Array(array)) => array.storage,
+            Some(_) | None => None,
+        };
         // The same in every reading, whatever became a state before.
         let index = join.names.iter().position(|other| other == name).unwrap_or(0);
-        let storage = CARRIED + (join.number << 16) + index;
+        let first = CARRIED + (join.site << 24) + (index << INSTANCES);
+        let storage = self.free_instance(first, carried.dtype, &carried.shape, held);
+        let reused = self.reusable.get(&storage).copied();
+        let state = reused.unwrap_or_else(|| self.new_state(Some(name), carried.dtype, carried.shape.clone()));
+        if self.unrolled > 0 {
+            self.reusable.insert(storage, state);
+        }
         let node = self.state_node(state, span)?;
         self.memory.insert(storage, state);
         self.slots.insert(state, storage);
+        self.merged.insert(storage, self.loops_around(name));
+        let is_array = !carried.shape.is_empty();
         let value = if carried.weak {
             Value::Weak(node)
         } else {
-            let storage = (!carried.shape.is_empty()).then_some(storage);
-            Value::Array(Array { node, storage, writable: true })
+            Value::Array(Array { node, storage: is_array.then_some(storage), writable: true })
         };
-        let slot = Slot { state, carried, value };
+        let slot = Slot { state, carried, value, storage: is_array.then_some(storage) };
         match before {
-            None | Some(Value::Poison) => {}
+            None | Some(Value::Poison) => self.made_now(storage),
             Some(before) => {
-                if let Value::Array(array) = &before
-                    && let Some(memory) = array.storage
-                    && (self.parameters.contains_key(&memory) || self.holders(array) > 1)
-                {
-                    self.facts.shared.insert(storage);
+                if held != Some(storage) {
+                    self.made_now(storage);
+                    self.opened_with(storage, &before);
                 }
                 let arg = Arg { value: before, span };
                 if !self.fits(&slot.carried, &arg.value) {
@@ -119,11 +224,24 @@ impl Evaluator<'_> {
                                 s = np.zeros(N), or use another name";
                     return Err(self.error(span, message, Some(help)));
                 }
-                let node = self.at_slot(&slot.carried, &arg)?;
-                self.update_whole(slot.state, node, span)?;
+                let value = self.at_slot(&slot.carried, &arg)?;
+                if value != node {
+                    self.update_whole(slot.state, value, span)?;
+                }
             }
         }
         Ok(slot)
+    }
+
+    /// Carried memory begins as a copy of a value that a name holds.
+    fn opened_with(&mut self, storage: Storage, before: &Value) {
+        let Value::Array(array) = before else { return };
+        let Some(memory) = array.storage else { return };
+        let shared = self.parameters.contains_key(&memory) || self.holders(array) > 1;
+        self.twin(storage, memory);
+        if !shared {
+            self.twins.forget(memory);
+        }
     }
 
     /// Whether a value can be stored in a carried name as it is.
@@ -170,11 +288,15 @@ impl Evaluator<'_> {
 
     /// Ends an iteration or a branch: what names became is told to the next reading. `always`: the body was surely run.
     pub(super) fn close_branch(&mut self, join: &Join, always: bool) {
+        let mut moved = Vec::new();
         for name in &join.names {
             let frame = self.frame;
             let (before, after) = (join.before.get(name), self.frames[frame].names.get(name).cloned());
             let Some(after) = after else { continue };
             if matches!(after, Value::Poison) || before.is_some_and(|before| same(before, &after)) {
+                continue;
+            }
+            if join.unrolled && is_memory(&after) {
                 continue;
             }
             let liveness = self.frames[frame].liveness.clone();
@@ -188,19 +310,40 @@ impl Evaluator<'_> {
             if let Some(slot) = self.frames[frame].carried.get(name).cloned()
                 && self.fits(&slot.carried, &after)
             {
-                let arg = Arg { value: after, span: join.place };
-                self.assign_name(name, &arg);
+                moved.push((name.clone(), after));
                 continue;
             }
             let before = before.cloned();
             self.carry(join, name, before.as_ref(), &after);
+        }
+        self.stored_together(moved, join.place);
+        let twins = self.twins.clone();
+        if let Some(open) = self.open.last_mut() {
+            open.after.join(&twins);
+        }
+    }
+
+    /// Assigns names that are states; all the values are there before the first is stored.
+    pub(super) fn stored_together(&mut self, mut moved: Vec<(String, Value)>, span: Span) {
+        for (_, value) in moved.iter_mut().skip(1) {
+            if let Value::Array(array) = value {
+                *value = self.copied_array(array, span).map_or(Value::Poison, Value::Array);
+            }
+        }
+        for (name, value) in moved {
+            self.assign_name(&name, &Arg { value, span });
         }
     }
 
     /// Notes that a name must be carried.
     fn carry(&mut self, join: &Join, name: &str, before: Option<&Value>, after: &Value) {
         let help = "give it one shape and dtype in all iterations and branches, or use another name";
+        // Where a name holds another type after some iterations, those can come before the loop.
+        let loops = self.loops_around(name).into_iter().collect();
         let Some(found) = self.type_of(after) else {
+            if is_memory(after) && self.unroll(&loops, true) {
+                return;
+            }
             let what = self.describe_type(after);
             let message = format!("'{name}' is rebound to {what} in a loop or condition and read later");
             self.error(join.place, message, Some(help));
@@ -216,6 +359,7 @@ impl Evaluator<'_> {
         };
         match merged {
             Some(merged) if known.as_ref() != Some(&merged) => drop(self.facts.carried.insert(key, merged)),
+            _ if self.unroll(&loops, true) => {}
             _ => {
                 let held = known.or(type_before).map_or_else(String::new, |held| show_carried(&held));
                 let what = show_carried(&found);
@@ -250,6 +394,9 @@ impl Evaluator<'_> {
     /// Restores the names as they were before, for the next branch.
     pub(super) fn next_branch(&mut self, join: &Join) {
         let frame = self.frame;
+        if let Some(open) = self.open.last() {
+            self.twins = open.before.clone();
+        }
         for name in &join.names {
             match join.before.get(name) {
                 Some(value) => drop(self.frames[frame].names.insert(name.clone(), value.clone())),
@@ -263,8 +410,18 @@ impl Evaluator<'_> {
     pub(super) fn close_join(&mut self, join: Join, always: bool) {
         let frame = self.frame;
         let liveness = self.frames[frame].liveness.clone();
+        if let Some(open) = self.open.pop() {
+            self.twins = open.before;
+            self.twins.join(&open.after);
+            if open.is_loop && !open.after.is_empty() {
+                self.facts.twins.entry((join.number, join.unrolled)).or_default().join(&open.after);
+            }
+        }
         for name in &join.names {
             let (before, after) = (join.before.get(name), self.frames[frame].names.get(name));
+            if join.unrolled && after.is_some_and(is_memory) {
+                continue;
+            }
             let unchanged = match (before, after) {
                 (Some(before), Some(after)) => same(before, after),
                 (None, None) => true,
@@ -340,8 +497,15 @@ fn merge(before: &Carried, after: &Carried) -> Option<Carried> {
     }
 }
 
+/// Whether a value is memory, or holds some.
+pub(super) fn is_memory(value: &Value) -> bool {
+    let mut found = false;
+    value.arrays(&mut |array| found |= array.storage.is_some());
+    found
+}
+
 /// Whether two values are one and the same.
-fn same(a: &Value, b: &Value) -> bool {
+pub(super) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Array(x), Value::Array(y)) => x.node == y.node && x.storage == y.storage,
         (Value::Weak(x), Value::Weak(y)) => x == y,

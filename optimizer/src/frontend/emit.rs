@@ -58,7 +58,7 @@ impl Evaluator<'_> {
         self.check_size(&shape, span)?;
         let live = if extents.iter().all(Affine::is_constant) { Vec::new() } else { extents };
         let key = (op, args, shape, live, dtype);
-        if let Some(&node) = self.known.get(&key) {
+        if let Some(&node) = self.shared.get(&key) {
             return Ok(node);
         }
         let (op, args, shape, live, dtype) = key.clone();
@@ -73,7 +73,7 @@ impl Evaluator<'_> {
         };
         self.in_loop.push(own || !live.is_empty() || args.iter().any(|&arg| self.in_loop[arg]));
         self.nodes.push(Node { op, args, shape, live, dtype, span });
-        self.known.insert(key, node);
+        self.shared.insert(key, node);
         Ok(node)
     }
 
@@ -315,8 +315,8 @@ impl Evaluator<'_> {
 
     /// A new array in memory of its own, of rank 0 too; a state where it is written to later.
     pub(super) fn fresh_array(&mut self, node: NodeId) -> Array {
-        self.storages += 1;
-        let storage = self.storages;
+        let (dtype, shape) = (self.dtype(node), self.shape(node).to_vec());
+        let storage = self.new_memory(dtype, &shape);
         if self.facts.written.contains(&storage)
             && let Ok(array) = self.stored(node, storage)
         {

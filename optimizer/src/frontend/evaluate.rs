@@ -7,6 +7,8 @@ use super::carry::{Facts, Slot};
 use super::error::{FrontendError, line_column};
 use super::liveness::Liveness;
 use super::number::Number;
+use super::place::{Here, Places};
+use super::twins::{Open, Twins};
 use super::value::{Array, Storage, Value};
 use crate::affine::Affine;
 use crate::affine_domain::Domain;
@@ -75,19 +77,45 @@ pub(super) struct Evaluator<'s> {
     pub(super) reads_state: Vec<bool>,
     /// For each node whether a loop's variable makes a difference.
     pub(super) in_loop: Vec<bool>,
-    pub(super) known: HashMap<NodeKey, NodeId>,
+    pub(super) shared: HashMap<NodeKey, NodeId>,
     pub(super) errors: Vec<FrontendError>,
     pub(super) frames: Vec<Frame>,
     pub(super) frame: FrameId,
     pub(super) closures: Vec<Closure<'s>>,
     /// The calls being inlined: closure and place of the call.
     pub(super) calls: Vec<(usize, Span)>,
-    /// The last piece of memory; numbered anew with each statement, so that a piece has the same number in each reading.
-    pub(super) storages: Storage,
-    /// How many statements were read.
-    pub(super) executed: usize,
+    /// The numbers of places, which readings share.
+    pub(super) places: Places,
+    /// The place that is being read.
+    pub(super) here: Here,
+    /// How often each position was entered in each place.
+    pub(super) visits: BTreeMap<(usize, usize), usize>,
+    /// When each piece of memory was made: how many had been made then.
+    pub(super) made: BTreeMap<Storage, usize>,
+    /// How many pieces of memory were made.
+    pub(super) clock: usize,
+    /// The unrolled loops before which more iterations are to come in the next reading.
+    pub(super) demanded: BTreeSet<usize>,
+    /// States of memory that was made in an unrolled loop, to be used again.
+    pub(super) reusable: BTreeMap<Storage, usize>,
+    /// How many unrolled loops are open.
+    pub(super) unrolled: usize,
+    /// An unrolled loop of which this reading found out something new.
+    pub(super) unsettled: Option<Span>,
+    /// How many copies of bodies of unrolled loops were read.
+    pub(super) bodies: usize,
+    /// Memory of values that no name holds yet.
+    pub(super) pending: Vec<Storage>,
+    /// Pairs of memory here that may be one in NumPy.
+    pub(super) twins: Twins,
+    /// For each state's memory of a carried name the loops whose iterations it merges.
+    pub(super) merged: BTreeMap<Storage, Vec<usize>>,
+    /// The open loops and conditions of all functions.
+    pub(super) open: Vec<Open>,
     /// Memory that belongs to the caller of the workload, with the parameter.
     pub(super) parameters: BTreeMap<Storage, usize>,
+    /// What earlier readings found out.
+    pub(super) known: Facts,
     /// What earlier readings found out, and this one.
     pub(super) facts: Facts,
     /// The arrays that statements change.
@@ -127,15 +155,28 @@ impl<'s> Evaluator<'s> {
             nodes: Vec::new(),
             reads_state: Vec::new(),
             in_loop: Vec::new(),
-            known: HashMap::new(),
+            shared: HashMap::new(),
             errors: Vec::new(),
             frames: vec![Frame::default()],
             frame: 0,
             closures: Vec::new(),
             calls: Vec::new(),
-            storages: 0,
-            executed: 0,
+            places: Places::default(),
+            here: Here::default(),
+            visits: BTreeMap::new(),
+            made: BTreeMap::new(),
+            clock: 0,
+            demanded: BTreeSet::new(),
+            reusable: BTreeMap::new(),
+            unrolled: 0,
+            unsettled: None,
+            bodies: 0,
+            pending: Vec::new(),
+            twins: Twins::default(),
+            merged: BTreeMap::new(),
+            open: Vec::new(),
             parameters: BTreeMap::new(),
+            known: facts.clone(),
             facts,
             states: Vec::new(),
             named: BTreeSet::new(),
@@ -224,14 +265,20 @@ impl<'s> Evaluator<'s> {
 
     /// How many names hold memory that `array` shares.
     pub(super) fn holders(&self, array: &Array) -> usize {
+        array.storage.map_or(0, |storage| self.holders_of(storage))
+    }
+
+    /// How many names, and values on their way to one, hold a piece of memory.
+    pub(super) fn holders_of(&self, storage: Storage) -> usize {
         let holds = |value: &&Value| {
             let mut found = false;
-            value.arrays(&mut |held| found |= held.storage.is_some() && held.storage == array.storage);
+            value.arrays(&mut |held| found |= held.storage == Some(storage));
             found
         };
         let names = self.frames.iter().flat_map(|frame| frame.names.values());
         let defaults = self.closures.iter().flat_map(|closure| closure.defaults.values());
-        names.chain(defaults).filter(holds).count()
+        let pending = self.pending.iter().filter(|held| **held == storage).count();
+        names.chain(defaults).filter(holds).count() + pending
     }
 
     /// The integer that a value is at compile time.

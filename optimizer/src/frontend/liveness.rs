@@ -20,6 +20,8 @@ pub(super) struct Liveness {
     summaries: BTreeMap<usize, Summary>,
     /// What an iteration of each loop may read before it assigns it.
     exposed: BTreeMap<usize, Names>,
+    /// What an iteration of each loop surely assigns.
+    assigned: BTreeMap<usize, Names>,
     /// Names that nested functions read.
     captured: Names,
 }
@@ -55,6 +57,11 @@ impl Liveness {
         self.exposed.get(&place).is_none_or(|names| names.contains(name)) || self.captured.contains(name)
     }
 
+    /// Whether an iteration of the loop at `place` surely assigns a name.
+    pub(super) fn is_assigned_by(&self, place: usize, name: &str) -> bool {
+        self.assigned.get(&place).is_some_and(|names| names.contains(name))
+    }
+
     /// The summary of a block; those of its statements are kept.
     fn block(&mut self, body: &[Stmt]) -> Summary {
         let mut whole = Summary::default();
@@ -71,7 +78,8 @@ impl Liveness {
         let place = statement.range().start().to_usize();
         match statement {
             Stmt::For(block) => {
-                let iteration = self.block(&block.body).reads;
+                let Summary { reads: iteration, assigns } = self.block(&block.body);
+                self.assigned.insert(place, assigns);
                 let exposed: Names = iteration.difference(&target_names(&block.target)).cloned().collect();
                 self.exposed.insert(place, exposed.clone());
                 let mut reads = read_by(&block.iter);

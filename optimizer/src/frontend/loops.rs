@@ -3,8 +3,10 @@
 //! A loop's body is read once, with its variable as an affine form. What it rebinds is the business of
 //! [`super::carry`].
 
+use super::carry::Kind;
 use super::evaluate::{Eval, Evaluator, Poisoned, span_of};
 use super::statement::{Flow, assigned, has_return, targets};
+use super::unroll::Counted;
 use super::value::{Arg, Condition, Range, Value};
 use crate::affine::Affine;
 use crate::affine_domain::LoopRange;
@@ -126,8 +128,16 @@ impl<'s> Evaluator<'s> {
         let mut names = BTreeSet::new();
         assigned(&block.body, &mut names);
         names.remove(name);
+        let here = self.next_place(place.start);
+        let own = self.loops.len();
+        let range = (lo.clone(), hi.clone());
+        let counted = Counted { block, name: name.to_owned(), place, here, range, own, value, names };
+        if self.unrolled_loop(&counted) {
+            return;
+        }
+        let Counted { value, names, .. } = counted;
         let always = self.domain.proves(&hi.minus(&lo).offset(-1));
-        let join = self.open_join(names, place);
+        let join = self.open_join(names, place, here, Kind::Loop);
         let var = self.loops.len();
         let plain = value == Affine::variable(var);
         self.loops.push(if plain { name.to_owned() } else { format!("{name}'") });
@@ -135,7 +145,9 @@ impl<'s> Evaluator<'s> {
         self.blocks.push(Vec::new());
         let value = self.form_value(value);
         self.bind(name, value);
+        let outer = self.enter_copy(0);
         self.block(&block.body);
+        self.leave(outer);
         self.close_branch(&join, always);
         let body = self.blocks.pop().unwrap_or_default();
         self.domain.loops.pop();
@@ -172,7 +184,8 @@ impl<'s> Evaluator<'s> {
             names.iter().for_each(|name| self.bind(name, Value::Poison));
             return Flow::Next;
         }
-        let join = self.open_join(names, place);
+        let here = self.next_place(place.start);
+        let join = self.open_join(names, place, here, Kind::Condition);
         for case in &condition.cases {
             self.branch(case, &join, |evaluator| drop(evaluator.block(body)));
         }

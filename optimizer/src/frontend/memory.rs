@@ -70,7 +70,15 @@ impl Evaluator<'_> {
     /// A state of the type of `node`, as the memory `storage`, that holds nothing yet.
     pub(super) fn reserved(&mut self, node: NodeId, storage: Storage) -> Eval<Array> {
         let span = self.nodes[node].span;
-        let state = self.new_state(None, self.dtype(node), self.shape(node).to_vec());
+        let (dtype, shape) = (self.dtype(node), self.shape(node).to_vec());
+        let reusable = self.reusable.get(&storage).copied().filter(|&state| {
+            let state = &self.states[state];
+            state.dtype == dtype && state.shape == shape
+        });
+        let state = reusable.unwrap_or_else(|| self.new_state(None, dtype, shape));
+        if self.unrolled > 0 {
+            self.reusable.insert(storage, state);
+        }
         self.memory.insert(storage, state);
         let whole = self.state_node(state, span)?;
         let extents = self.extents(node);
@@ -255,11 +263,7 @@ impl Evaluator<'_> {
             self.facts.written.insert(storage);
             return Ok(None);
         };
-        if self.facts.shared.contains(&storage) {
-            let message = "the array is rebound in a loop, and another name may share its memory";
-            let help = "bind a copy, as in y = x.copy(), or overwrite the elements, as in x[...] = y";
-            return Err(self.error(span, message, Some(help)));
-        }
+        self.written_to(storage, span)?;
         Ok(Some(region))
     }
 
@@ -324,7 +328,10 @@ impl Evaluator<'_> {
     /// Whether a node is a number that was stored for a name, which nothing else is ever stored over.
     fn is_kept(&self, node: NodeId) -> bool {
         match self.nodes[node].op {
-            Op::State(state) => !self.slots.contains_key(&state) && !self.memory.values().any(|&other| other == state),
+            Op::State(state) => {
+                let mut memory = self.memory.values().chain(self.reusable.values());
+                !self.slots.contains_key(&state) && !memory.any(|&other| other == state)
+            }
             _ => false,
         }
     }
@@ -334,6 +341,13 @@ impl Evaluator<'_> {
             let message = "a view of an array that is written to, at an index that is only known when the program runs";
             let help = "make a copy, as in row = A[i].copy(), or use A[i] where it is needed";
             return Err(self.error(span, message, Some(help)));
+        }
+        if !self.reads_state[array.node]
+            && let (Some(name), Some(storage)) = (name, array.storage)
+            && self.is_of_unrolled(name, storage)
+        {
+            // What the name stands for is different memory in each iteration.
+            self.facts.written.insert(storage);
         }
         if !self.reads_state[array.node] || self.is_kept(array.node) && array.storage.is_none() {
             return Ok(array);
@@ -349,15 +363,16 @@ impl Evaluator<'_> {
             };
             // The state goes on to hold what another name is rebound to.
             let copy = self.fresh_array(array.node);
-            self.facts.shared.insert(carried);
-            self.facts.shared.extend(copy.storage);
+            if let Some(own) = copy.storage {
+                self.twin(own, carried);
+            }
             return self.kept(name, copy, span);
         }
         self.kept(name, array, span)
     }
 
     /// An array in a state of its own.
-    fn kept(&mut self, name: Option<&str>, array: Array, span: Span) -> Eval<Array> {
+    pub(super) fn kept(&mut self, name: Option<&str>, array: Array, span: Span) -> Eval<Array> {
         if let Some(storage) = array.storage
             && !self.memory.contains_key(&storage)
         {
@@ -383,6 +398,7 @@ impl Evaluator<'_> {
         if let Some(slot) = self.frames[frame].carried.get(name).cloned()
             && self.fits(&slot.carried, &value.value)
         {
+            self.rebound(&slot, &value.value);
             let stored = self.at_slot(&slot.carried, value).and_then(|node| {
                 let itself = self.nodes[node].op == Op::State(slot.state);
                 if itself { Ok(()) } else { self.update_whole(slot.state, node, value.span) }
@@ -409,8 +425,7 @@ impl Evaluator<'_> {
     pub(super) fn undefined(&mut self, shape: &[usize], dtype: DType, span: Span) -> Eval<Array> {
         let zero = self.at_dtype(&Operand::Scalar(super::number::Number::Int(0)), dtype, span)?;
         let node = self.broadcast(zero, &constants(shape), span)?;
-        self.storages += 1;
-        let storage = self.storages;
+        let storage = self.new_memory(dtype, shape);
         if self.facts.written.contains(&storage) {
             return self.reserved(node, storage);
         }

@@ -30,6 +30,7 @@ mod loops;
 mod memory;
 mod module;
 mod number;
+mod place;
 mod product;
 mod promote;
 mod prune;
@@ -39,6 +40,8 @@ mod scatter;
 mod statement;
 mod structural;
 mod subscript;
+mod twins;
+mod unroll;
 mod value;
 
 pub use error::{FrontendError, FrontendErrors};
@@ -53,8 +56,8 @@ use rustpython_ruff_python_parser::{Mode, ParseOptions as Syntax, parse_unchecke
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A function is read at most this often to find out what its loops carry.
-const MAX_READINGS: usize = 64;
+/// A function is read at most this often to find out what its loops carry, and what their names stand for.
+const MAX_READINGS: usize = 128;
 
 /// Brackets nest at most this deep in a source text.
 const MAX_NESTING: usize = 100;
@@ -130,19 +133,29 @@ fn read(evaluator: &mut Evaluator<'_>, options: &ParseOptions) -> Option<Program
         evaluator.error(span_of_range(error.location), format!("syntax error: {}", error.error), None);
     }
     if parsed.errors().is_empty() {
-        let mut facts = Facts::default();
+        let (mut facts, mut places) = (Facts::default(), place::Places::default());
         for reading in 0.. {
             // The evaluator borrows the tree, which ends with this function.
             let mut inner = Evaluator::new(source, facts.clone());
+            inner.places = std::mem::take(&mut places);
             let program = inner.file(parsed.suite(), options).ok();
-            let settled = inner.facts == facts;
+            // A loop that was only looked at has no statements yet.
+            let settled = inner.facts == facts && inner.unsettled.is_none();
             if !settled && reading < MAX_READINGS {
-                facts = inner.facts;
+                if inner.facts.unrolled != facts.unrolled {
+                    // What was learned of the other loops is of names that now stand for other memory.
+                    (inner.facts.carried, inner.facts.twins) = Default::default();
+                }
+                (facts, places) = (inner.facts, inner.places);
                 continue;
             }
-            if !settled && inner.errors.is_empty() {
-                let help = "give the names that loops rebind one shape and dtype from the beginning";
-                inner.error(Span::default(), "what the loops carry does not settle", Some(help));
+            if !settled {
+                // What such a reading finds wrong follows from what it does not know.
+                inner.errors.clear();
+                let help = "give the names that loops rebind one shape and dtype from the beginning, and arrays of their \
+                            own, as in y = x.copy()";
+                let place = inner.unsettled.unwrap_or_default();
+                inner.error(place, "what the names of this loop stand for is not found out", Some(help));
             }
             evaluator.errors = std::mem::take(&mut inner.errors);
             evaluator.frames = std::mem::take(&mut inner.frames);

@@ -188,8 +188,8 @@ impl Evaluator<'_> {
         } else {
             node
         };
-        self.storages += 1;
-        let array = self.reserved(node, self.storages)?;
+        let storage = self.new_memory(self.dtype(node), &shape);
+        let array = self.reserved(node, storage)?;
         let element = |evaluator: &mut Self, of: NodeId, at: Affine| -> Eval<NodeId> {
             let mut axes = evaluator.whole_section(of);
             axes[axis] = SectionAxis::At(at);

@@ -43,9 +43,13 @@ impl<'s> Evaluator<'s> {
     }
 
     pub(super) fn statement(&mut self, statement: &'s Stmt) -> Flow {
-        // Pieces of memory are numbered by the statement that makes them.
-        self.executed += 1;
-        self.storages = self.executed << 24;
+        let outer = self.enter(span_of(statement).start);
+        let flow = self.execute(statement);
+        self.leave(outer);
+        flow
+    }
+
+    fn execute(&mut self, statement: &'s Stmt) -> Flow {
         match statement {
             Stmt::Return(ret) => {
                 let nothing = Arg { value: Value::None, span: span_of(ret) };
@@ -58,7 +62,9 @@ impl<'s> Evaluator<'s> {
             Stmt::For(block) => return self.for_loop(block),
             Stmt::Assign(assign) => {
                 let mut value = self.whole_value(&assign.value);
-                if assign.targets.len() > 1 {
+                if let [Expr::Name(name)] = assign.targets.as_slice() {
+                    value.value = self.in_place_of(name.id.as_str(), value.value);
+                } else if assign.targets.len() > 1 {
                     value.value = self.settled(None, value.value, value.span);
                 }
                 for target in &assign.targets {
@@ -200,10 +206,21 @@ impl<'s> Evaluator<'s> {
                 for item in items.iter_mut().flatten().skip(1) {
                     *item = self.settled(None, std::mem::replace(item, Value::None), value.span);
                 }
+                let others = self.pending.len();
+                for item in items.iter().flatten() {
+                    item.arrays(&mut |array| self.pending.extend(array.storage));
+                }
                 for (at, element) in elts.iter().enumerate() {
                     let item = items.as_ref().map_or(Value::Poison, |items| items[at].clone());
+                    item.arrays(&mut |array| {
+                        let own = self.pending[others..].iter().position(|&storage| array.storage == Some(storage));
+                        if let Some(own) = own {
+                            self.pending.remove(others + own);
+                        }
+                    });
                     self.assign(element, &Arg { value: item, span: value.span });
                 }
+                self.pending.truncate(others);
             }
             Expr::Subscript(subscript) => {
                 // An error is reported; there is nothing to poison.

@@ -1,0 +1,420 @@
+//! Loops whose names stand for different memory from iteration to iteration, as two names that are swapped do.
+//!
+//! What each name stands for when an iteration begins follows from what it stood for one iteration before. Memory that
+//! an iteration makes is taken from what earlier iterations made and nobody holds any more, the first such piece. So
+//! there are finitely many possibilities, and after some iterations (those that are peeled) they repeat with a period. The loop
+//! is read iteration by iteration until they do; the next reading puts the peeled iterations before the loop, unrolls
+//! the loop by the period, and puts what remains behind it. In each copy a name stands for one piece of memory, as in NumPy,
+//! and nothing is copied: a swap is an exchange of buffers.
+
+use super::carry::{Kind, Plan, is_memory, same};
+use super::evaluate::{Eval, Evaluator};
+use super::place::Here;
+use super::twins::{Open, Twins};
+use super::value::{Array, Value};
+use crate::affine::Affine;
+use crate::affine_domain::LoopRange;
+use crate::expr::{NodeId, Op, SectionAxis, Span, Statement};
+use rustpython_ruff_python_ast as ast;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// At most so many iterations come before a loop because a condition in it is decided after them.
+pub(super) const MOST_PEELED: usize = 8;
+
+/// What names stand for repeats within so many iterations, or the loop is not unrolled.
+const MOST_COPIES: usize = 24;
+
+/// All unrolled loops together have at most so many copies of bodies, loops inside of others included.
+const MOST_BODIES: usize = 400;
+
+/// So often a plan may turn out not to hold, because more is known by then.
+const MOST_PLANS: usize = 6;
+
+/// A loop that counts up, and what it assigns.
+pub(super) struct Counted<'s> {
+    pub(super) block: &'s ast::StmtFor,
+    pub(super) name: String,
+    pub(super) place: Span,
+    /// Its number.
+    pub(super) here: Here,
+    /// The first value of its own variable, and one past the last.
+    pub(super) range: (Affine, Affine),
+    /// Its own variable.
+    pub(super) own: usize,
+    /// The Python variable in terms of its own.
+    pub(super) value: Affine,
+    /// The names that it assigns, its variable excepted.
+    pub(super) names: BTreeSet<String>,
+}
+
+/// What names hold that are read later.
+type Names = BTreeMap<String, Value>;
+
+/// For a name, how much each subscript of the views that it holds grows from one round to the next.
+pub(super) type Growth = BTreeMap<String, Vec<i64>>;
+
+impl<'s> Evaluator<'s> {
+    /// Reads a loop copy by copy; false if it is to be read as one that carries its names, and nothing was read.
+    pub(super) fn unrolled_loop(&mut self, counted: &Counted<'s>) -> bool {
+        let number = counted.here.copy;
+        let Some(known) = self.facts.unrolled.get(&number).cloned() else { return false };
+        if matches!(known.plan, Some(Err(_))) {
+            return false;
+        }
+        let frame = self.frame;
+        // Names of memory are bound as NumPy binds them: no loop around them carries them meanwhile.
+        let carried = std::mem::take(&mut self.frames[frame].carried);
+        let (aside, kept) = carried.into_iter().partition(|(_, slot)| slot.storage.is_some());
+        self.frames[frame].carried = kept;
+        self.unrolled += 1;
+        self.open.push(Open {
+            number,
+            frame,
+            is_loop: true,
+            unrolled: true,
+            place: counted.place.start,
+            names: counted.names.clone(),
+            began: self.clock,
+            before: Twins::default(),
+            after: Twins::default(),
+        });
+        if let Some(Ok(plan)) = known.plan {
+            self.copies(counted, plan, &known.growth);
+        } else {
+            // What is read meanwhile does not count.
+            self.unsettled = Some(counted.place);
+            self.blocks.push(Vec::new());
+            let before = self.facts.clone();
+            let found = self.explore(counted, known.least);
+            self.blocks.pop();
+            // If more turned out to be known of what is in it, the next reading looks again.
+            let found = self.facts.same_bindings(&before, number).then_some(found);
+            let entry = self.facts.unrolled.entry(number).or_default();
+            (entry.plan, entry.growth) = match found {
+                Some(Ok((plan, growth))) => (Some(Ok(plan)), growth),
+                Some(Err(reason)) => (Some(Err(reason)), Growth::new()),
+                None => (None, Growth::new()),
+            };
+        }
+        self.open.pop();
+        self.unrolled -= 1;
+        self.frames[frame].names.remove(&counted.name);
+        self.frames[frame].lost.insert(counted.name.clone());
+        let aside: BTreeMap<_, _> = aside;
+        let moved = |(name, slot): (&String, &super::carry::Slot)| {
+            let now = self.frames[frame].names.get(name)?;
+            let moved = counted.names.contains(name) && !same(now, &slot.value) && self.fits(&slot.carried, now);
+            moved.then(|| (name.clone(), now.clone()))
+        };
+        let moved = aside.iter().filter_map(moved).collect();
+        self.frames[frame].carried.extend(aside);
+        self.stored_together(moved, counted.place);
+        true
+    }
+
+    /// The iterations before the loop, the loop, and those after it.
+    fn copies(&mut self, counted: &Counted<'s>, plan: Plan, growth: &Growth) {
+        let Plan { peeled, period } = plan;
+        let (lo, hi) = &counted.range;
+        let rest = hi.minus(lo).offset(-number(peeled));
+        let Some((rounds, behind)) = self.feasible(&rest, plan) else {
+            self.unsettled = Some(counted.place);
+            if !self.peel_more_around(counted.here.copy) {
+                self.misread(counted);
+            }
+            return;
+        };
+        for copy in 0..peeled {
+            self.copy(counted, copy, &Affine::constant(number(copy)));
+        }
+        let mut next = peeled;
+        if rounds.is_constant() && rounds.constant <= 1 {
+            for copy in 0..usize::try_from(rounds.constant).unwrap_or(0) * period {
+                self.copy(counted, peeled + copy, &Affine::constant(number(peeled + copy)));
+                next += 1;
+            }
+        } else {
+            self.rounds(counted, plan, &rounds, growth);
+            next += period;
+        }
+        for copy in 0..behind {
+            self.copy(counted, next + copy, &rounds.times(number(period)).offset(number(peeled + copy)));
+        }
+    }
+
+    /// The loop itself, whose body is as many iterations as the period.
+    fn rounds(&mut self, counted: &Counted<'s>, plan: Plan, rounds: &Affine, growth: &Growth) {
+        let Plan { peeled, period } = plan;
+        let always = self.domain.proves(&rounds.offset(-1));
+        let join = self.open_join(counted.names.clone(), counted.place, counted.here, Kind::Unrolled);
+        let var = self.loops.len();
+        let own = Affine::variable(var);
+        let (lo, hi) = &counted.range;
+        let plain = period == 1 && counted.value == Affine::variable(counted.own);
+        self.loops.push(if plain { counted.name.clone() } else { format!("{}'", counted.name) });
+        // The rounds are counted from 0, where a round is one iteration like the loop itself.
+        let (range, round) = if period == 1 {
+            ((lo.offset(number(peeled)), hi.clone()), own.minus(lo).offset(-number(peeled)))
+        } else {
+            ((Affine::constant(0), rounds.clone()), own)
+        };
+        self.domain.loops.push(LoopRange { var, lo: range.0.clone(), hi: range.1.clone() });
+        self.blocks.push(Vec::new());
+        let first = self.live(counted);
+        let grown = |names: &Names, evaluator: &mut Self, round: &Affine| -> Eval<Names> {
+            let grow = |(name, value): (&String, &Value)| {
+                let steps = growth.get(name).cloned().unwrap_or_default();
+                let mut steps = steps.into_iter().chain(std::iter::repeat(0));
+                let value =
+                    evaluator.with_views(value, &mut |form| form.plus(&round.times(steps.next().unwrap_or(0))))?;
+                Ok((name.clone(), value))
+            };
+            names.iter().map(grow).collect()
+        };
+        for (name, value) in grown(&first, self, &round).unwrap_or_default() {
+            self.bind(&name, value);
+        }
+        for copy in 0..period {
+            let at = round.times(number(period)).offset(number(peeled + copy));
+            self.copy(counted, peeled + copy, &at);
+        }
+        let last = self.live(counted);
+        let expected = grown(&first, self, &round.offset(1));
+        let holds = expected.is_ok_and(|expected| {
+            expected.iter().all(|(name, value)| last.get(name).is_some_and(|last| same_memory(value, last)))
+        });
+        self.close_branch(&join, always);
+        let body = self.blocks.pop().unwrap_or_default();
+        self.domain.loops.pop();
+        self.close_join(join, always);
+        let (lo, hi) = range;
+        let (end, name) = (hi.offset(-1), counted.name.clone());
+        if let Some(outer) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
+            outer.push(Statement::Loop { var, name, lo, hi, body });
+        }
+        if !holds {
+            self.misread(counted);
+        }
+        // Behind the loop, views are those of its last iteration.
+        for name in &counted.names {
+            let Some(value) = self.frames[self.frame].names.get(name).filter(|value| is_memory(value)).cloned() else {
+                continue;
+            };
+            let value = self.with_views(&value, &mut |form| {
+                form.substitute(|other| if other == var { end.clone() } else { Affine::variable(other) })
+            });
+            self.bind(name, value.unwrap_or(Value::Poison));
+        }
+    }
+
+    /// A plan does not hold: the next reading looks for another one, unless this one did not know all of what is in it.
+    fn misread(&mut self, counted: &Counted<'s>) {
+        let number = counted.here.copy;
+        self.unsettled = Some(counted.place);
+        if !self.facts.same_bindings(&self.known, number) {
+            return;
+        }
+        let known = self.facts.unrolled.entry(number).or_default();
+        known.failures += 1;
+        known.plan = if known.failures < MOST_PLANS {
+            None
+        } else {
+            Some(Err("what its names stand for does not repeat from iteration to iteration"))
+        };
+    }
+
+    /// One iteration, the one of a number counted from 0.
+    fn copy(&mut self, counted: &Counted<'s>, copy: usize, at: &Affine) {
+        let frame = self.frame;
+        let live = self.live(counted);
+        for name in counted.names.iter().filter(|name| !live.contains_key(*name)) {
+            let dead = self.frames[frame].names.get(name).is_some_and(is_memory);
+            if dead && !self.is_live(counted, name) {
+                self.frames[frame].names.remove(name);
+            }
+        }
+        let at = counted.range.0.plus(at);
+        let own = counted.own;
+        let value = counted.value.substitute(|var| if var == own { at.clone() } else { Affine::variable(var) });
+        let outer = self.enter_copy(copy);
+        let value = self.form_value(value);
+        self.bind(&counted.name, value);
+        self.bodies += 1;
+        self.block(&counted.block.body);
+        self.leave(outer);
+    }
+
+    /// Whether what a name is when an iteration begins is read in it or later.
+    fn is_live(&self, counted: &Counted<'s>, name: &str) -> bool {
+        let liveness = &self.frames[self.frame].liveness;
+        let (lo, hi) = &counted.range;
+        let place = counted.place.start;
+        let always = self.domain.proves(&hi.minus(lo).offset(-1));
+        liveness.is_exposed(place, name)
+            || liveness.is_read_after(place, name) && !(always && liveness.is_assigned_by(place, name))
+    }
+
+    /// The memory that live names hold.
+    fn live(&self, counted: &Counted<'s>) -> Names {
+        let live = |name: &&String| self.is_live(counted, name);
+        let held = |name: &String| Some((name.clone(), self.frames[self.frame].names.get(name)?.clone()));
+        counted.names.iter().filter(live).filter_map(held).filter(|(_, value)| is_memory(value)).collect()
+    }
+
+    /// Reads iteration by iteration until the memory that names stand for repeats. The names are left as they are after
+    /// the loop.
+    fn explore(&mut self, counted: &Counted<'s>, least: usize) -> Result<(Plan, Growth), &'static str> {
+        let frame = self.frame;
+        let (lo, hi) = &counted.range;
+        let trips = hi.minus(lo);
+        let known = trips.is_constant().then(|| usize::try_from(trips.constant).unwrap_or(0));
+        let conditions = self.domain.conditions.len();
+        let mut heads: Vec<Names> = Vec::new();
+        let mut ends: Vec<BTreeMap<String, Value>> = Vec::new();
+        let mut found = Err("its names do not stand for the same memory again within 24 iterations");
+        for copy in 0..=MOST_COPIES {
+            let head = self.live(counted);
+            let all = self.frames[frame].names.iter().filter(|(name, _)| counted.names.contains(*name));
+            ends.push(all.map(|(name, value)| (name.clone(), value.clone())).collect());
+            if known == Some(copy) {
+                found = Ok((Plan { peeled: copy, period: 1 }, Growth::new()));
+                break;
+            }
+            let before = (least..copy).rev().find_map(|at| Some((at, self.growth(heads.get(at)?, &head)?)));
+            if let Some((peeled, growth)) = before {
+                found = Ok((Plan { peeled, period: copy - peeled }, growth));
+                break;
+            }
+            heads.push(head);
+            if self.bodies > MOST_BODIES {
+                found = Err("the copies of the bodies of such loops are more than 400");
+                break;
+            }
+            if known.is_none() {
+                self.domain.conditions.push(trips.offset(-number(copy) - 1));
+            }
+            self.copy(counted, copy, &Affine::constant(number(copy)));
+        }
+        self.domain.conditions.truncate(conditions);
+        let (plan, growth) = found?;
+        let rest = trips.offset(-number(plan.peeled));
+        let Some((_, behind)) = self.feasible(&rest, plan) else {
+            self.peel_more_around(counted.here.copy);
+            return Err("how often it runs is not known, and so not what its names stand for after it");
+        };
+        // The names after the loop are those after an iteration that is as many periods earlier.
+        let after = plan.peeled + behind + if behind == 0 && !matches!(known, Some(0)) { plan.period } else { 0 };
+        if let Some(names) = ends.get(after.min(ends.len() - 1)).cloned() {
+            for (name, value) in names {
+                self.bind(&name, value);
+            }
+        }
+        Ok((plan, growth))
+    }
+
+    /// How many whole rounds there are in the iterations behind the peeled ones, and how many iterations are behind those.
+    fn feasible(&self, rest: &Affine, plan: Plan) -> Option<(Affine, usize)> {
+        let (rounds, behind) = whole_rounds(rest, plan.period)?;
+        (plan.peeled + behind == 0 || self.domain.proves(&rounds)).then_some((rounds, behind))
+    }
+
+    /// How much the subscripts of views grow, if names hold the same memory but for that.
+    fn growth(&mut self, before: &Names, after: &Names) -> Option<Growth> {
+        if !before.keys().eq(after.keys()) {
+            return None;
+        }
+        let mut growth = Growth::new();
+        for ((name, before), after) in before.iter().zip(after.values()) {
+            if same_memory(before, after) {
+                continue;
+            }
+            let (mut old, mut new) = (Vec::new(), Vec::new());
+            let copied = |forms: &mut Vec<Affine>, form: &Affine| {
+                forms.push(form.clone());
+                form.clone()
+            };
+            self.with_views(before, &mut |form| copied(&mut old, form)).ok()?;
+            self.with_views(after, &mut |form| copied(&mut new, form)).ok()?;
+            let steps: Option<Vec<i64>> = old
+                .iter()
+                .zip(&new)
+                .map(|(old, new)| {
+                    let step = new.minus(old);
+                    step.is_constant().then_some(step.constant)
+                })
+                .collect();
+            let mut next = new.iter();
+            let moved = self.with_views(before, &mut |form| next.next().unwrap_or(form).clone()).ok()?;
+            if old.len() != new.len() || !same_memory(&moved, after) {
+                return None;
+            }
+            growth.insert(name.clone(), steps?);
+        }
+        Some(growth)
+    }
+
+    /// A value whose arrays have other subscripts.
+    fn with_views(&mut self, value: &Value, change: &mut impl FnMut(&Affine) -> Affine) -> Eval {
+        Ok(match value {
+            Value::Array(array) => {
+                Value::Array(Array { node: self.with_subscripts(array.node, change)?, ..array.clone() })
+            }
+            Value::Tuple(items) => {
+                Value::Tuple(items.iter().map(|item| self.with_views(item, change)).collect::<Eval<_>>()?)
+            }
+            Value::List(items) => {
+                Value::List(items.iter().map(|item| self.with_views(item, change)).collect::<Eval<_>>()?)
+            }
+            other => other.clone(),
+        })
+    }
+
+    /// A node in which every form in loop variables is another one.
+    fn with_subscripts(&mut self, node: NodeId, change: &mut impl FnMut(&Affine) -> Affine) -> Eval<NodeId> {
+        let this = self.nodes[node].clone();
+        if !self.reads_state[node] && !self.in_loop[node] {
+            return Ok(node);
+        }
+        let args = this.args.iter().map(|&arg| self.with_subscripts(arg, change)).collect::<Eval<Vec<_>>>()?;
+        let axis = |axis: &SectionAxis, change: &mut dyn FnMut(&Affine) -> Affine| match axis {
+            SectionAxis::At(form) => SectionAxis::At(change(form)),
+            SectionAxis::Slice { start, step } => SectionAxis::Slice { start: change(start), step: *step },
+        };
+        let op = match &this.op {
+            Op::Section(axes) => Op::Section(axes.iter().map(|one| axis(one, change)).collect()),
+            Op::LoopIndex(form) => Op::LoopIndex(change(form)),
+            other => other.clone(),
+        };
+        let extents = if this.live.is_empty() { this.extents() } else { this.live.iter().map(change).collect() };
+        if op == this.op && args == this.args && extents == this.extents() {
+            return Ok(node);
+        }
+        self.emit_live(op, args, extents, this.dtype, this.span)
+    }
+}
+
+/// Whether two values hold the same memory; what else they hold is not compared.
+fn same_memory(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Tuple(x), Value::Tuple(y)) | (Value::List(x), Value::List(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same_memory(x, y))
+        }
+        (Value::Array(_), _) | (_, Value::Array(_)) => same(a, b),
+        _ => is_memory(a) == is_memory(b) && (!is_memory(a) || same(a, b)),
+    }
+}
+
+/// How many whole rounds of a period are in a number of iterations, and how many iterations are left.
+fn whole_rounds(trips: &Affine, period: usize) -> Option<(Affine, usize)> {
+    let period = number(period);
+    if trips.terms.iter().any(|term| term.1 % period != 0) || trips.is_constant() && trips.constant < 0 {
+        return None;
+    }
+    let terms = trips.terms.iter().map(|&(var, coefficient)| (var, coefficient / period));
+    let left = usize::try_from(trips.constant.rem_euclid(period)).ok()?;
+    Some((Affine::new(trips.constant.div_euclid(period), terms), left))
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
