@@ -2,11 +2,12 @@
 //! the shrinker leaves a few lines of them, and a slice of programs agrees. `cargo run -p moat-tests --bin fuzz_numpy` runs
 //! many more.
 
+use moat_optimizer::dtype::DType;
 use moat_optimizer::numerics::Numerics;
 use moat_tests::numpy_fuzz::inputs::Values;
-use moat_tests::numpy_fuzz::kernel::Plant;
-use moat_tests::numpy_fuzz::program::Generated;
-use moat_tests::numpy_fuzz::run::{Counts, Slice, run};
+use moat_tests::numpy_fuzz::kernel::{Case, Plant, Verdict};
+use moat_tests::numpy_fuzz::program::{Generated, Param, Stmt};
+use moat_tests::numpy_fuzz::run::{Counts, Slice, case, run, verdicts};
 use moat_tests::numpy_fuzz::shrink::shrink;
 use moat_tests::numpy_fuzz::{generate, has_loops};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,41 @@ use std::time::Duration;
 fn counts(slice: &Slice) -> Counts {
     let executable = Path::new(env!("CARGO_BIN_EXE_fuzz_numpy"));
     run(slice, executable, &|| false, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Programs that once failed, each of a kind; in all numerics they are what NumPy says.
+const MENDED: &[(&str, &str, DType, &[usize])] = &[
+    (
+        "an index array that is reshaped is stored before it is read",
+        "return np.arange(14).reshape(2, 7)",
+        DType::F32,
+        &[0, 7],
+    ),
+    (
+        "copies of a constant made boxes that no integer counts",
+        "return np.all(np.all(np.full((2, 2, 13), 10, dtype=np.int64), axis=1), axis=0)",
+        DType::F64,
+        &[2],
+    ),
+];
+
+#[test]
+fn what_once_failed_agrees() {
+    let mut cases = Vec::new();
+    for &(_, line, dtype, shape) in MENDED {
+        let param = Param { name: "p1".to_owned(), dtype, shape: shape.to_vec(), index: None };
+        let statement = |text: &str| Stmt::line("", text, vec![]);
+        let program = Generated { params: vec![param], body: vec![statement(line)], ..Generated::default() };
+        for numerics in [Numerics::Exact, Numerics::Reassociate, Numerics::Algebraic] {
+            let slice = Slice { numerics: Some(numerics), values: Some(Values::Ordinary), ..Slice::new(0, 1) };
+            cases.push(Case { schedule: 0, replay: true, ..case(1, &program, &slice) });
+        }
+    }
+    let executable = Path::new(env!("CARGO_BIN_EXE_fuzz_numpy"));
+    let verdicts = verdicts(&cases, executable).unwrap_or_else(|error| panic!("{error}"));
+    for ((verdict, case), (why, ..)) in verdicts.iter().zip(&cases).zip(MENDED.iter().flat_map(|case| [case; 3])) {
+        assert!(matches!(verdict, Verdict::Agrees { .. }), "{why}: {verdict:?}\n{}", case.source);
+    }
 }
 
 /// Every construct stands in at least one of four hundred programs, and half of the programs have loops.

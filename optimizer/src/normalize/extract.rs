@@ -238,7 +238,7 @@ impl Graph {
 }
 
 /// The number of points of a box. A law may meet boxes that no program could store: no integer need hold it.
-fn elements(extents: &[usize]) -> f64 {
+pub(super) fn elements(extents: &[usize]) -> f64 {
     extents.iter().map(|&extent| extent as f64).product()
 }
 

@@ -11,6 +11,7 @@ mod read;
 use super::NormalizeError;
 use super::contraction::Spec;
 use super::cost::weight_of;
+use super::extract::elements;
 use super::scalars::{ScalarBuilder, folds_binary, folds_unary};
 use super::term::{Class, Snapshot, Term};
 use crate::affine::Affine;
@@ -29,6 +30,9 @@ pub(super) type Choice = BTreeMap<Class, Term>;
 pub(super) const STORE_COST: f64 = 2.0;
 /// An element-wise array that is read in more ways than this is a definition.
 pub(super) const MAX_CONTEXTS: usize = 64;
+/// No program stores or walks a box of more points than this; laws may make one on the way, of copies of a constant.
+const MOST_POINTS: f64 = (1u64 << 62) as f64;
+
 /// Builds the form of `choice`.
 ///
 /// # Errors
@@ -141,6 +145,7 @@ impl<'a> Builder<'a> {
             names: program.params.iter().map(|param| param.name.clone()).collect(),
         };
         builder.order = builder.users_first()?;
+        builder.countable()?;
         builder.decide()?;
         Ok(builder)
     }
@@ -157,8 +162,33 @@ impl<'a> Builder<'a> {
         self.snapshot.classes.get(class).and_then(|data| data.dtype).ok_or(Stop::Missing(class))
     }
 
-    fn size(&self, class: Class) -> Result<usize, Stop> {
-        Ok(self.shape(class)?.iter().product())
+    fn size(&self, class: Class) -> Result<f64, Stop> {
+        Ok(elements(self.shape(class)?))
+    }
+
+    /// Sees to it that integers count the points of every box.
+    fn countable(&self) -> Result<(), Stop> {
+        for &class in &self.order {
+            let points = match self.term(class)? {
+                Term::Contract(spec, _) => elements(&spec.domain),
+                Term::Input(_)
+                | Term::Const(_)
+                | Term::Iota(_)
+                | Term::Table(_)
+                | Term::Map1(..)
+                | Term::Map2(..)
+                | Term::Select(..)
+                | Term::Cast(_)
+                | Term::View(..)
+                | Term::Reshape(_)
+                | Term::Cat { .. }
+                | Term::Pick(..) => 0.0,
+            };
+            if points.max(self.size(class)?) > MOST_POINTS {
+                return Err(Stop::Missing(class));
+            }
+        }
+        Ok(())
     }
 
     fn users_first(&self) -> Result<Vec<Class>, Stop> {
@@ -221,9 +251,9 @@ impl<'a> Builder<'a> {
                 Term::View(..) | Term::Reshape(_) => is_root,
                 Term::Map1(..) | Term::Map2(..) | Term::Select(..) | Term::Cast(_) | Term::Pick(..) => {
                     is_root || readers.len() > MAX_CONTEXTS || {
-                        let volume = |(_, _, map): &Context| map.shape().iter().product::<usize>() as f64;
+                        let volume = |(_, _, map): &Context| elements(&map.shape());
                         let evaluations: f64 = readers.iter().map(volume).sum();
-                        let size = self.size(class)? as f64;
+                        let size = self.size(class)?;
                         let weight = weights.get(&class).copied().unwrap_or(0.0);
                         size * (weight + STORE_COST) < evaluations * weight
                     }

@@ -307,6 +307,15 @@ pub fn case(seed: u64, program: &Generated, slice: &Slice) -> Case {
     }
 }
 
+/// What comes of cases, by processes of `executable`.
+///
+/// # Errors
+/// As [`run`].
+pub fn verdicts(cases: &[Case], executable: &Path) -> Result<Vec<Verdict>, String> {
+    let mut server = Server { executable: executable.to_owned(), running: None };
+    cases.iter().map(|case| server.verdict(case, DEADLINE)).collect()
+}
+
 /// Runs a slice by processes of `executable`, until `stop` says so; `tell` hears of each failure at once.
 ///
 /// # Errors
