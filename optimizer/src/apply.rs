@@ -404,6 +404,10 @@ impl<'a> Apply<'a> {
                 return self.malformed(stage.id, format!("loop {at} is over axis {} by {}", spec.axis, spec.step));
             }
         }
+        let bounded = self.pieces[stage.id][stage.piece].piece.depth.is_some();
+        if bounded && stage.spec.loops.iter().any(|spec| spec.axis >= points) {
+            return self.malformed(stage.id, "a loop over terms of a sum that is pairwise");
+        }
         let depth = stage.spec.loops.len();
         if stage.spec.packs.iter().any(|pack| pack.depth > depth) {
             return self.malformed(stage.id, "a pack is placed deeper than the loops");
@@ -742,7 +746,7 @@ impl<'a> Apply<'a> {
         Ok(Tile {
             points: tile_axes,
             folds,
-            fold: piece.fold.map(|op| TileFold { op, first }),
+            fold: piece.fold.map(|op| TileFold { op, depth: piece.depth, first }),
             value,
             target,
             offset,

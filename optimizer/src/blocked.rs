@@ -46,7 +46,8 @@ pub fn blocked(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
 
 /// The form with one fold taken apart, and its loop in blocks.
 fn taken_apart(form: &NormalForm, fold: &Fold<'_>, numerics: Numerics) -> Option<NormalForm> {
-    let op = fold.piece.fold.filter(|op| numerics != Numerics::Exact || op.reorders_exactly(fold.def.dtype))?;
+    let op = fold.piece.fold.filter(|_| fold.piece.depth.is_none())?;
+    let op = Some(op).filter(|op| numerics != Numerics::Exact || op.reorders_exactly(fold.def.dtype))?;
     let scope = scopes(form).swap_remove(fold.id);
     let strips = Strips::new(&scope, &fold.range, form.unused_loop())?;
     if !fold.keeps_its_terms(form) {
@@ -172,7 +173,7 @@ impl<'f> Cut<'f> {
         let mut axes = vec![usize::try_from(*size).unwrap_or(1)];
         axes.extend(def.axes.iter().zip(&self.sheared).map(longest));
         let value = Scalar { nodes: nodes.collect() };
-        let pieces = vec![Piece { domain, fold: piece.fold, value }];
+        let pieces = vec![Piece { domain, fold: piece.fold, depth: None, value }];
         Def { name, shape: axes.clone(), axes, pieces, update: None, ..(*def).clone() }
     }
 
@@ -202,7 +203,7 @@ impl<'f> Cut<'f> {
         ];
         let nodes = ops.into_iter().map(|op| ScalarNode { op, dtype: def.dtype }).collect();
         let domain = piece.domain[..points].to_vec();
-        Def { pieces: vec![Piece { domain, fold: None, value: Scalar { nodes } }], ..(*def).clone() }
+        Def { pieces: vec![Piece { domain, fold: None, depth: None, value: Scalar { nodes } }], ..(*def).clone() }
     }
 
     /// The loop in blocks, before each of which `ahead` is computed.

@@ -363,7 +363,7 @@ impl<'s> Shared<'s> {
         let mut domain = self.points();
         domain.push(of_strip);
         let value = Scalar { nodes: nodes.collect() };
-        let pieces = vec![Piece { domain, fold: Some(*among), value }];
+        let pieces = vec![Piece { domain, fold: Some(*among), depth: None, value }];
         Def { name, pieces, update: None, ..(*def).clone() }
     }
 
@@ -382,7 +382,7 @@ impl<'s> Shared<'s> {
             ScalarOp::Binary(*joins, 0, 1),
         ];
         let nodes = ops.into_iter().map(|op| ScalarNode { op, dtype: def.dtype }).collect();
-        let pieces = vec![Piece { domain: self.points(), fold: None, value: Scalar { nodes } }];
+        let pieces = vec![Piece { domain: self.points(), fold: None, depth: None, value: Scalar { nodes } }];
         Def { pieces, update: Some(Update { state: update.state, base, shift: None }), ..(*def).clone() }
     }
 }

@@ -228,14 +228,13 @@ fn visit(memory: &Memory<'_>, def: &Def, piece: &Piece, found: Found<'_>) -> Res
         let value = match piece.fold {
             None => element(memory, def, piece, point)?,
             Some(op) => {
-                let mut state = op.identity(def.dtype);
+                let mut terms = Vec::new();
                 let mut indices = point.to_vec();
                 enumerate(&domain, points, domain.len(), &mut indices, &mut |indices| {
-                    let term = element(memory, def, piece, indices)?;
-                    state = scalar_eval::binary(op.combine(), def.dtype, state, term)?;
+                    terms.push(element(memory, def, piece, indices)?);
                     Ok::<(), EvaluateError>(())
                 })?;
-                state
+                scalar_eval::fold(op, def.dtype, piece.depth.is_some(), op.identity(def.dtype), &terms)?
             }
         };
         found(point, value)

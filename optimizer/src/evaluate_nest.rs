@@ -216,22 +216,21 @@ impl Run<'_> {
             None => self.value(tile)?,
             Some(fold) => {
                 let fresh = fold.first.iter().all(|form| self.at(form) == 0);
-                let mut state = if fresh { fold.op.identity(dtype) } else { self.read(tile, tile.target, at)? };
-                self.folds(tile, 0, dtype, &mut state)?;
-                state
+                let state = if fresh { fold.op.identity(dtype) } else { self.read(tile, tile.target, at)? };
+                let mut terms = Vec::new();
+                self.terms(tile, 0, &mut terms)?;
+                scalar_eval::fold(fold.op, dtype, fold.depth.is_some(), state, &terms)?
             }
         };
         self.write(tile, at, value)
     }
 
     /// Runs the fold axes from the given one on.
-    fn folds(&mut self, tile: &Tile, axis: usize, dtype: DType, state: &mut Literal) -> Result<(), NestRunError> {
+    fn terms(&mut self, tile: &Tile, axis: usize, terms: &mut Vec<Literal>) -> Result<(), NestRunError> {
         if let Some(next) = tile.folds.get(axis) {
-            return self.each(tile, next.var, &next.range, |run| run.folds(tile, axis + 1, dtype, state));
+            return self.each(tile, next.var, &next.range, |run| run.terms(tile, axis + 1, terms));
         }
-        let op = tile.fold.as_ref().ok_or_else(|| malformed(tile))?.op;
-        let term = self.value(tile)?;
-        *state = scalar_eval::binary(op.combine(), dtype, *state, term)?;
+        terms.push(self.value(tile)?);
         Ok(())
     }
 

@@ -214,7 +214,51 @@ pub enum Op {
         op: FoldOp,
         /// The axes of `a`.
         axes: Vec<usize>,
+        /// In which order a sum of floats takes its terms.
+        #[serde(default, skip_serializing_if = "SumOrder::is_default")]
+        order: SumOrder,
     },
+}
+
+/// In which order NumPy adds what a reduction sums, see `numpy_order`. The default, without any axis: one after
+/// the other, along the axes as they come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SumOrder {
+    /// Axes, outermost first, along which pairwise sums are added one after the other.
+    pub in_order: Vec<usize>,
+    /// Axes, outermost first, whose ravel is one pairwise sum. None: single terms are added one after the other.
+    pub pairwise: Vec<usize>,
+}
+
+impl SumOrder {
+    fn is_default(&self) -> bool {
+        *self == SumOrder::default()
+    }
+
+    /// The order for an array with so many more axes before its own.
+    #[must_use]
+    pub fn shifted(&self, by: usize) -> SumOrder {
+        let all = |axes: &[usize]| axes.iter().map(|axis| axis + by).collect();
+        SumOrder { in_order: all(&self.in_order), pairwise: all(&self.pairwise) }
+    }
+
+    /// The axes `reduced`, outermost first: those added one after the other, and those of a pairwise sum.
+    pub fn along<'o>(&'o self, reduced: &'o [usize]) -> (&'o [usize], &'o [usize]) {
+        if self.is_default() { (reduced, &[]) } else { (&self.in_order, &self.pairwise) }
+    }
+
+    /// Whether the terms are added one after the other, along ascending axes.
+    pub fn is_ascending(&self) -> bool {
+        self.pairwise.is_empty() && self.in_order.is_sorted()
+    }
+
+    /// Additions on the longest way through the sum over `reduced` of an array of `shape`, where some are pairwise:
+    /// otherwise each term may wait for all before it.
+    pub fn depth(&self, shape: &[usize], reduced: &[usize]) -> Option<usize> {
+        let count = |axes: &[usize]| axes.iter().map(|&axis| shape[axis]).product::<usize>();
+        let (outer, inner) = self.along(reduced);
+        (!inner.is_empty()).then(|| count(outer).saturating_sub(1) + crate::pairwise::depth(count(inner)))
+    }
 }
 
 impl Op {

@@ -356,8 +356,12 @@ fn unary(op: &Op, a: &LiveType, declared: &LiveType) -> Result<Type, String> {
             a.fixed()?;
             Ok((s[2..].to_vec(), dtype))
         }
-        Op::Reduce { op, axes } => {
+        Op::Reduce { op, axes, order } => {
             sorted_axes(axes, rank)?;
+            let (outer, inner) = order.along(axes);
+            let mut walked = [outer, inner].concat();
+            walked.sort_unstable();
+            ensure(walked == *axes, || "an order over other axes".to_owned())?;
             let defined = match op {
                 FoldOp::All | FoldOp::Any => dtype == DType::Bool,
                 FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min => true,

@@ -295,7 +295,7 @@ impl Walk<'_> {
         if let Op::Section(axes) = &node.op {
             return self.inside(axes, &argument(), &node.extents());
         }
-        if let Op::Reduce { op: FoldOp::Max | FoldOp::Min, axes } = &node.op {
+        if let Op::Reduce { op: FoldOp::Max | FoldOp::Min, axes, .. } = &node.op {
             let extents = argument();
             axes.iter().try_for_each(|&axis| {
                 let filled = extents[axis].offset(-1);

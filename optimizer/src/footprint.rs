@@ -144,6 +144,8 @@ pub struct StageModel {
     pub fold: Option<FoldOp>,
     /// The folded term is a product, and so a multiply-add.
     pub fused: bool,
+    /// Sums of blocks of terms wait for each other beside the accumulators.
+    pub blocks: bool,
     /// Iterations over all pieces divided by iterations of this one; 1 for a rectangular piece alone.
     pub scale: f64,
     /// Bytes of the widest element that the stage handles.
@@ -267,6 +269,7 @@ pub fn model(form: &NormalForm, id: DefId, inlined: &impl Fn(DefId) -> bool) -> 
         nodes: 0,
         fold: None,
         fused: false,
+        blocks: false,
         scale: 1.0,
         widest: def.dtype.bytes(),
     };
@@ -274,6 +277,8 @@ pub fn model(form: &NormalForm, id: DefId, inlined: &impl Fn(DefId) -> bool) -> 
     stage.extents = extents(piece, scope);
     stage.extents.resize(axes_of(def), 1);
     stage.fold = piece.fold;
+    let terms = stage.extents[def.axes.len()..].iter().fold(1, |terms: usize, &extent| terms.saturating_mul(extent));
+    stage.blocks = piece.depth.is_some_and(|depth| depth + 1 < terms);
     let iterations: f64 = stage.extents.iter().map(|&e| e as f64).product();
     let executions = if scope.is_empty() { 1.0 } else { contexts(form).get(id).map_or(1.0, Context::executions) };
     stage.scale = if iterations > 0.0 { executions * total / iterations } else { 0.0 };

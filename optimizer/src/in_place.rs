@@ -101,7 +101,7 @@ fn snapshots(def: &Def, loads: &[(usize, usize)]) -> Option<Vec<(Def, Access)>> 
             dtype: *dtype,
             shape: extents.clone(),
             axes: extents,
-            pieces: vec![Piece { domain, fold: None, value }],
+            pieces: vec![Piece { domain, fold: None, depth: None, value }],
             update: None,
             scope: def.scope.clone(),
         };
@@ -141,6 +141,7 @@ fn copy_of(def: &Def, from: usize) -> Def {
         .map(|piece| Piece {
             domain: piece.domain[..points].to_vec(),
             fold: None,
+            depth: None,
             value: Scalar { nodes: vec![ScalarNode { op: load.clone(), dtype: def.dtype }] },
         })
         .collect();

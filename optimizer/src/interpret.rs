@@ -54,7 +54,7 @@ pub use reference::{Mismatch, Reference};
 pub use run::cut_at;
 
 use crate::dtype::DType;
-use crate::expr::{Op, Program, Span};
+use crate::expr::{Op, Program, Span, SumOrder};
 use crate::expr_verify::{VerifyError, verify};
 use crate::numerics::Numerics;
 use crate::scalar::FoldOp;
@@ -268,7 +268,10 @@ fn evaluate(
         Op::Trace { offset } => {
             let diagonal = structural::diagonal(&args.next()?, *offset, 0, 1);
             let last = diagonal.shape.len() - 1;
-            reduce::reduce(FoldOp::Sum, &diagonal, &[last], numerics)
+            // NumPy's sum along a diagonal is pairwise; of more axes, others are innermost.
+            let pairwise = if last == 0 { vec![0] } else { Vec::new() };
+            let order = SumOrder { in_order: Vec::new(), pairwise };
+            reduce::reduce(FoldOp::Sum, &diagonal, &[last], &order, numerics)
         }
         Op::MatMul | Op::Dot | Op::Inner => {
             let (a, b) = (args.next()?, args.next()?);
@@ -281,7 +284,7 @@ fn evaluate(
             let (a, b) = (elementwise::spread(&a, true, shape), elementwise::spread(&b, false, shape));
             elementwise::binary(*op, &a, &b, numerics, feeds_sum)
         }
-        Op::Reduce { op, axes } => reduce::reduce(*op, &args.next()?, axes, numerics),
+        Op::Reduce { op, axes, order } => reduce::reduce(*op, &args.next()?, axes, order, numerics),
     })
 }
 

@@ -174,7 +174,7 @@ fn merge(params: &[Param], def: &Def, axis: usize) -> Def {
                     dtype: node.dtype,
                 })
                 .collect();
-            Piece { domain, fold: piece.fold, value: Scalar { nodes } }
+            Piece { domain, fold: piece.fold, depth: piece.depth, value: Scalar { nodes } }
         })
         .collect();
     Def { axes, pieces, ..def.clone() }

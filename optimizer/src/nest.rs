@@ -161,6 +161,9 @@ pub struct TileAxis {
 pub struct TileFold {
     /// The operator.
     pub op: FoldOp,
+    /// No term goes through more additions, as in [`crate::normal_form::Piece::depth`]; then `first` is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
     /// The fold begins with the identity where each of these forms is 0, and with the stored
     /// value otherwise: fold loops *around* the tile are visited in blocks. Empty: always the
     /// identity.

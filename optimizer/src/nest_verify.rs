@@ -12,6 +12,7 @@ use crate::evaluate_form::interval;
 use crate::nest::{BufferRole, LoopKind, LoopNest, Node, Tile, TileAxis, TileScalar};
 use crate::normal_form::{Gather, Range, ScalarOp};
 use crate::normal_form_verify::{ENUMERATED, lower_bound, upper_bound, verify_node};
+use crate::scalar::FoldOp;
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -167,6 +168,12 @@ impl<'a> State<'a> {
         };
         if matches!(target.role, BufferRole::Param(_)) {
             return wrong(format!("writes the parameter `{}`", target.name));
+        }
+        if let Some(fold) = &tile.fold
+            && fold.depth.is_some()
+            && !(fold.first.is_empty() && fold.op == FoldOp::Sum && target.dtype.is_float())
+        {
+            return wrong("a depth of what is no sum of floats from the beginning".into());
         }
         if let Some(fold) = &tile.fold
             && fold.first.iter().any(|form| !in_scope(form, scope))

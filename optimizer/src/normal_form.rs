@@ -200,6 +200,11 @@ pub struct Piece {
     pub domain: Vec<Range>,
     /// The operator that folds `value` over the axes after the points; `None` if there are none.
     pub fold: Option<FoldOp>,
+    /// Of a sum of floats that stands for a reduction: no term goes through more additions, and under exact numerics the
+    /// ravel of the fold's axes is summed in NumPy's order, see [`crate::pairwise`]. None: the terms may be added one after
+    /// the other, and are under exact numerics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
     /// The element, or the folded term.
     pub value: Scalar,
 }

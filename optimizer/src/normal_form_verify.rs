@@ -249,6 +249,9 @@ fn verify_domain(def: &Def, piece: &Piece, context: &Context) -> Result<(), Stri
     if matches!(piece.fold, Some(FoldOp::All | FoldOp::Any)) && def.dtype != DType::Bool {
         return Err(format!("a logical fold of {}", def.dtype));
     }
+    if piece.depth.is_some() && (piece.fold != Some(FoldOp::Sum) || !def.dtype.is_float()) {
+        return Err("a depth of what is no sum of floats".into());
+    }
     for (axis, range) in piece.domain.iter().enumerate() {
         if range.lo.is_empty() || range.hi.is_empty() {
             return Err(format!("axis {axis} lacks a bound"));

@@ -15,6 +15,7 @@ use crate::affine::Affine;
 use crate::legality::loads;
 use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_of};
 use crate::numerics::Numerics;
+use crate::pairwise;
 
 /// The name of the law in derivations.
 pub const RULE: &str = "fold/parts";
@@ -54,6 +55,8 @@ struct Parts<'f> {
     length: i64,
     /// Terms of a part, the last one maybe fewer.
     terms: i64,
+    /// Those of a part, and of the sum of the parts.
+    depths: (Option<usize>, Option<usize>),
 }
 
 impl<'f> Parts<'f> {
@@ -78,11 +81,21 @@ impl<'f> Parts<'f> {
             (Source::Def(_) | Source::State(_), Access::Flat(_) | Access::Gather(_)) | (Source::Param(_), _) => false,
         });
         let terms = CUT.size(length)?;
-        gains.then_some(Parts { id, def, piece, length, terms })
+        // What the sum of the parts needs of the whole's depth, the parts have less.
+        let levels = pairwise::levels(usize::try_from(length.unsigned_abs().div_ceil(terms.unsigned_abs())).ok()?);
+        let within = piece.depth.map(|depth| depth.checked_sub(levels).map(|left| (left, levels)));
+        let depths = match within {
+            Some(Some((part, whole))) if part >= pairwise::levels(usize::try_from(terms).ok()?) => {
+                (Some(part), Some(whole))
+            }
+            Some(_) => return None,
+            None => (None, None),
+        };
+        gains.then_some(Parts { id, def, piece, length, terms, depths })
     }
 
     fn rewritten(&self, form: &NormalForm) -> NormalForm {
-        let Parts { id, def, piece, length, terms } = *self;
+        let Parts { id, def, piece, length, terms, depths } = *self;
         let points = def.axes.len();
         let count = length.div_euclid(terms) + i64::from(length.rem_euclid(terms) != 0);
         let part = Affine::variable(0);
@@ -109,7 +122,7 @@ impl<'f> Parts<'f> {
             name: form.unused_name(&format!("{}_parts", def.name)),
             shape: axes.clone(),
             axes,
-            pieces: vec![Piece { domain, fold: piece.fold, value: Scalar { nodes: nodes.collect() } }],
+            pieces: vec![Piece { domain, fold: piece.fold, depth: depths.0, value: Scalar { nodes: nodes.collect() } }],
             update: None,
             ..def.clone()
         };
@@ -119,7 +132,7 @@ impl<'f> Parts<'f> {
         let mut domain = piece.domain[..points].to_vec();
         domain.push(Range::constant(0, count));
         let value = Scalar { nodes: vec![ScalarNode { op: load, dtype: def.dtype }] };
-        let whole = Def { pieces: vec![Piece { domain, fold: piece.fold, value }], ..def.clone() };
+        let whole = Def { pieces: vec![Piece { domain, fold: piece.fold, depth: depths.1, value }], ..def.clone() };
 
         // The parts take the fold's place, and the fold the next one.
         let mut next = form.clone();

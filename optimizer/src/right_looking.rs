@@ -69,7 +69,8 @@ fn is_legal(form: &NormalForm, fold: &Fold<'_>, update: &Update) -> bool {
 }
 
 fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
-    let op = fold.piece.fold?;
+    // A reduction keeps its order.
+    let op = fold.piece.fold.filter(|_| fold.piece.depth.is_none())?;
     let stored = fold.def.update.as_ref()?;
     let points = fold.def.axes.len();
     let variable = loop_variable(fold.var);
@@ -115,7 +116,7 @@ fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
     let before = Def {
         shape: axes.clone(),
         axes: axes.clone(),
-        pieces: vec![Piece { domain, fold: Some(op), value: Scalar { nodes: nodes(&term) } }],
+        pieces: vec![Piece { domain, fold: Some(op), depth: None, value: Scalar { nodes: nodes(&term) } }],
         update: Some(update.clone()),
         scope: scope[..scope.len() - 1].to_vec(),
         ..fold.def.clone()
@@ -147,7 +148,7 @@ fn rewritten(form: &NormalForm, fold: &Fold<'_>) -> Option<NormalForm> {
         dtype,
         shape: axes.clone(),
         axes,
-        pieces: vec![Piece { domain, fold: None, value: Scalar { nodes: value } }],
+        pieces: vec![Piece { domain, fold: None, depth: None, value: Scalar { nodes: value } }],
         update: Some(update),
         scope,
     };

@@ -5,7 +5,8 @@
 //! type `F32` is an `f64` that is exactly representable there, and results are rounded to it.
 
 use crate::dtype::{DType, Literal};
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::pairwise;
+use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use thiserror::Error;
 
 /// An operator applied at a type it has no meaning at.
@@ -265,6 +266,25 @@ pub fn binary_float_at(op: BinaryOp, dtype: DType, x: f64, y: f64) -> f64 {
         (BinaryOp::Mod, DType::F32) => f64::from(remainder_f32(x as f32, y as f32)),
         (_, _) => round(dtype, binary_float(op, x, y)),
     }
+}
+
+/// A fold of `terms` that goes on from `state`: one after the other, or, of floats that are summed, as one pairwise sum.
+///
+/// # Errors
+/// If the operator is not defined on `dtype`.
+pub(crate) fn fold(
+    op: FoldOp,
+    dtype: DType,
+    pairwise: bool,
+    state: Literal,
+    terms: &[Literal],
+) -> Result<Literal, ScalarError> {
+    if pairwise {
+        let add = |x: f64, y: f64| binary_float_at(BinaryOp::Add, dtype, x, y);
+        let terms: Vec<f64> = terms.iter().map(|term| term.at(dtype).as_f64()).collect();
+        return Ok(Literal::float(pairwise::sum(&terms, state.at(dtype).as_f64(), &add)));
+    }
+    terms.iter().try_fold(state, |state, &term| binary(op.combine(), dtype, state, term))
 }
 
 /// A binary operator in `f64`; for comparisons 1 or 0, NaN where it is not defined on floats.

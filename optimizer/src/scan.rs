@@ -322,7 +322,7 @@ impl<'f> Scan<'f> {
             dtype: self.def.dtype,
             shape: axes.clone(),
             axes,
-            pieces: vec![Piece { domain, fold: None, value: Scalar { nodes } }],
+            pieces: vec![Piece { domain, fold: None, depth: None, value: Scalar { nodes } }],
             update: Some(update),
             scope: Vec::new(),
         }

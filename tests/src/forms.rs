@@ -78,7 +78,7 @@ pub fn boxed(extents: &[usize]) -> Vec<Range> {
 pub fn def(name: &str, dtype: DType, shape: &[usize], fold: Option<(FoldOp, &[usize])>, value: Scalar) -> Def {
     let mut domain = boxed(shape);
     domain.extend(boxed(fold.map_or(&[], |(_, extents)| extents)));
-    let pieces = vec![Piece { domain, fold: fold.map(|(op, _)| op), value }];
+    let pieces = vec![Piece { domain, fold: fold.map(|(op, _)| op), depth: None, value }];
     Def {
         name: name.to_string(),
         dtype,
@@ -259,6 +259,7 @@ pub fn jacobi(n: usize, dtype: DType) -> NormalForm {
     let piece = |rows: (i64, i64), columns: (i64, i64), value: &Scalar| Piece {
         domain: vec![Range::constant(rows.0, rows.1), Range::constant(columns.0, columns.1)],
         fold: None,
+        depth: None,
         value: value.clone(),
     };
     let pieces = vec![
@@ -371,7 +372,7 @@ pub fn flat(n: usize, dtype: DType) -> NormalForm {
         let x = terms.param(parameter, vec![axis(0).offset(-shift)], dtype);
         let t = terms.push(ScalarOp::Load(Source::Def(0), Access::Flat(axis(0))), dtype);
         terms.binary(BinaryOp::Add, x, t, dtype);
-        Piece { domain: vec![Range::constant(shift, shift + n as i64)], fold: None, value: terms.scalar() }
+        Piece { domain: vec![Range::constant(shift, shift + n as i64)], fold: None, depth: None, value: terms.scalar() }
     };
     let pieces = vec![half(0, 0), half(1, n as i64)];
     NormalForm {

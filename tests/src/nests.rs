@@ -116,7 +116,7 @@ pub fn fold_tile(
     target: usize,
     offset: Affine,
 ) -> Node {
-    let fold = Some(TileFold { op, first });
+    let fold = Some(TileFold { op, depth: None, first });
     Node::Tile(Tile {
         points,
         folds,

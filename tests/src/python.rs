@@ -172,7 +172,7 @@ fn expression(program: &Program, node: &Node) -> String {
             let inputs: Vec<String> = inputs.iter().map(letters).collect();
             format!("np.einsum('{}->{}', {all})", inputs.join(","), letters(output))
         }
-        Op::Reduce { op, axes } => {
+        Op::Reduce { op, axes, .. } => {
             let axes = tuple(axes);
             match (op, node.dtype) {
                 (FoldOp::Sum | FoldOp::Any, DType::Bool) => format!("np.any({a}, axis={axes})"),

@@ -6,7 +6,7 @@
 //! integer exponents, empty maxima.
 
 use moat_optimizer::dtype::{DType, Literal};
-use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span};
+use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::inputs::SplitMix64;
 use moat_optimizer::interpret::{ArrayType, result_type};
 use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
@@ -310,7 +310,7 @@ impl Draft {
                 let axes: Vec<usize> = (0..rank).filter(|_| self.below(2) == 0).collect();
                 let ops: &[FoldOp] = if dtype == DType::Bool { &FoldOp::ALL } else { &FoldOp::ALL[..4] };
                 let op = self.choose(ops);
-                self.add(Op::Reduce { op, axes }, &[a], None)
+                self.add(Op::Reduce { op, axes, order: SumOrder::default() }, &[a], None)
             }
             _ => self.fresh(),
         }

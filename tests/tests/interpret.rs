@@ -4,7 +4,7 @@
 use moat_optimizer::dtype::{DType, Literal};
 use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest::{self, NestRunError};
-use moat_optimizer::expr::{Node, Op, Param, Program, Span};
+use moat_optimizer::expr::{Node, Op, Param, Program, Span, SumOrder};
 use moat_optimizer::expr_verify::VerifyError;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
@@ -54,7 +54,7 @@ fn f32s(values: &[f32]) -> Tensor {
 #[test]
 fn a_sum_in_another_order_is_accepted_and_a_wrong_one_is_not() {
     let mut build = Build::new(&[(&[1000], DType::F32)]);
-    build.add(Op::Reduce { op: FoldOp::Sum, axes: vec![0] }, &[0], &[], DType::F32);
+    build.add(Op::Reduce { op: FoldOp::Sum, axes: vec![0], order: SumOrder::default() }, &[0], &[], DType::F32);
     let values: Vec<f32> = (0..1000u16).map(|i| (f32::from(i) * 0.37).sin()).collect();
     let reference = &interpret(&build.0, &[f32s(&values)], Numerics::Reassociate).expect("a program")[0];
     let scalar = |x: f32| Tensor::new(&[], Data::F32(vec![x])).expect("a scalar");
@@ -78,7 +78,7 @@ fn a_sum_in_another_order_is_accepted_and_a_wrong_one_is_not() {
 fn cancellation_that_the_source_does_not_have_is_caught() {
     let n = 256usize;
     let mut build = Build::new(&[(&[n], DType::F32)]);
-    let sum = Op::Reduce { op: FoldOp::Sum, axes: vec![0] };
+    let sum = Op::Reduce { op: FoldOp::Sum, axes: vec![0], order: SumOrder::default() };
     let total = build.add(sum.clone(), &[0], &[], DType::F32);
     let count = build.add(Op::Const(Literal::float(256.0)), &[], &[], DType::F32);
     let mean = build.add(Op::Binary(BinaryOp::Div), &[total, count], &[], DType::F32);

@@ -124,7 +124,7 @@ fn a_fold_whose_terms_change_meanwhile_stays() {
 def f(b: f64[9]):
     x = b.copy()
     for i in range(1, 9):
-        x[i] = np.sum(x[:i])
+        x[i] = b[:i] @ x[:i]
         x[0] = 0.5 * x[i]
     return x
 ";
@@ -134,7 +134,7 @@ def f(b: f64[9]):
     x = b.copy()
     y = np.zeros(9)
     for i in range(1, 8):
-        x[i] = np.sum(x[:i])
+        x[i] = b[:i] @ x[:i]
         y[i] = x[i + 1]
     return x, y
 ";
@@ -143,7 +143,7 @@ def f(b: f64[9]):
 def f(b: f64[9]):
     x = b.copy()
     for i in range(1, 8):
-        x[i] = np.sum(x[i + 1 :])
+        x[i] = b[i + 1 :] @ x[i + 1 :]
     return x
 ";
     for source in [changed, read, ahead] {
@@ -301,7 +301,7 @@ def f(A: f64[40, 40], B: f64[40, 40]):
     T = np.zeros((40, 40))
     for i in range(40):
         for j in range(i, 40):
-            T[i, j] = A[i, j] + 0.1 * np.sum(T[i, i:j] * B[i:j, i])
+            T[i, j] = A[i, j] + 0.1 * (T[i, i:j] @ B[i:j, i])
     return T
 ";
 
@@ -345,7 +345,7 @@ fn a_fold_whose_terms_change_within_a_block_has_no_blocks() {
 def f(b: f64[29]):
     x = b.copy()
     for i in range(1, 29):
-        x[i] = np.sum(x[:i])
+        x[i] = b[:i] @ x[:i]
         x[0] = 0.5 * x[i]
     return x
 ";

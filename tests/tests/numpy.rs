@@ -2,7 +2,7 @@
 //! special cases of `scalar.rs`.
 
 use moat_optimizer::dtype::{DType, Literal};
-use moat_optimizer::expr::{Node, Op, Param, Program, SliceAxis, Span};
+use moat_optimizer::expr::{Node, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::{interpret, result_type};
 use moat_optimizer::numerics::Numerics;
@@ -262,17 +262,25 @@ fn every_array_operator_agrees_with_numpy() {
         for op in FoldOp::ALL.into_iter().filter(|op| dtype == DType::Bool || !matches!(op, FoldOp::All | FoldOp::Any))
         {
             for axes in [vec![], vec![0], vec![1], vec![2], vec![0, 2], vec![0, 1, 2]] {
-                cases.push(single(Op::Reduce { op, axes }, vec![a.clone()], None));
+                cases.push(single(Op::Reduce { op, axes, order: SumOrder::default() }, vec![a.clone()], None));
             }
             if !matches!(op, FoldOp::Max | FoldOp::Min) {
-                cases.push(single(Op::Reduce { op, axes: vec![1] }, vec![array(&[2, 0, 3], 1)], None));
+                cases.push(single(
+                    Op::Reduce { op, axes: vec![1], order: SumOrder::default() },
+                    vec![array(&[2, 0, 3], 1)],
+                    None,
+                ));
             }
         }
         if dtype.is_float() {
             let numbers = specials(dtype);
             let row = Tensor::from_fn(dtype, &[numbers.len()], |at| numbers[at]);
             for op in [FoldOp::Max, FoldOp::Min, FoldOp::Sum, FoldOp::Prod] {
-                cases.push(single(Op::Reduce { op, axes: vec![0] }, vec![row.clone()], None));
+                cases.push(single(
+                    Op::Reduce { op, axes: vec![0], order: SumOrder::default() },
+                    vec![row.clone()],
+                    None,
+                ));
             }
         }
     }

@@ -7,7 +7,9 @@ use moat_optimizer::apply::apply;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest;
-use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement};
+use moat_optimizer::expr::{
+    InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement, SumOrder,
+};
 use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::plain_schedule;
@@ -267,7 +269,7 @@ fn conditional(n: usize) -> Program {
     let matrix = b.push(Op::Input(0), &[], &[n, n], &[]);
     let first = b.push(Op::Index { axis: 0, at: 0 }, &[matrix], &[n], &[]);
     let column = b.push(Op::Section(vec![from(0), at(v(0))]), &[matrix], &[n - 1], &[v(0)]);
-    let most = b.push(Op::Reduce { op: FoldOp::Max, axes: vec![0] }, &[column], &[], &[]);
+    let most = b.push(Op::Reduce { op: FoldOp::Max, axes: vec![0], order: SumOrder::default() }, &[column], &[], &[]);
     let inner = Statement::If { conditions: vec![v(0).offset(-2)], body: vec![update(m, vec![at(v(0))], most)] };
     b.done(vec![update(m, vec![from(0)], first), repeat(0, c(0), c(n as i64), vec![inner])], &[m])
 }

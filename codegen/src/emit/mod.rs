@@ -13,6 +13,8 @@ mod frame;
 mod late;
 mod loops;
 mod memory;
+mod numpy_sum;
+mod pairwise;
 mod plan;
 mod point;
 mod ragged;

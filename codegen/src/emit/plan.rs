@@ -33,6 +33,7 @@ impl Axis<'_> {
 }
 
 /// What the emission of one tile needs to know, computed once.
+#[derive(Clone)]
 pub(crate) struct Plan<'t> {
     pub(crate) tile: &'t Tile,
     pub(crate) axes: Vec<Axis<'t>>,
@@ -52,6 +53,8 @@ pub(crate) struct Plan<'t> {
     pub(super) stream: bool,
     /// What the pieces of the vector axis are aligned for, where they are long.
     pub(super) aligned: Option<Stream>,
+    /// Scalar or vector operations of one register tile.
+    pub(super) operations: usize,
     /// An element may be computed and stored twice: the tile does not read what it stores to.
     pub(super) again: bool,
 }
@@ -82,8 +85,13 @@ impl Cx<'_, '_> {
             let uniform = all[at + 1..].iter().all(|later| {
                 later.range.lo.iter().chain(&later.range.hi).all(|bound| bound.coefficient(axis.var) == 0)
             });
-            let (unroll, lanes) =
+            let (mut unroll, mut lanes) =
                 (axis.unroll.max(1), if uniform || at < tile.points.len() { axis.lanes.max(1) } else { 1 });
+            // NumPy's order is another one for each length.
+            let ordered = !self.relaxed && tile.fold.as_ref().is_some_and(|fold| fold.depth.is_some());
+            if ordered && !uniform {
+                (unroll, lanes) = (1, 1);
+            }
             let name = self.nest.vars.get(axis.var).cloned().unwrap_or_else(|| format!("x{}", axis.var));
             let Ok(lanes) = u32::try_from(lanes) else { return malformed("too many lanes") };
             let scalar_partial = if lanes > 1 { unroll } else { 0 };
@@ -146,7 +154,8 @@ impl Cx<'_, '_> {
         let again = !resumes && !reads;
         let points = tile.points.len();
         let aligned = None;
-        let plan = Plan { tile, points, axes, vector, dtypes, depends, needed, fused, stream, aligned, again };
+        let plan =
+            Plan { tile, points, axes, vector, dtypes, depends, needed, fused, stream, aligned, operations, again };
         Ok(Plan { aligned: self.dominant(&plan), ..plan })
     }
 

@@ -42,6 +42,29 @@ pub(super) struct Spread<'c> {
     upper: bool,
 }
 
+impl<'c> Spread<'c> {
+    /// Whether the registers run apart from each other beyond what they have in common.
+    pub(super) fn is_apart(&self) -> bool {
+        self.lower || self.upper
+    }
+
+    /// The range that all have in common.
+    pub(super) fn common(&self) -> &Range {
+        &self.common
+    }
+
+    /// The least range that holds those of all registers, of an axis with the range `own`.
+    pub(super) fn hull(&self, own: &Range) -> Range {
+        let extreme = |form: &Affine, greatest: bool| {
+            form.offset(self.axes.iter().map(|source| source.extreme(form, None, greatest)).sum())
+        };
+        Range {
+            lo: own.lo.iter().map(|form| extreme(form, false)).collect(),
+            hi: own.hi.iter().map(|form| extreme(form, true)).collect(),
+        }
+    }
+}
+
 /// An axis that the range of another one depends on.
 struct Source<'c> {
     axis: usize,

@@ -9,6 +9,7 @@ use super::cx::{Cx, Emit, Value, lanes_of};
 use super::facts::{Bounds, Facts};
 use super::frame::Frame;
 use super::memory::Place;
+use super::pairwise::Stack;
 use super::plan::{Axis, Plan};
 use super::point::Evaluator;
 use super::ragged::Alone;
@@ -347,12 +348,15 @@ impl<'c, 'n> Cx<'c, 'n> {
             }
             return Ok(());
         };
-        let folding = self.accumulators(frame, plan, fold, regs)?;
-        self.folds(frame, plan, &folding, regs, &[])?;
-        let mut results = Vec::with_capacity(combos.len());
-        for point in 0..combos.len() {
-            results.push(self.finish(&folding, point)?);
-        }
+        let results = match fold.depth {
+            Some(_) if !self.relaxed => self.numpy_sums(frame, plan, regs)?,
+            Some(most) => self.bounded_sums(frame, plan, (fold, most), regs)?,
+            None => {
+                let folding = self.accumulators(frame, plan, fold, regs)?;
+                self.folds(frame, plan, &folding, regs, &[])?;
+                (0..combos.len()).map(|point| self.finish(&folding, point)).collect::<Emit<Vec<_>>>()?
+            }
+        };
         let mut evaluator = Evaluator::new(self, frame, plan, regs);
         for (combo, value) in combos.iter().zip(results) {
             evaluator.store(combo, value)?;
@@ -361,7 +365,7 @@ impl<'c, 'n> Cx<'c, 'n> {
     }
 
     /// Makes the accumulators and gives them their first values.
-    fn accumulators(
+    pub(super) fn accumulators(
         &self,
         frame: &Frame<'c>,
         plan: &Plan<'_>,
@@ -391,13 +395,7 @@ impl<'c, 'n> Cx<'c, 'n> {
             }
         }
         let across = plan.vector.is_some_and(|axis| axis >= plan.points);
-        let folding = Folding { op: fold.op, dtype, slots, partials, combos, across };
-        let begin_anew = |folding: &Folding<'c>| -> Emit<()> {
-            for &(slot, width) in folding.slots.values() {
-                self.builder.build_store(slot, self.literal(fold.op.identity(dtype), dtype, width))?;
-            }
-            Ok(())
-        };
+        let folding = Folding { op: fold.op, dtype, slots, partials, combos, across, stack: None };
         let go_on = |folding: &Folding<'c>| -> Emit<()> {
             let mut evaluator = Evaluator::new(self, frame, plan, regs);
             for ((point, partial), &(slot, width)) in &folding.slots {
@@ -416,7 +414,7 @@ impl<'c, 'n> Cx<'c, 'n> {
             Ok(())
         };
         match self.is_first(frame, fold)? {
-            First::Always => begin_anew(&folding)?,
+            First::Always => self.begin_anew(&folding)?,
             First::Never => go_on(&folding)?,
             First::If(first) => {
                 let anew = self.block("first")?;
@@ -424,7 +422,7 @@ impl<'c, 'n> Cx<'c, 'n> {
                 let after = self.block("accumulate")?;
                 self.builder.build_conditional_branch(self.scalar_int(first)?, anew, on)?;
                 self.builder.position_at_end(anew);
-                begin_anew(&folding)?;
+                self.begin_anew(&folding)?;
                 self.builder.build_unconditional_branch(after)?;
                 self.builder.position_at_end(on);
                 go_on(&folding)?;
@@ -433,6 +431,15 @@ impl<'c, 'n> Cx<'c, 'n> {
             }
         }
         Ok(folding)
+    }
+
+    /// Gives all accumulators of a fold their first value.
+    pub(super) fn begin_anew(&self, folding: &Folding<'c>) -> Emit<()> {
+        for &(slot, width) in folding.slots.values() {
+            let identity = folding.op.identity(folding.dtype);
+            self.builder.build_store(slot, self.literal(identity, folding.dtype, width))?;
+        }
+        Ok(())
     }
 
     fn is_first(&self, frame: &Frame<'c>, fold: &TileFold) -> Emit<First<'c>> {
@@ -456,7 +463,7 @@ impl<'c, 'n> Cx<'c, 'n> {
     }
 
     /// The fold's terms from the axis after `chosen` on, for the points with the registers `only`.
-    fn folds(
+    pub(super) fn folds(
         &self,
         frame: &mut Frame<'c>,
         plan: &Plan<'_>,
@@ -464,10 +471,25 @@ impl<'c, 'n> Cx<'c, 'n> {
         chosen: &[Vec<Reg<'c>>],
         only: &[Alone<'c>],
     ) -> Emit<()> {
+        match &folding.stack {
+            Some(stack) if stack.axis == chosen.len() => self.in_blocks(frame, plan, (folding, stack), chosen, only),
+            Some(_) | None => self.fold_range(frame, plan, folding, chosen, only, None),
+        }
+    }
+
+    /// The same over `range` only, which no register of the axes before has for itself.
+    pub(super) fn fold_range(
+        &self,
+        frame: &mut Frame<'c>,
+        plan: &Plan<'_>,
+        folding: &Folding<'c>,
+        chosen: &[Vec<Reg<'c>>],
+        only: &[Alone<'c>],
+        range: Option<&Range>,
+    ) -> Emit<()> {
         let at = chosen.len();
         if at < plan.axes.len() {
-            let spread = self.spread(plan, at, chosen, only);
-            return self.ranges(frame, plan, at, &spread, &mut |frame, regs, alone| {
+            let mut terms = |frame: &mut Frame<'c>, regs: &[Reg<'c>], alone: &[Alone<'c>]| {
                 let mut chosen = chosen.to_vec();
                 let mut only = only.to_vec();
                 for alone in alone {
@@ -482,7 +504,12 @@ impl<'c, 'n> Cx<'c, 'n> {
                 }
                 chosen.push(regs.to_vec());
                 self.folds(frame, plan, folding, &chosen, &only)
-            });
+            };
+            if let Some(range) = range {
+                return self.split(frame, plan, &plan.axes[at], range, &mut |frame, regs| terms(frame, regs, &[]));
+            }
+            let spread = self.spread(plan, at, chosen, only);
+            return self.ranges(frame, plan, at, &spread, &mut terms);
         }
         // The last mask holds the ones before it.
         let lanes = only.iter().rev().find_map(|alone| alone.mask.as_ref());
@@ -524,9 +551,8 @@ impl<'c, 'n> Cx<'c, 'n> {
         Ok(())
     }
 
-    /// The partial accumulators of one point combined: vectors first, then across lanes, then the
-    /// single points.
-    fn finish(&self, folding: &Folding<'c>, point: usize) -> Emit<Value<'c>> {
+    /// The partial accumulators of one point combined, those of each width.
+    pub(super) fn by_width(&self, folding: &Folding<'c>, point: usize) -> Emit<BTreeMap<u32, Value<'c>>> {
         let mut by_width: BTreeMap<u32, Vec<Value<'c>>> = BTreeMap::new();
         for partial in &folding.partials {
             if let Some(&(slot, width)) = folding.slots.get(&(point, partial.clone())) {
@@ -534,8 +560,8 @@ impl<'c, 'n> Cx<'c, 'n> {
                 by_width.entry(width).or_default().push(value);
             }
         }
-        let mut result: Option<Value<'c>> = None;
-        for (width, mut values) in by_width.into_iter().rev() {
+        let mut combined = BTreeMap::new();
+        for (width, mut values) in by_width {
             while values.len() > 1 {
                 let mut halves = Vec::with_capacity(values.len().div_ceil(2));
                 for pair in values.chunks(2) {
@@ -546,7 +572,16 @@ impl<'c, 'n> Cx<'c, 'n> {
                 }
                 values = halves;
             }
-            let mut value = values[0];
+            combined.insert(width, values[0]);
+        }
+        Ok(combined)
+    }
+
+    /// The partial accumulators of one point combined: vectors first, then across lanes, then the
+    /// single points.
+    pub(super) fn finish(&self, folding: &Folding<'c>, point: usize) -> Emit<Value<'c>> {
+        let mut result: Option<Value<'c>> = None;
+        for (width, mut value) in self.by_width(folding, point)?.into_iter().rev() {
             if folding.across && width > 1 {
                 value = self.horizontal(folding.op, folding.dtype, value)?;
             }
@@ -571,14 +606,16 @@ enum First<'c> {
 }
 
 /// The accumulators of one register tile: `(point, partial of each fold axis)` to slot and width.
-struct Folding<'c> {
-    op: FoldOp,
-    dtype: DType,
-    slots: BTreeMap<(usize, Vec<usize>), (PointerValue<'c>, u32)>,
+pub(super) struct Folding<'c> {
+    pub(super) op: FoldOp,
+    pub(super) dtype: DType,
+    pub(super) slots: BTreeMap<(usize, Vec<usize>), (PointerValue<'c>, u32)>,
     partials: Vec<Vec<usize>>,
-    combos: Vec<Vec<usize>>,
+    pub(super) combos: Vec<Vec<usize>>,
     /// The lanes of an accumulator belong to one point.
     across: bool,
+    /// Where sums of blocks wait, if the terms are taken in blocks.
+    pub(super) stack: Option<Stack<'c>>,
 }
 
 /// The points of a register tile, each with its number, so that few operands wait at a time for those that follow: the axis
@@ -593,7 +630,7 @@ fn few_operands<'p>(combos: &'p [Vec<usize>], regs: &[Vec<Reg<'_>>]) -> Vec<(usi
 }
 
 /// Every choice of one register per axis, the last axis fastest.
-fn combinations(regs: &[Vec<Reg<'_>>]) -> Vec<Vec<usize>> {
+pub(super) fn combinations(regs: &[Vec<Reg<'_>>]) -> Vec<Vec<usize>> {
     regs.iter().fold(vec![Vec::new()], |combos, regs| {
         combos.iter().flat_map(|prefix| (0..regs.len()).map(move |at| [prefix.as_slice(), &[at]].concat())).collect()
     })

@@ -8,7 +8,7 @@ use super::promote;
 use super::value::Array;
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span};
+use crate::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span, SumOrder};
 use crate::expr_type::constants;
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 
@@ -302,7 +302,11 @@ impl Evaluator<'_> {
         let dtype = self.dtype(node);
         let kept = |(axis, extent): (usize, Affine)| (!axes.contains(&axis)).then_some(extent);
         let extents = self.extents(node).into_iter().enumerate().filter_map(kept).collect();
-        self.emit_live(Op::Reduce { op, axes }, vec![node], extents, dtype, span)
+        let order = match op {
+            FoldOp::Sum if dtype.is_float() => self.layouts.order(&self.nodes, node, &axes),
+            FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min | FoldOp::All | FoldOp::Any => SumOrder::default(),
+        };
+        self.emit_live(Op::Reduce { op, axes, order }, vec![node], extents, dtype, span)
     }
 
     /// A new array in memory of its own (a NumPy scalar if of rank 0).

@@ -14,6 +14,7 @@ use crate::affine::Affine;
 use crate::affine_domain::Domain;
 use crate::dtype::{DType, Literal};
 use crate::expr::{Node, NodeId, Op, Span, State, Statement};
+use crate::numpy_order::Layouts;
 use rustpython_ruff_python_ast::{Expr, Parameters, Stmt};
 use rustpython_ruff_text_size::{Ranged, TextRange};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -73,6 +74,8 @@ type NodeKey = (Op, Vec<NodeId>, Vec<usize>, Vec<Affine>, DType);
 pub(super) struct Evaluator<'s> {
     pub(super) source: &'s str,
     pub(super) nodes: Vec<Node>,
+    /// How NumPy lays out each node, as far as a sum has asked.
+    pub(super) layouts: Layouts,
     /// For each node whether a state's contents make a difference.
     pub(super) reads_state: Vec<bool>,
     /// For each node whether a loop's variable makes a difference.
@@ -153,6 +156,7 @@ impl<'s> Evaluator<'s> {
         Evaluator {
             source,
             nodes: Vec::new(),
+            layouts: Layouts::default(),
             reads_state: Vec::new(),
             in_loop: Vec::new(),
             shared: HashMap::new(),

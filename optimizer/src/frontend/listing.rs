@@ -140,7 +140,7 @@ fn operator(op: &Op) -> String {
             let terms: Vec<String> = inputs.iter().map(|labels| letters(labels)).collect();
             format!("einsum {}->{}", terms.join(","), letters(output))
         }
-        Op::Reduce { op, axes } => format!("{} {axes:?}", op.name()),
+        Op::Reduce { op, axes, .. } => format!("{} {axes:?}", op.name()),
     }
 }
 

@@ -8,6 +8,7 @@ use super::elementwise::{to_float, wrapped_bound};
 use super::reduce::{count, raw_sum, reduce};
 use super::value::{Numbers, Store, Value};
 use crate::dtype::DType;
+use crate::expr::SumOrder;
 use crate::numerics::Numerics;
 use crate::scalar::FoldOp;
 use crate::scalar_eval::{round, wrap};
@@ -40,7 +41,7 @@ pub(super) fn einsum(operands: Vec<Labelled>, output: &[usize], numerics: Numeri
     let alone = |label: &usize| operands.iter().filter(|(_, labels)| labels.contains(label)).count() == 1;
     if let [(value, labels)] = operands.as_slice() {
         let axes: Vec<usize> = (0..labels.len()).filter(|&axis| !output.contains(&labels[axis])).collect();
-        let reduced = reduce(FoldOp::Sum, value, &axes, numerics);
+        let reduced = reduce(FoldOp::Sum, value, &axes, &SumOrder::default(), numerics);
         let kept: Vec<usize> = labels.iter().copied().filter(|label| output.contains(label)).collect();
         return Some(permute(&reduced, &kept, output));
     }
@@ -350,5 +351,5 @@ fn exact_sum(
         super::elementwise::binary(crate::scalar::BinaryOp::Mul, &product, &factor, numerics, false)
     });
     let axes: Vec<usize> = (output.len()..all.len()).collect();
-    reduce(FoldOp::Sum, &product, &axes, numerics)
+    reduce(FoldOp::Sum, &product, &axes, &SumOrder::default(), numerics)
 }

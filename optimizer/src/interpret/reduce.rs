@@ -1,19 +1,26 @@
 //! Reductions over some axes of an array.
 //!
 //! The source is walked in row-major order and accumulated into the result, so that in `exact`
-//! numerics each element is the left-to-right fold from the operator's identity.
+//! numerics each element is the left-to-right fold from the operator's identity; sums of floats are NumPy's, in the order
+//! that the program says, and so is their error bound.
 
 use super::bounds::{Model, spread};
 use super::elementwise::{to_float, wrapped_bound};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
 use crate::dtype::DType;
+use crate::expr::SumOrder;
 use crate::numerics::Numerics;
+use crate::pairwise;
 use crate::scalar::FoldOp;
 use crate::scalar_eval::{maximum, minimum, round, wrap};
 
-/// Reduces `axes` of `a` away.
-pub(super) fn reduce(op: FoldOp, a: &Value, axes: &[usize], numerics: Numerics) -> Value {
-    let plan = Plan::new(a, axes);
+/// Reduces `axes` of `a` away; sums of floats in `order`.
+pub(super) fn reduce(op: FoldOp, a: &Value, axes: &[usize], order: &SumOrder, numerics: Numerics) -> Value {
+    let mut plan = Plan::new(a, axes);
+    if let Some(depth) = order.depth(&a.shape, axes) {
+        plan.depth = depth;
+    }
+    plan.order = Some(order).filter(|order| !order.is_ascending()).cloned();
     match &a.store.numbers {
         Numbers::Int(all) => reduce_ints(op, a, all, &plan),
         Numbers::Float(all) => match op {
@@ -47,6 +54,10 @@ struct Plan {
     strides: Vec<isize>,
     /// Number of terms of each fold.
     terms: usize,
+    /// Additions on the longest way through a sum.
+    depth: usize,
+    /// The order of a sum, where it is another than along ascending axes.
+    order: Option<SumOrder>,
 }
 
 impl Plan {
@@ -57,7 +68,8 @@ impl Plan {
         for (&axis, stride) in kept.iter().zip(row_major(&shape)) {
             strides[axis] = stride;
         }
-        Plan { shape, strides, terms: axes.iter().map(|&axis| a.shape[axis]).product() }
+        let terms: usize = axes.iter().map(|&axis| a.shape[axis]).product();
+        Plan { shape, strides, terms, depth: terms.saturating_sub(1), order: None }
     }
 
     fn size(&self) -> usize {
@@ -96,7 +108,14 @@ type SumParts = (Vec<f64>, Vec<f64>, Option<Vec<f64>>);
 fn sum_parts(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics, with_earlier: bool) -> SumParts {
     let mut sums = vec![0.0; plan.size()];
     let dtype = a.dtype;
-    if numerics == Numerics::Exact {
+    if let Some(order) = &plan.order {
+        if numerics == Numerics::Exact {
+            pairwise_sums(a, all, order, &mut sums, &|s, x| round(dtype, s + x));
+        } else {
+            // In double precision the reference rounds as the kernel does: no more often than that may.
+            pairwise_sums(a, all, order, &mut sums, &|s, x| s + x);
+        }
+    } else if numerics == Numerics::Exact {
         plan.fold(a, all, &mut sums, |s, x| round(dtype, s + x));
     } else {
         plan.fold(a, all, &mut sums, |s, x| s + x);
@@ -114,15 +133,40 @@ fn sum_parts(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics, with_earli
     (sums, magnitudes, bounds)
 }
 
-/// Adds the error of the additions: (n − 1)·u·Σ|xᵢ| in any order, nothing for the exact order.
+/// Each sum in `order`.
+fn pairwise_sums(a: &Value, all: &[f64], order: &SumOrder, sums: &mut [f64], add: &impl Fn(f64, f64) -> f64) {
+    let SumOrder { in_order, pairwise } = order;
+    let folded = |axis: &usize| in_order.contains(axis) || pairwise.contains(axis);
+    let kept = (0..a.shape.len()).filter(|axis| !folded(axis));
+    let axes: Vec<usize> = kept.chain(in_order.iter().chain(pairwise).copied()).collect();
+    let view = super::structural::transpose(a, &axes);
+    let gathered;
+    let terms = if view.is_contiguous() {
+        let start = view.offset.cast_unsigned();
+        &all[start..start + view.size()]
+    } else {
+        gathered = view.gather(all);
+        &gathered
+    };
+    let run = pairwise.iter().map(|&axis| a.shape[axis]).product::<usize>();
+    let runs = in_order.iter().map(|&axis| a.shape[axis]).product::<usize>();
+    if run * runs > 0 {
+        for (sum, terms) in sums.iter_mut().zip(terms.chunks(run * runs)) {
+            *sum = terms.chunks(run).fold(0.0, |sum, terms| pairwise::sum(terms, sum, add));
+        }
+    }
+}
+
+/// Adds the error of the additions: u·Σ|xᵢ| for each on the longest way, which is n − 1 in any order; nothing for the exact
+/// order.
 fn finish_sum(a: &Value, (sums, magnitudes, bounds): SumParts, plan: &Plan, numerics: Numerics) -> Value {
     let model = Model::new(a.dtype, numerics);
     if model.is_exact() && bounds.is_none() {
         return Value::floats(a.dtype, &plan.shape, sums);
     }
-    let terms = count(plan.terms) + a.terms - 1.0;
+    let terms = count(plan.depth) + a.terms;
     let weight = if numerics == Numerics::Algebraic { 4.0 } else { 1.0 };
-    let roundings = weight * model.roundoff * (count(plan.terms) - 1.0).max(terms - 1.0).max(0.0);
+    let roundings = weight * model.roundoff * (terms - 1.0).max(0.0);
     // Of the sums that statements before have made only one goes on; the others are terms.
     let additions = a.store.additions.as_ref().map(|additions| {
         let mut most = vec![0.0; plan.size()];

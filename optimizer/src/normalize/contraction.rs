@@ -6,7 +6,9 @@
 //! function here answers `None` where there is no such contraction.
 
 use crate::affine::Affine;
+use crate::dtype::DType;
 use crate::index_map::{IndexMap, list_items, list_text};
+use crate::pairwise;
 use crate::scalar::{BinaryOp, FoldOp};
 use std::fmt;
 
@@ -24,6 +26,9 @@ pub struct Spec {
     pub domain: Vec<usize>,
     /// For each operand, the map from the domain to its indices.
     pub maps: Vec<IndexMap>,
+    /// Of a sum of floats that stands for a reduction: no term goes through more additions, see [`crate::pairwise`]. None:
+    /// the terms may be added one after the other.
+    pub depth: Option<usize>,
 }
 
 /// The most operands a fused contraction may have. Rotations of three reach every order of a
@@ -40,7 +45,7 @@ impl Spec {
         maps: Vec<IndexMap>,
     ) -> Option<Spec> {
         let fits = points <= domain.len() && !maps.is_empty() && maps.iter().all(|map| map.shape() == domain);
-        fits.then_some(Spec { fold, product, points, domain, maps })
+        fits.then_some(Spec { fold, product, points, domain, maps, depth: None })
     }
 
     /// A reduction of an array of shape `shape` over `axes`.
@@ -52,6 +57,30 @@ impl Spec {
         let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
         let map = IndexMap::transpose(shape, &order)?;
         Spec::new(fold, BinaryOp::Mul, kept.len(), map.shape(), vec![map])
+    }
+
+    /// The sum along the last axis of the diagonal of an array of `shape`: of a matrix of floats pairwise, as in NumPy. Of more
+    /// axes, others lie innermost.
+    pub fn trace(shape: &[usize], offset: i64, dtype: DType) -> Option<Spec> {
+        let &[rows, columns, ref rest @ ..] = shape else { return None };
+        let after =
+            |extent: usize, skipped: i64| extent.saturating_sub(usize::try_from(skipped.max(0)).unwrap_or(usize::MAX));
+        let length = after(rows, offset.saturating_neg()).min(after(columns, offset));
+        let sum = Spec::reduce(FoldOp::Sum, &[rest, &[length]].concat(), &[rest.len()])?;
+        let pairwise = rest.is_empty() && dtype.is_float();
+        Some(sum.within(pairwise.then_some(usize::MAX)))
+    }
+
+    /// The same, where no term goes through more additions than `depth`, nor than through a pairwise sum of as many terms.
+    #[must_use]
+    pub fn within(self, depth: Option<usize>) -> Spec {
+        let depth = depth.map(|depth| depth.min(pairwise::depth(self.terms())));
+        Spec { depth, ..self }
+    }
+
+    /// Terms of each element.
+    fn terms(&self) -> usize {
+        self.domain[self.points..].iter().fold(1, |terms: usize, &extent| terms.saturating_mul(extent))
     }
 
     /// A sum of products with labelled axes: `inputs[p][j]` is the label and extent of axis j of
@@ -160,7 +189,7 @@ impl Spec {
     pub fn absorb(&self, at: usize, view: &IndexMap) -> Option<Spec> {
         let mut maps = self.maps.clone();
         *maps.get_mut(at)? = self.maps.get(at)?.compose(view)?;
-        Spec::new(self.fold, self.product, self.points, self.domain.clone(), maps)
+        Some(Spec::new(self.fold, self.product, self.points, self.domain.clone(), maps)?.within(self.depth))
     }
 
     /// Operand `at` is a product of two arrays of its shape: they become operands.
@@ -170,7 +199,7 @@ impl Spec {
         }
         let mut maps = self.maps.clone();
         maps.insert(at, self.maps.get(at)?.clone());
-        Spec::new(self.fold, self.product, self.points, self.domain.clone(), maps)
+        Some(Spec::new(self.fold, self.product, self.points, self.domain.clone(), maps)?.within(self.depth))
     }
 
     /// A view of the result: only an injective one, which computes no element twice.
@@ -180,7 +209,7 @@ impl Spec {
         }
         let whole = view.extended(&self.domain[self.points..]);
         let maps = self.maps.iter().map(|map| whole.compose(map)).collect::<Option<Vec<_>>>()?;
-        Spec::new(self.fold, self.product, view.shape().len(), whole.shape(), maps)
+        Some(Spec::new(self.fold, self.product, view.shape().len(), whole.shape(), maps)?.within(self.depth))
     }
 
     /// Operand `at` is itself a contraction with the same operators: one contraction over both
@@ -212,7 +241,10 @@ impl Spec {
                 maps.push(widen(map, &domain, &rest)?);
             }
         }
-        let fused = Spec::new(inner.fold, product, self.points, domain, maps)?.ordered()?;
+        // The longest way goes through both.
+        let own = |spec: &Spec| spec.depth.unwrap_or(spec.terms().saturating_sub(1));
+        let depth = (self.depth.is_some() || inner.depth.is_some()).then(|| own(self).saturating_add(own(inner)));
+        let fused = Spec::new(inner.fold, product, self.points, domain, maps)?.within(depth).ordered()?;
         let varies = |axis: usize| fused.maps.iter().any(|map| map.uses_axis(axis));
         (fused.points..fused.domain.len()).all(|axis| fused.domain[axis] == 1 || varies(axis)).then_some(fused)
     }
@@ -241,6 +273,16 @@ impl Spec {
         let inner_maps = inside.iter().map(|&i| self.maps[i].select_axes(&inner_axes)).collect::<Option<Vec<_>>>()?;
         let inner_domain: Vec<usize> = inner_axes.iter().map(|&axis| self.domain[axis]).collect();
         let inner = Spec::new(self.fold, self.product, kept.len(), inner_domain, inner_maps)?.ordered()?;
+        let inner = match self.depth {
+            Some(depth) => {
+                // The outer fold needs some of it.
+                let outer = self.terms().div_ceil(inner.terms().max(1));
+                let left = depth.checked_sub(pairwise::levels(outer))?;
+                (left >= pairwise::levels(inner.terms())).then(|| inner.within(Some(left)))?
+            }
+            None => inner,
+        };
+        let left = self.depth.zip(inner.depth).map(|(whole, inner)| whole - inner);
 
         let outer_axes: Vec<usize> = (0..self.domain.len()).filter(|axis| !taken.contains(axis)).collect();
         let outer_domain: Vec<usize> = outer_axes.iter().map(|&axis| self.domain[axis]).collect();
@@ -259,7 +301,8 @@ impl Spec {
                 outer_maps.push(self.maps[i].select_axes(&outer_axes)?);
             }
         }
-        let outer = Spec::new(self.fold, self.product, self.points, outer_domain, outer_maps)?.ordered()?;
+        let outer =
+            Spec::new(self.fold, self.product, self.points, outer_domain, outer_maps)?.within(left).ordered()?;
         Some((outer, inner))
     }
 
@@ -290,7 +333,7 @@ impl Spec {
         }
         let domain = keep.iter().map(|&axis| self.domain[axis]).collect();
         let maps = self.maps.iter().map(|map| map.select_axes(&keep)).collect::<Option<Vec<_>>>()?;
-        Some((times, Spec::new(self.fold, self.product, self.points, domain, maps)?))
+        Some((times, Spec::new(self.fold, self.product, self.points, domain, maps)?.within(self.depth)))
     }
 
     /// The contraction over the result's axes that some operand uses, and the view that broadcasts
@@ -304,7 +347,7 @@ impl Spec {
         let keep: Vec<usize> = used.iter().copied().chain(self.points..self.domain.len()).collect();
         let domain: Vec<usize> = keep.iter().map(|&axis| self.domain[axis]).collect();
         let maps = self.maps.iter().map(|map| map.select_axes(&keep)).collect::<Option<Vec<_>>>()?;
-        let spec = Spec::new(self.fold, self.product, used.len(), domain, maps)?;
+        let spec = Spec::new(self.fold, self.product, used.len(), domain, maps)?.within(self.depth);
         let rows = used.iter().map(|&axis| Affine::variable(axis)).collect();
         let view = IndexMap::over(self.shape(), spec.shape(), rows)?;
         Some((spec, view))
@@ -325,7 +368,7 @@ impl Spec {
             return None;
         }
         maps.remove(at);
-        Spec::new(self.fold, self.product, self.points, self.domain.clone(), maps)
+        Some(Spec::new(self.fold, self.product, self.points, self.domain.clone(), maps)?.within(self.depth))
     }
 
     /// Fold axes in the order in which the operands' indices use them.
@@ -346,14 +389,15 @@ impl Spec {
         let axes: Vec<usize> = (0..self.points).chain(order).collect();
         let domain = axes.iter().map(|&axis| self.domain[axis]).collect();
         let maps = self.maps.iter().map(|map| map.select_axes(&axes)).collect::<Option<Vec<_>>>()?;
-        Spec::new(self.fold, self.product, self.points, domain, maps)
+        Some(Spec::new(self.fold, self.product, self.points, domain, maps)?.within(self.depth))
     }
 
     /// The contraction as one word, as in egglog terms.
     pub fn to_text(&self) -> String {
         let maps: Vec<String> = self.maps.iter().map(IndexMap::to_text).collect();
+        let depth = self.depth.map_or(String::new(), |depth| format!(":{depth}"));
         format!(
-            "{}/{}/{}/{}/{}",
+            "{}{depth}/{}/{}/{}/{}",
             self.fold.name(),
             self.product.name(),
             self.points,
@@ -365,12 +409,17 @@ impl Spec {
     /// The inverse of [`Spec::to_text`].
     pub fn from_text(text: &str) -> Option<Spec> {
         let mut parts = text.split('/');
-        let fold = FoldOp::from_name(parts.next()?)?;
+        let fold = parts.next()?;
+        let (fold, depth) = match fold.split_once(':') {
+            Some((fold, depth)) => (fold, Some(depth.parse().ok()?)),
+            None => (fold, None),
+        };
+        let fold = FoldOp::from_name(fold)?;
         let product = BinaryOp::from_name(parts.next()?)?;
         let points = parts.next()?.parse().ok()?;
         let domain = list_items(parts.next()?).map(|n| n.parse().ok()).collect::<Option<Vec<_>>>()?;
         let maps = parts.map(IndexMap::from_text).collect::<Option<Vec<_>>>()?;
-        Spec::new(fold, product, points, domain, maps)
+        Some(Spec::new(fold, product, points, domain, maps)?.within(depth))
     }
 }
 

@@ -4,7 +4,7 @@ use super::NormalizeError;
 use super::contraction::Spec;
 use super::primitives::Lit;
 use crate::dtype::{DType, Literal};
-use crate::expr::{Node, NodeId, Op, Program, SectionAxis};
+use crate::expr::{Node, NodeId, Op, Program, SectionAxis, SumOrder};
 use crate::index_map::IndexMap;
 use crate::scalar::{BinaryOp, FoldOp};
 
@@ -186,6 +186,28 @@ fn term(program: &Program, id: NodeId, node: &Node) -> Result<String, NormalizeE
                 .ok_or_else(|| malformed("labels that do not fit its arguments"))?;
             format!("(Einsum (spec \"{}\") (vec-of {all}))", spec.to_text())
         }
-        Op::Reduce { op, axes } => format!("(Reduce \"{}\" {} {all})", op.name(), dims(axes)),
+        Op::Reduce { op: FoldOp::Sum, axes, order } if node.dtype.is_float() && !order.is_ascending() => {
+            let source = node.args.first().map(|&a| program.nodes[a].shape.as_slice()).unwrap_or_default();
+            numpy_sum(&all, source, axes, order).ok_or_else(|| malformed("axes that its argument does not have"))?
+        }
+        Op::Reduce { op, axes, .. } => format!("(Reduce \"{}\" {} {all})", op.name(), dims(axes)),
     })
+}
+
+/// The sum of `array` in NumPy's order: pairwise sums, and those one after the other.
+fn numpy_sum(array: &str, shape: &[usize], axes: &[usize], order: &SumOrder) -> Option<String> {
+    let (outer, inner) = order.along(axes);
+    let sum = |array: &str, spec: &Spec| format!("(Einsum (spec \"{}\") (vec-of {array}))", spec.to_text());
+    if inner.is_empty() {
+        return Some(sum(array, &Spec::reduce(FoldOp::Sum, shape, outer)?));
+    }
+    let runs = Spec::reduce(FoldOp::Sum, shape, inner)?.within(Some(usize::MAX));
+    let runs_alone = sum(array, &runs);
+    if outer.is_empty() {
+        return Some(runs_alone);
+    }
+    // The axes that are left.
+    let left = |axis: usize| axis - inner.iter().filter(|&&gone| gone < axis).count();
+    let outer: Vec<usize> = outer.iter().map(|&axis| left(axis)).collect();
+    Some(sum(&runs_alone, &Spec::reduce(FoldOp::Sum, runs.shape(), &outer)?))
 }

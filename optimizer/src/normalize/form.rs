@@ -106,6 +106,7 @@ struct Draft {
     /// Where the box begins in the definition; `None` where it is as long as the definition.
     cuts: Vec<Option<usize>>,
     fold: Option<FoldOp>,
+    depth: Option<usize>,
     value: ScalarBuilder,
     leaves: Vec<Leaf>,
 }
@@ -495,7 +496,7 @@ impl<'a> Builder<'a> {
         let map = IndexMap::identity(shape);
         let value = if copy { reader.read(class, &map, None)? } else { reader.compute(class, &map, None)? };
         reader.value.finish(value);
-        Ok(Draft { domain: shape.to_vec(), cuts, fold: None, value: reader.value, leaves: reader.leaves })
+        Ok(Draft { domain: shape.to_vec(), cuts, fold: None, depth: None, value: reader.value, leaves: reader.leaves })
     }
 
     fn contraction(&self, class: Class, spec: &Spec, args: &[Class], cuts: Vec<Option<usize>>) -> Result<Draft, Stop> {
@@ -503,7 +504,8 @@ impl<'a> Builder<'a> {
         let value = reader.product(class, spec, args, None)?;
         reader.value.finish(value);
         let fold = (spec.domain[spec.points..].iter().any(|&n| n != 1)).then_some(spec.fold);
-        Ok(Draft { domain: spec.domain.clone(), cuts, fold, value: reader.value, leaves: reader.leaves })
+        let depth = spec.depth.filter(|_| fold == Some(FoldOp::Sum) && self.dtype(class).is_ok_and(DType::is_float));
+        Ok(Draft { domain: spec.domain.clone(), cuts, fold, depth, value: reader.value, leaves: reader.leaves })
     }
 
     /// The parts of a catenation, those of catenations inside it included.
@@ -562,7 +564,7 @@ impl<'a> Builder<'a> {
             let mut value = ScalarBuilder::default();
             let constant = value.constant(values[at].at(node.dtype), node.dtype);
             value.finish(constant);
-            drafts.push(Draft { domain, cuts, fold: None, value, leaves: Vec::new() });
+            drafts.push(Draft { domain, cuts, fold: None, depth: None, value, leaves: Vec::new() });
             at += run;
         }
         if values.is_empty() {
@@ -573,6 +575,7 @@ impl<'a> Builder<'a> {
                 domain: shape.to_vec(),
                 cuts: vec![None; shape.len()],
                 fold: None,
+                depth: None,
                 value,
                 leaves: Vec::new(),
             });
@@ -748,7 +751,7 @@ impl<'a> Builder<'a> {
                 Leaf::Index { .. } => crate::normal_form::ScalarOp::Index(rows[0].clone()),
             }
         });
-        Ok(Piece { domain, fold: draft.fold, value })
+        Ok(Piece { domain, fold: draft.fold, depth: draft.depth, value })
     }
 }
 

@@ -413,6 +413,9 @@ const PRIMITIVES: &[(&str, &[&str], &str, Body)] = &[
         Spec::reduce(FoldOp::from_name(&text(s, a[0]))?, &extents(s, a[1])?, &extents(s, a[2])?)
             .map(|x| s.base_to_value(x))
     }),
+    ("trace-spec", &["Dims", "i64", "String"], "Spec", |s, a| {
+        Spec::trace(&extents(s, a[0])?, int(s, a[1]), dtype(s, a[2])?).map(|x| s.base_to_value(x))
+    }),
     ("matmul-spec", &["Dims", "Dims"], "Spec", |s, a| {
         Spec::matmul(&extents(s, a[0])?, &extents(s, a[1])?).map(|x| s.base_to_value(x))
     }),

@@ -301,7 +301,7 @@ fn copy(form: &NormalForm, id: DefId) -> Def {
     let load = ScalarOp::Load(Source::Def(id), Access::Axes(index));
     let whole = |&extent: &usize| Range::constant(0, i64::try_from(extent).unwrap_or(i64::MAX));
     let value = Scalar { nodes: vec![ScalarNode { op: load, dtype: def.dtype }] };
-    let piece = Piece { domain: def.axes.iter().map(whole).collect(), fold: None, value };
+    let piece = Piece { domain: def.axes.iter().map(whole).collect(), fold: None, depth: None, value };
     Def { pieces: vec![piece], update: None, ..def.clone() }
 }
 

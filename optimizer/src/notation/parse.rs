@@ -157,6 +157,13 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    fn natural(&mut self) -> Result<usize, NotationError> {
+        let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
+        let number = self.rest[..end].parse().map_err(|_| self.expected("a number"))?;
+        self.rest = &self.rest[end..];
+        Ok(number)
+    }
+
     fn numbers(&mut self) -> Result<Vec<usize>, NotationError> {
         self.need("⟨")?;
         let list = self.up_to("⟩")?;
@@ -354,12 +361,18 @@ impl<'a> Cursor<'a> {
         self.name()?;
         self.need("=")?;
         self.space();
-        let mut fold = None;
+        let (mut fold, mut depth) = (None, None);
         for op in FoldOp::ALL {
             let before = self.rest;
-            if self.take(fold_sign(op)) && self.word(" red") {
-                fold = Some(op);
-                break;
+            if self.take(fold_sign(op)) {
+                depth = match self.take("[") {
+                    true => Some(self.natural()?),
+                    false => None,
+                };
+                if (depth.is_none() || self.take("]")) && self.word(" red") {
+                    fold = Some(op);
+                    break;
+                }
             }
             self.rest = before;
         }
@@ -386,7 +399,7 @@ impl<'a> Cursor<'a> {
         }
         let value = self.expression(form, &variables, &lets, &mut nodes)?;
         let value = if ordered { Scalar { nodes } } else { canonical(&rooted(nodes, value)) };
-        Ok(Piece { domain, fold, value })
+        Ok(Piece { domain, fold, depth, value })
     }
 
     fn expression(

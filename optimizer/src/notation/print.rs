@@ -135,7 +135,12 @@ fn print_piece(form: &NormalForm, def: &Def, piece: &Piece) -> String {
     let points = def.axes.len().min(piece.domain.len());
     let mut text = format!("{}ψ{} = ", ranges(&piece.domain[..points], 0, points), def.name);
     if let Some(fold) = piece.fold {
-        text.push_str(&format!("{} red {} : ", fold_sign(fold), ranges(&piece.domain[points..], points, points)));
+        let depth = piece.depth.map_or(String::new(), |depth| format!("[{depth}]"));
+        text.push_str(&format!(
+            "{}{depth} red {} : ",
+            fold_sign(fold),
+            ranges(&piece.domain[points..], points, points)
+        ));
     } else if piece.domain.len() > points {
         text.push_str(&format!("over {} : ", ranges(&piece.domain[points..], points, points)));
     }

@@ -62,6 +62,10 @@ impl StageChoices {
                 blocks[axis].push(size);
             }
         }
+        // What is resumed goes through as many additions as there are blocks.
+        if def.pieces.iter().any(|piece| piece.depth.is_some()) {
+            blocks[model.points..].iter_mut().for_each(Vec::clear);
+        }
         for sizes in &mut blocks {
             sizes.sort_unstable();
             sizes.dedup();

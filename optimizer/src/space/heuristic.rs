@@ -149,6 +149,8 @@ impl ScheduleSpace {
         let across = vector.map(|v| v.0).filter(|&axis| axis < model.points);
         let columns = across.or_else(|| (0..model.points).rev().find(|&axis| axis != rows));
         let lanes = vector.map_or(1, |v| v.1);
+        // Of sums in blocks about as many wait as are accumulated.
+        let registers = if model.blocks && across.is_some() { registers / 2 } else { registers };
         let vectors = match columns {
             Some(axis) if across == Some(axis) => 2.min(model.extents[axis].div_ceil(lanes)),
             Some(axis) => 2.min(model.extents[axis]),

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses a part")]
 
 use moat_optimizer::dtype::{DType, Literal};
-use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span};
+use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// Builds a program node by node.
@@ -132,7 +132,7 @@ impl B {
         let shape = self.shape(a);
         let shape: Vec<usize> = (0..shape.len()).filter(|axis| !axes.contains(axis)).map(|axis| shape[axis]).collect();
         let dtype = self.dtype(a);
-        self.op(Op::Reduce { op, axes: axes.to_vec() }, &[a], &shape, dtype)
+        self.op(Op::Reduce { op, axes: axes.to_vec(), order: SumOrder::default() }, &[a], &shape, dtype)
     }
 
     pub(crate) fn keep(&mut self, op: FoldOp, a: NodeId, axis: usize) -> NodeId {

@@ -35,7 +35,9 @@ fn forwarded(form: &NormalForm, reader: DefId) -> Option<(DefId, Def)> {
     let only = reads(form).filter(|(_, _, read, _)| *read == Source::Def(copied)).all(|(by, ..)| by == reader);
     let folds: Vec<&Piece> = source.pieces.iter().filter(|piece| piece.fold.is_some()).collect();
     let fold = folds.first()?.fold?;
-    let alike = folds.iter().all(|piece| piece.fold == Some(fold) && piece.domain.len() == folds[0].domain.len());
+    let alike = folds.iter().all(|piece| {
+        piece.fold == Some(fold) && piece.depth == folds[0].depth && piece.domain.len() == folds[0].domain.len()
+    });
     let fits = source.axes == def.axes && source.dtype == def.dtype && folds.len() == source.pieces.len();
     if !only || !alike || !fits || form.outputs.contains(&copied) || source.update.is_some() {
         return None;
@@ -60,7 +62,7 @@ fn forwarded(form: &NormalForm, reader: DefId) -> Option<(DefId, Def)> {
             let mut domain = piece.domain[..points].to_vec();
             domain.extend(no_terms(folds[0].domain.len() - points));
             let value = constant_value(fold.identity(def.dtype), def.dtype);
-            pieces.push(Piece { domain, fold: Some(fold), value });
+            pieces.push(Piece { domain, fold: Some(fold), depth: folds[0].depth, value });
         }
     }
     Some((reader, Def { pieces, ..def.clone() }))

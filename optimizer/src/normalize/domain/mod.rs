@@ -19,7 +19,7 @@ mod symmetry;
 use super::cost::{ExtractionCost, Roofline};
 use crate::affine::Affine;
 use crate::dtype::DType;
-use crate::normal_form::{NormalForm, Range};
+use crate::normal_form::{NormalForm, Piece, Range};
 use crate::numerics::Numerics;
 pub(super) use demand::drop_unread;
 use producer::Producers;
@@ -151,6 +151,11 @@ impl Used<'_> {
         self.may("domain/annihilate") && (self.numerics != Numerics::Exact || !dtype.is_float())
     }
 
+    /// Whether a fold may leave out terms that change nothing: without them a pairwise sum adds the others in another order.
+    fn may_leave_out(&self, piece: &Piece) -> bool {
+        piece.depth.is_none() || self.numerics != Numerics::Exact
+    }
+
     fn by(&mut self, rule: &'static str) {
         if !self.names.contains(&rule) {
             self.names.push(rule);
@@ -192,6 +197,7 @@ mod tests {
         let piece = Piece {
             domain: vec![Range::constant(0, 9), Range::constant(0, 9)],
             fold: Some(FoldOp::Sum),
+            depth: None,
             value: Scalar { nodes },
         };
         let def = Def {

@@ -49,7 +49,9 @@ fn settle(
         let value = simplify(&piece.value, &region, producers, used);
         let changed = value != piece.value;
         piece.value = value;
-        let Some(fold) = piece.fold.filter(|_| !folds_nothing(&piece, points)) else { return piece };
+        let Some(fold) = piece.fold.filter(|_| !folds_nothing(&piece, points) && used.may_leave_out(&piece)) else {
+            return piece;
+        };
         let dtype = piece.value.nodes.last().map_or(DType::Bool, |node| node.dtype);
         let mut narrowed = None;
         for rule in ["domain/identity", "domain/annihilate"] {
@@ -117,7 +119,7 @@ fn halves(
     for rule in ["domain/identity", "domain/annihilate"] {
         let finite = rule == "domain/annihilate";
         let dtype = nodes.last().map_or(DType::Bool, |node| node.dtype);
-        if used.may(rule) && (!finite || used.may_annihilate(dtype)) {
+        if used.may_leave_out(piece) && used.may(rule) && (!finite || used.may_annihilate(dtype)) {
             let necessary = counting(piece, finite, &region, producers).necessary();
             candidates.extend(necessary.into_iter().map(|form| (form, rule)));
         }

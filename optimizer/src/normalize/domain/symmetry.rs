@@ -103,7 +103,8 @@ fn mirrored(one: &Def, other: &Def, (p, q): (usize, usize)) -> bool {
             let (x, y) = (&a.domain[axis], &b.domain[swap(axis)]);
             same(&x.lo, &y.lo) && same(&x.hi, &y.hi)
         });
-    if !domains || a.fold != b.fold || one.dtype != other.dtype || one.update.is_some() || other.update.is_some() {
+    let folds = (a.fold, a.depth) == (b.fold, b.depth);
+    if !domains || !folds || one.dtype != other.dtype || one.update.is_some() || other.update.is_some() {
         return false;
     }
     let mut trees = Trees::default();
@@ -252,7 +253,7 @@ fn halve(form: &mut NormalForm, id: DefId, exchange: (usize, usize)) -> DefId {
         let region = Region::new(&whole.pieces[0].domain[..points], &[]).narrowed(condition)?;
         let op = ScalarOp::Load(Source::Def(id), Access::Axes(index));
         let value = Scalar { nodes: vec![ScalarNode { op, dtype: whole.dtype }] };
-        Some(Piece { domain: region.domain, fold: None, value })
+        Some(Piece { domain: region.domain, fold: None, depth: None, value })
     };
     let pieces = [copy(&lower, identity.clone()), copy(&opposite(&lower), exchanged(&identity, exchange))];
     form.insert_before(id, computed);

@@ -10,7 +10,7 @@
 use super::super::NormalizeError;
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::{InputHint, Node, NodeId, Op, Param, Program, SectionAxis, SliceAxis, Span};
+use crate::expr::{InputHint, Node, NodeId, Op, Param, Program, SectionAxis, SliceAxis, Span, SumOrder};
 use crate::normal_form::Source;
 use crate::scalar::{BinaryOp, FoldOp};
 use std::collections::BTreeMap;
@@ -323,14 +323,21 @@ impl Lift<'_> {
                 let along = Op::Diagonal { offset: *offset, axis1: loops, axis2: loops + 1 };
                 let diagonal = self.push(along, inputs, [shape.clone(), vec![length]].concat(), dtype);
                 inputs = vec![diagonal];
-                Op::Reduce { op: FoldOp::Sum, axes: vec![shape.len()] }
+                let order = SumOrder { in_order: Vec::new(), pairwise: vec![shape.len()] };
+                // Of more axes, the others are innermost.
+                let order = if of.len() == 2 { order } else { SumOrder::default() };
+                Op::Reduce { op: FoldOp::Sum, axes: vec![shape.len()], order }
             }
-            Op::Reduce { op, axes } => {
+            Op::Reduce { op, axes, order } => {
                 let live = &program.nodes[node.args[0]].live;
                 for &axis in axes {
-                    inputs[0] = self.masked(inputs[0], live.get(axis), axis + loops, *op)?;
+                    inputs[0] = self.masked(inputs[0], live.get(axis), axis + loops, *op, order)?;
                 }
-                Op::Reduce { op: *op, axes: axes.iter().map(|axis| axis + loops).collect() }
+                Op::Reduce {
+                    op: *op,
+                    axes: axes.iter().map(|axis| axis + loops).collect(),
+                    order: order.shifted(loops),
+                }
             }
             Op::MatMul | Op::Dot | Op::Inner | Op::Einsum { .. } => {
                 let rank = |at: usize| program.nodes[node.args[at]].shape.len();
@@ -349,7 +356,13 @@ impl Lift<'_> {
                     let live = &program.nodes[node.args[at]].live;
                     for (axis, label) in own.iter().enumerate() {
                         if !output.contains(label) {
-                            inputs[at] = self.masked(inputs[at], live.get(axis), axis + loops, FoldOp::Sum)?;
+                            inputs[at] = self.masked(
+                                inputs[at],
+                                live.get(axis),
+                                axis + loops,
+                                FoldOp::Sum,
+                                &SumOrder::default(),
+                            )?;
                         }
                     }
                 }
@@ -531,11 +544,12 @@ impl Lift<'_> {
         let Some(mut product) = product else { return Ok(None) };
         for (label, live) in &masks {
             let at = order.iter().position(|other| other == label).unwrap_or(0);
-            product = self.masked(product, Some(live), at + loops, FoldOp::Sum)?;
+            product = self.masked(product, Some(live), at + loops, FoldOp::Sum, &SumOrder::default())?;
         }
         let axes = (output.len()..order.len()).map(|axis| axis + loops).collect();
         let shape = [lead, node.shape.clone()].concat();
-        Ok(Some(self.push(Op::Reduce { op: FoldOp::Sum, axes }, vec![product], shape, node.dtype)))
+        let sum = Op::Reduce { op: FoldOp::Sum, axes, order: SumOrder::default() };
+        Ok(Some(self.push(sum, vec![product], shape, node.dtype)))
     }
 
     /// `value` where axis `axis` is below `live`, the identity of `fold` beyond.
@@ -545,6 +559,7 @@ impl Lift<'_> {
         live: Option<&Affine>,
         axis: usize,
         fold: FoldOp,
+        order: &SumOrder,
     ) -> Result<NodeId, NormalizeError> {
         let shape = self.shape_of(value);
         let Some(live) = live.filter(|live| !live.is_constant() || live.constant != to_i64(shape[axis])) else {
@@ -555,7 +570,10 @@ impl Lift<'_> {
         let zero = self.push(Op::Const(Literal::Int(0)), Vec::new(), Vec::new(), DType::I64);
         let zero = self.push(Op::Broadcast, vec![zero], shape.clone(), DType::I64);
         let inside = self.push(Op::Binary(BinaryOp::Gt), vec![rest, zero], shape.clone(), DType::Bool);
-        let identity = self.push(Op::Const(fold.identity(dtype)), Vec::new(), Vec::new(), dtype);
+        // −0 changes no sum. It also says that what is masked is no term at all, where a 0 of the program's own is one.
+        let is_pairwise = dtype.is_float() && !order.pairwise.is_empty();
+        let identity = if is_pairwise { Literal::float(-0.0) } else { fold.identity(dtype) };
+        let identity = self.push(Op::Const(identity), Vec::new(), Vec::new(), dtype);
         let identity = self.push(Op::Broadcast, vec![identity], shape.clone(), dtype);
         Ok(self.push(Op::Where, vec![inside, value, identity], shape, dtype))
     }

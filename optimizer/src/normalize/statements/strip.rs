@@ -263,7 +263,8 @@ impl Strip<'_> {
                 }
                 nodes.push(ScalarNode { op, dtype: node.dtype });
             }
-            let piece = unmask(Piece { domain, fold: piece.fold, value: Scalar { nodes } }, kept.len());
+            let piece =
+                unmask(Piece { domain, fold: piece.fold, depth: piece.depth, value: Scalar { nodes } }, kept.len());
             for node in &piece.value.nodes {
                 if let ScalarOp::Load(Source::Def(read), access) = &node.op {
                     let index = match access {
@@ -494,7 +495,12 @@ fn unmask(mut piece: Piece, points: usize) -> Piece {
     loop {
         let found = Mask::of(&piece.value).and_then(|mask| {
             let axis = (points..piece.domain.len()).rev().find(|&axis| mask.form.coefficient(axis) != 0)?;
-            let masks = is_constant(&mask.otherwise, fold.identity(mask.otherwise.dtype));
+            let identity = match piece.depth {
+                // A 0 of the program's own is a term of a pairwise sum.
+                Some(_) => Literal::float(-0.0),
+                None => fold.identity(mask.otherwise.dtype),
+            };
+            let masks = is_constant(&mask.otherwise, identity);
             (masks && mask.form.coefficient(axis) == -1).then_some((mask, axis))
         });
         let Some((mask, axis)) = found else { return piece };
