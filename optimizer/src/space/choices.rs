@@ -2,10 +2,18 @@
 
 use crate::dependence::axes_of;
 use crate::footprint::StageModel;
-use crate::normal_form::NormalForm;
+use crate::normal_form::{DefId, NormalForm};
 use crate::schedule::{LoopSpec, Pack, Place, StageSchedule, TileSpec};
 use moat_rules::schedule_rules::{Proposals, ProposedPlace};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A place in a part of a form, in the whole.
+pub(super) fn moved(place: ProposedPlace, ids: &[DefId]) -> ProposedPlace {
+    match place {
+        ProposedPlace::At { consumer, depth } => ProposedPlace::At { consumer: ids[consumer], depth },
+        ProposedPlace::Root | ProposedPlace::Inline => place,
+    }
+}
 
 /// A run of stores past the caches is at least so many vectors long.
 const SHORTEST_STREAM: usize = 64;
@@ -101,6 +109,12 @@ impl StageChoices {
             ragged: def.ragged(),
             varying: (0..def.axes.len()).filter(|&axis| def.varies(axis)).collect(),
         }
+    }
+
+    /// The choices of a stage whose form is a part of another, in which its stages are `ids`.
+    pub(super) fn moved(&self, ids: &[DefId]) -> StageChoices {
+        let places = self.places.iter().map(|place| moved(*place, ids)).collect();
+        StageChoices { places, ..self.clone() }
     }
 
     /// The largest proposed unrolling of `axis` that is at most `wish`, 1 if there is none.

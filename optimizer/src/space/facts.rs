@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 /// Candidate block sizes: 2ᵏ and 3·2ᵏ.
 const LARGEST_SIZE: i64 = 8192;
 
-/// The rows of `rules/schedule/facts.egg`; `window_of` is what [`super::windows::windows_of`] says.
+/// The rows of `rules/schedule/facts.egg`.
 pub(super) fn question(
     form: &NormalForm,
     models: &[StageModel],
@@ -21,7 +21,6 @@ pub(super) fn question(
     target: &Target,
     threads: usize,
     tilable: &[Tilable],
-    window_of: &[usize],
 ) -> ScheduleFacts {
     let mut facts = ScheduleFacts::default();
     let stays = stays(form);
@@ -62,9 +61,7 @@ pub(super) fn question(
     for stage in (0..models.len()).filter(|stage| !flat.contains(stage)) {
         facts.add("by-axes", &[number(stage)]);
     }
-    // Places are searched within a window of a long form: there are as many as pairs of a reader and what it reads,
-    // through others, too.
-    for read in reads.into_iter().filter(|read| window_of[read.consumer] == window_of[read.producer]) {
+    for read in reads {
         facts.add("reads", &[number(read.consumer), number(read.producer)]);
     }
     for &(stage, axis) in &derived.parallel {

@@ -43,6 +43,13 @@ pub enum SpaceError {
     Rules(#[from] ScheduleRulesError),
 }
 
+/// What is decided about a form by windows.
+struct Decided {
+    proposals: Proposals,
+    choices: Vec<StageChoices>,
+    schedule: Schedule,
+}
+
 /// All schedules of one normal form on one machine.
 #[derive(Clone, Debug)]
 pub struct ScheduleSpace {
@@ -91,11 +98,21 @@ impl ScheduleSpace {
         let models: Vec<StageModel> = (0..form.defs.len()).map(|def| model(form, def, &|_| false)).collect();
         let tilable = tilable(form);
         let windows = windows::windows(form);
-        let window_of = windows::windows_of(form, &windows);
-        let question = facts::question(form, &models, &facts.derive(), target, threads, &tilable, &window_of);
-        let proposals = rules.propose(&question)?;
+        let decided = match windows.len() {
+            1 => None,
+            _ => Some(ScheduleSpace::by_windows(form, &windows, (target, rules, legality), numerics, threads)?),
+        };
+        let (proposals, choices, default) = match decided {
+            Some(Decided { proposals, choices, schedule }) => (proposals, choices, Some(schedule)),
+            None => {
+                let question = facts::question(form, &models, &facts.derive(), target, threads, &tilable);
+                let proposals = rules.propose(&question)?;
+                let choices = |stage| StageChoices::new(stage, form, &models, &proposals);
+                let choices = (0..form.defs.len()).map(choices).collect();
+                (proposals, choices, None)
+            }
+        };
         let time_loops = time::time_loops(form, &tilable, &proposals);
-        let choices = (0..form.defs.len()).map(|stage| StageChoices::new(stage, form, &models, &proposals)).collect();
         let mut space = ScheduleSpace {
             form: form.clone(),
             target: target.clone(),
@@ -109,31 +126,44 @@ impl ScheduleSpace {
             time_loops,
             default: plain_schedule(form),
         };
-        space.default = if windows.len() == 1 { space.heuristic() } else { space.by_windows(&windows, rules)? };
+        space.default = match default {
+            None => space.heuristic(),
+            Some(schedule) if space.is_legal(&schedule) => schedule,
+            Some(_) => space.plain(),
+        };
         Ok(space)
     }
 
-    /// The heuristic schedule of a long form: that of each window by itself.
-    fn by_windows(&self, windows: &[Vec<DefId>], rules: &ScheduleRules) -> Result<Schedule, SpaceError> {
-        let outside = windows::read_outside(&self.form, windows);
-        let mut known: BTreeMap<String, Schedule> = BTreeMap::new();
-        let mut schedules = Vec::with_capacity(windows.len());
+    /// What is decided about a long form: about each window by itself, and once about equal ones.
+    fn by_windows(
+        form: &NormalForm,
+        windows: &[Vec<DefId>],
+        (target, rules, legality): (&Target, &ScheduleRules, &LegalityRules),
+        numerics: Numerics,
+        threads: usize,
+    ) -> Result<Decided, SpaceError> {
+        let outside = windows::read_outside(form, windows);
+        let mut known: BTreeMap<String, ScheduleSpace> = BTreeMap::new();
+        let mut decided = Decided {
+            proposals: Proposals::default(),
+            choices: Vec::with_capacity(form.defs.len()),
+            schedule: plain_schedule(form),
+        };
+        let mut choices: BTreeMap<DefId, StageChoices> = BTreeMap::new();
         for ids in windows {
-            let form = windows::window_form(&self.form, ids, &outside);
-            let key = format!("{form:?}");
-            let schedule = match known.get(&key) {
-                Some(schedule) => schedule.clone(),
-                None => {
-                    let (target, legality) = (&self.target, &self.legality);
-                    let space = Self::with_legality(&form, target, rules, legality, self.numerics, self.threads)?;
-                    known.insert(key, space.default.clone());
-                    space.default
-                }
-            };
-            schedules.push(schedule);
+            let part = windows::window_form(form, ids, &outside);
+            let key = format!("{part:?}");
+            if !known.contains_key(&key) {
+                let space = Self::with_legality(&part, target, rules, legality, numerics, threads)?;
+                known.insert(key.clone(), space);
+            }
+            let Some(space) = known.get(&key) else { continue };
+            windows::place(ids, &space.default, &mut decided.schedule);
+            windows::propose(ids, &space.proposals, &mut decided.proposals);
+            choices.extend(ids.iter().zip(&space.choices).map(|(&id, of)| (id, of.moved(ids))));
         }
-        let whole = windows::joined(windows, &schedules, self.plain());
-        Ok(if self.is_legal(&whole) { whole } else { self.plain() })
+        decided.choices.extend(choices.into_values());
+        Ok(decided)
     }
 
     /// The form.

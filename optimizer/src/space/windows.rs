@@ -5,10 +5,12 @@
 //! taken in windows of neighbours, each a form of its own: what others compute is a parameter, what others read a result.
 //! The windows of a program that repeats itself are equal, and decided about once.
 
+use super::choices::moved;
 use crate::affine::Affine;
 use crate::expr::{InputHint, Param};
 use crate::normal_form::{Def, DefId, NormalForm, ScalarOp, Source, State, Step};
 use crate::schedule::{Place, Schedule, StageSchedule};
+use moat_rules::schedule_rules::Proposals;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A form of no more definitions is one window.
@@ -79,18 +81,12 @@ fn read_by(def: &Def) -> impl Iterator<Item = DefId> + '_ {
 
 /// The definitions that some definition outside of their window reads.
 pub(super) fn read_outside(form: &NormalForm, windows: &[Vec<DefId>]) -> BTreeSet<DefId> {
-    let window_of = windows_of(form, windows);
-    let reads = form.defs.iter().enumerate().flat_map(|(id, def)| read_by(def).map(move |read| (id, read)));
-    reads.filter(|&(id, read)| window_of[id] != window_of[read]).map(|(_, read)| read).collect()
-}
-
-/// The window of each definition.
-pub(super) fn windows_of(form: &NormalForm, windows: &[Vec<DefId>]) -> Vec<usize> {
     let mut window_of = vec![0; form.defs.len()];
     for (window, ids) in windows.iter().enumerate() {
         ids.iter().for_each(|&id| window_of[id] = window);
     }
-    window_of
+    let reads = form.defs.iter().enumerate().flat_map(|(id, def)| read_by(def).map(move |read| (id, read)));
+    reads.filter(|&(id, read)| window_of[id] != window_of[read]).map(|(_, read)| read).collect()
 }
 
 /// A window as a form of its own, with names by number: equal windows are equal forms. `outside`: who is read by others.
@@ -149,18 +145,30 @@ fn renumbered(step: &Step, own: &BTreeMap<DefId, DefId>) -> Step {
     }
 }
 
-/// The schedule of a whole form from those of its windows.
-pub(super) fn joined(windows: &[Vec<DefId>], schedules: &[Schedule], plain: Schedule) -> Schedule {
-    let mut whole = plain;
-    for (ids, schedule) in windows.iter().zip(schedules) {
-        for (&id, stage) in ids.iter().zip(&schedule.stages) {
-            let place = match stage.place {
-                Place::At { consumer, depth } => Place::At { consumer: ids[consumer], depth },
-                other @ (Place::Root | Place::Inline) => other,
-            };
-            whole.stages[id] = StageSchedule { place, ..stage.clone() };
-        }
-        whole.time_tiles.extend(schedule.time_tiles.iter().cloned());
+/// Puts the schedule of a window into that of the whole form.
+pub(super) fn place(ids: &[DefId], schedule: &Schedule, whole: &mut Schedule) {
+    for (&id, stage) in ids.iter().zip(&schedule.stages) {
+        let place = match stage.place {
+            Place::At { consumer, depth } => Place::At { consumer: ids[consumer], depth },
+            other @ (Place::Root | Place::Inline) => other,
+        };
+        whole.stages[id] = StageSchedule { place, ..stage.clone() };
     }
-    whole
+    whole.time_tiles.extend(schedule.time_tiles.iter().cloned());
+}
+
+/// Puts what is proposed for a window to what is for the whole form. Loops have the same numbers in both.
+pub(super) fn propose(ids: &[DefId], of: &Proposals, whole: &mut Proposals) {
+    whole.places.extend(of.places.iter().map(|&(stage, place)| (ids[stage], moved(place, ids))));
+    whole.vectors.extend(of.vectors.iter().map(|&(stage, axis, lanes)| (ids[stage], axis, lanes)));
+    whole.unrolls.extend(of.unrolls.iter().map(|&(stage, axis, count)| (ids[stage], axis, count)));
+    whole.register_tiles.extend(of.register_tiles.iter().map(|&(stage, rows, vectors)| (ids[stage], rows, vectors)));
+    whole.tiles.extend(of.tiles.iter().map(|&(stage, axis, size, level)| (ids[stage], axis, size, level)));
+    whole.orders.extend(of.orders.iter().map(|&(stage, outer, inner)| (ids[stage], outer, inner)));
+    whole.parallels.extend(of.parallels.iter().map(|&(stage, axis)| (ids[stage], axis)));
+    whole.streams.extend(of.streams.iter().map(|&stage| ids[stage]));
+    whole.packs.extend(of.packs.iter().map(|&(stage, load, axis)| (ids[stage], load, axis)));
+    whole.time_blocks.extend(&of.time_blocks);
+    whole.bands.extend(&of.bands);
+    whole.wavefronts.extend(&of.wavefronts);
 }
