@@ -226,11 +226,7 @@ impl Worker {
         if let Some(timing) = self.timing.take() {
             return Ok(timing);
         }
-        let arguments = self.setup.arguments.iter();
-        let buffers = arguments.map(|argument| Guarded::new(argument.bytes(), Align::Past(TRIAL_OFFSET)));
-        let mut timing = Timing { buffers: buffers.collect::<io::Result<_>>()?, offset: TRIAL_OFFSET, fresh: true };
-        self.fill(0, &mut timing.buffers)?;
-        Ok(timing)
+        self.placed(TRIAL_OFFSET)
     }
 
     /// Fresh buffers that end at a guard page, with the inputs of a set; outputs poisoned, differently in each set.

@@ -30,7 +30,7 @@ pub enum Align {
     Past(usize),
 }
 
-/// How far a buffer can be moved that lies past the start of a page.
+/// How far past the start of a page a buffer may lie.
 pub const ROOM: usize = 64;
 
 /// A buffer between guard pages. Zero-sized buffers are fine: their pointer is valid for no access.
@@ -111,24 +111,6 @@ impl Guarded {
         Ok(())
     }
 
-    /// Moves a buffer made with [`Align::Past`] to another distance from the start of its page. Its memory stays the same;
-    /// its contents are to be written anew, which it allows again.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn move_to(&mut self, past: usize) -> io::Result<()> {
-        let usable = self.map_bytes - 2 * self.page;
-        let offset = 2 * self.page + past;
-        if offset + self.len + self.page > self.page + usable {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        // SAFETY: these are this mapping's own pages.
-        unsafe { mprotect(self.map.byte_add(self.page), usable, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE) }?;
-        self.offset = offset;
-        self.fill_slack();
-        Ok(())
-    }
-
     /// True if the bytes around the buffer, up to its guard pages, are untouched.
     pub fn slack_is_intact(&self) -> bool {
         let (before, after) = self.slack();
@@ -195,20 +177,17 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_moves_within_its_room() {
+    fn what_lies_past_a_page_has_readable_pages_around_it() {
         for len in [0, 1, 4096 - 64, 4096 - 63, 4096] {
-            let mut buffer = Guarded::new(len, Align::Past(16)).unwrap();
-            for past in [16, 0, 48, ROOM] {
-                buffer.move_to(past).unwrap();
+            for past in [0, 16, 48, ROOM] {
+                let mut buffer = Guarded::new(len, Align::Past(past)).unwrap();
                 assert_eq!(buffer.pointer() as usize % 4096, past);
                 buffer.bytes_mut().fill(7);
                 assert!(buffer.slack_is_intact());
                 // What can be read around it holds the idle lanes of any vector.
                 let ((_, before), (_, after)) = buffer.slack();
                 assert!(before >= 4096 && after >= 4096, "{len} {past}: {before} {after}");
-                buffer.make_read_only().unwrap();
             }
-            assert!(buffer.move_to(ROOM + 4096).is_err());
         }
     }
 }

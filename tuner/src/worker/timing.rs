@@ -145,14 +145,18 @@ impl Worker {
             }
             self.place(timing, offset)?;
             let mut entries = Vec::with_capacity(ids.len());
+            let mut had_turns = Vec::with_capacity(ids.len());
             for (at, &id) in ids.iter().enumerate() {
                 let call = self.call(id, self.kernel(id)?, &timing.buffers, Align::Past(0))?;
+                let fresh = timing.fresh;
                 let estimate = self.warm_up(&call, timing, batch_ns, replies)?;
-                if estimate >= LONG_CALL_NS && share > 0 {
-                    // Warming up was this one's turn in the first round.
+                // Warming up was this one's turn in the first round, if nothing but its length speaks for that.
+                let had_its_turn = estimate >= LONG_CALL_NS && share > 0 && !fresh;
+                if had_its_turn {
                     found.rounds[at].push(estimate);
                     repeats.seen.samples += 1;
                 }
+                had_turns.push(had_its_turn);
                 entries.push((call, estimate));
             }
             for round in 0..share {
@@ -160,7 +164,7 @@ impl Worker {
                 for turn in 0..entries.len() {
                     let at = (round + turn) % entries.len();
                     let (call, estimate) = &entries[at];
-                    if round == 0 && *estimate >= LONG_CALL_NS {
+                    if round == 0 && had_turns[at] {
                         continue;
                     }
                     let calls = batch(*estimate, batch_ns);
@@ -180,7 +184,6 @@ impl Worker {
             }
         }
         found.disturbance = Disturbance { other_cores: watch.other_cores(), ..repeats.seen };
-        self.place(timing, super::protocol::TRIAL_OFFSET)?;
         Ok(Reply::Compared(found))
     }
 
@@ -211,14 +214,21 @@ impl Worker {
         Ok(times)
     }
 
-    /// Moves the arguments to another distance from a cache line, with their contents.
+    /// Memory for the arguments at a distance from a cache line, with the inputs in it.
+    pub(super) fn placed(&self, offset: usize) -> io::Result<Timing> {
+        let arguments = self.setup.arguments.iter();
+        let buffers = arguments.map(|argument| Guarded::new(argument.bytes(), Align::Past(offset)));
+        let mut timing = Timing { buffers: buffers.collect::<io::Result<_>>()?, offset, fresh: true };
+        self.fill(0, &mut timing.buffers)?;
+        Ok(timing)
+    }
+
+    /// Other memory, at another distance from a cache line. Which pages an array has changes its time by some hundredths:
+    /// so a comparison sees several.
     fn place(&self, timing: &mut Timing, offset: usize) -> io::Result<()> {
         if timing.offset != offset {
-            for buffer in &mut timing.buffers {
-                buffer.move_to(offset)?;
-            }
-            self.fill(0, &mut timing.buffers)?;
-            timing.offset = offset;
+            timing.buffers.clear();
+            *timing = self.placed(offset)?;
         }
         Ok(())
     }
