@@ -100,6 +100,26 @@ fn a_torn_line_costs_itself_only() {
     assert_eq!((contents.rows.len(), contents.warnings.len()), (1, 0));
 }
 
+/// A full disk was called "Invalid thrift: transport error": what cannot be written is said in the system's words, and the
+/// journal stays.
+#[test]
+fn a_part_that_cannot_be_written_leaves_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = CostDb::open(directory.path()).unwrap();
+    let mut recording = db.record().unwrap();
+    recording.append(&row(recording.run_id(), 0)).unwrap();
+    let parts = directory.path().join("parts");
+    std::fs::remove_dir(&parts).unwrap();
+    std::fs::write(&parts, "").unwrap();
+    let error = recording.finish().unwrap_err().to_string();
+    assert!(error.contains("cannot write") && error.contains("Not a directory"), "{error}");
+    assert!(db.probe().is_err());
+    std::fs::remove_file(&parts).unwrap();
+    let db = opened(directory.path(), |db| db.read().unwrap().rows.len() == 1);
+    assert_eq!(db.read().unwrap().rows.len(), 1);
+    assert_eq!(files(directory.path(), "journal").len(), 0, "folded");
+}
+
 #[test]
 fn a_part_and_its_journal_are_not_counted_twice() {
     // A run that died between writing its part and deleting its journal.

@@ -6,6 +6,8 @@ use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::{interpret, peak};
 use moat_optimizer::numerics::Numerics;
+use moat_rules::RuleBase;
+use moat_tuner::candidates::forms_within;
 use moat_tuner::cost_db::CostDb;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -133,6 +135,32 @@ fn a_journal_that_cannot_grow_costs_rows_and_not_the_run() {
     assert!(notes.contains("File too large") && notes.contains("not in the cost database"), "{notes}");
     assert!(contents.rows.iter().enumerate().take(5).all(|(at, row)| row.trial == at as u64));
     assert!(directory.path().join("kernels/w/libw.so").is_file());
+}
+
+/// The time covers everything; what it cuts short says so, and a kernel comes of it all the same.
+#[test]
+fn the_time_bounds_the_whole_run_and_the_source_form_is_always_there() {
+    let directory = folder(TWICE);
+    let begin = Instant::now();
+    let output =
+        moat(directory.path(), &["tune", "w.py", "--db", "db", "--time", "12", "--trials", "4000", "--json"]).output();
+    let output = output.unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    println!("--time 12: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(32), "{:?}", begin.elapsed());
+    assert!(result["trials"].as_u64().unwrap() < 4000 && result["interrupted"] == false, "{result}");
+    assert!(directory.path().join("kernels/w/kernel.json").is_file());
+
+    let chain = "import numpy as np\ndef f(A: f64[40, 50], B: f64[50, 60], v: f64[60]):\n    return A @ B @ v\n";
+    let program = parse("f.py", chain, &ParseOptions::default()).unwrap().program;
+    let rules = RuleBase::standard().unwrap();
+    let forms = |over: bool| forms_within(&program, &rules, Numerics::Reassociate, 8, &|| over).unwrap();
+    let (all, cut) = (forms(false), forms(true));
+    assert!(!all.cut && all.forms.len() > 1);
+    assert!(cut.cut && cut.forms.len() == 1);
+    assert_eq!(cut.forms[0].normal_form, all.forms[0].normal_form);
 }
 
 /// Deriving was deaf to everything but SIGKILL. Wherever the signal arrives now, there is no kernel yet.

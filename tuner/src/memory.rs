@@ -15,6 +15,8 @@ const PROGRAM_BYTES: u64 = 256 << 20;
 pub struct Need {
     /// One set of inputs, and the results.
     pub arguments: u64,
+    /// The largest of them.
+    pub largest_argument: u64,
     /// The interpreter, at most, with one set of inputs.
     pub interpreter: u64,
     /// One set of inputs with its references, as workers read it.
@@ -27,9 +29,10 @@ impl Need {
     /// From the shapes alone.
     pub fn of(program: &Program, numerics: Numerics) -> Need {
         let elements = |shape: &[usize]| shape.iter().fold(1_u64, |all, &extent| all.saturating_mul(extent as u64));
-        let (mut inputs, mut making) = (0_u64, 0_u64);
+        let (mut inputs, mut making, mut largest) = (0_u64, 0_u64, 0_u64);
         for param in &program.params {
-            inputs = inputs.saturating_add(elements(&param.shape).saturating_mul(param.dtype.bytes() as u64));
+            let own = elements(&param.shape).saturating_mul(param.dtype.bytes() as u64);
+            (inputs, largest) = (inputs.saturating_add(own), largest.max(own));
             // A product of matrices in f64 is behind each that is positive definite.
             if param.hint == InputHint::Spd {
                 making = making.max(elements(&param.shape).saturating_mul(32));
@@ -40,6 +43,7 @@ impl Need {
             let node = &program.nodes[root];
             let (size, own) = (elements(&node.shape), node.dtype.bytes() as u64);
             results = results.saturating_add(size.saturating_mul(own));
+            largest = largest.max(size.saturating_mul(own));
             references = references.saturating_add(size.saturating_mul(own + 16));
         }
         let peak = peak(program, numerics);
@@ -47,6 +51,7 @@ impl Need {
         let plain = if program.body.is_empty() { 0 } else { inputs.saturating_add(results.saturating_mul(2)) };
         Need {
             arguments: inputs.saturating_add(results),
+            largest_argument: largest,
             interpreter: inputs.saturating_add(making.max(peak.bytes).saturating_add(plain)),
             set: inputs.saturating_add(references),
             largest: peak.largest,
@@ -63,8 +68,9 @@ impl Need {
 
     /// At once, while a kernel runs on arrays and copies of them, or is compared with the interpreter.
     pub fn to_run(&self, check: bool) -> u64 {
+        let calling = self.arguments.saturating_mul(2).saturating_add(self.largest_argument);
         let interpreter = if check { self.interpreter } else { 0 };
-        self.arguments.saturating_mul(3).max(self.arguments.saturating_add(interpreter)).saturating_add(PROGRAM_BYTES)
+        calling.max(self.arguments.saturating_add(interpreter)).saturating_add(PROGRAM_BYTES)
     }
 }
 
