@@ -25,7 +25,7 @@ use inkwell::context::Context;
 use inkwell::memory_buffer::MemoryBuffer;
 use inkwell::module::Module;
 use moat_optimizer::dtype::DType;
-use moat_optimizer::expr::Program;
+use moat_optimizer::expr::{Program, Requirement, Signature};
 use moat_optimizer::normal_form::NormalForm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,11 +63,19 @@ pub enum Status {
     CpuUnsupported = 12,
     /// An index read from an input is out of range.
     IndexOutOfRange = 13,
+    /// An integer is raised to a negative power.
+    NegativePower = 14,
+    /// A Python number is divided by zero.
+    DivisionByZero = 15,
+    /// An integer is shifted by a negative number.
+    NegativeShift = 16,
+    /// A Python number is outside of the domain of a power or function.
+    OutsideDomain = 17,
 }
 
 impl Status {
     /// Every status, by code.
-    pub const ALL: [Status; 14] = [
+    pub const ALL: [Status; 18] = [
         Status::Ok,
         Status::NullPointer,
         Status::WrongDevice,
@@ -82,7 +90,22 @@ impl Status {
         Status::OutOfMemory,
         Status::CpuUnsupported,
         Status::IndexOutOfRange,
+        Status::NegativePower,
+        Status::DivisionByZero,
+        Status::NegativeShift,
+        Status::OutsideDomain,
     ];
+
+    /// What a kernel says of a check that fails.
+    pub const fn unmet(requirement: Requirement) -> Status {
+        match requirement {
+            Requirement::Index => Status::IndexOutOfRange,
+            Requirement::Exponent => Status::NegativePower,
+            Requirement::Divisor => Status::DivisionByZero,
+            Requirement::Shift => Status::NegativeShift,
+            Requirement::Domain => Status::OutsideDomain,
+        }
+    }
 
     /// The number in the low 8 bits of a kernel's return value.
     pub const fn code(self) -> u8 {
@@ -116,6 +139,10 @@ impl Status {
             Status::OutOfMemory => "OUT_OF_MEMORY",
             Status::CpuUnsupported => "CPU_UNSUPPORTED",
             Status::IndexOutOfRange => "INDEX_OUT_OF_RANGE",
+            Status::NegativePower => "NEGATIVE_POWER",
+            Status::DivisionByZero => "DIVISION_BY_ZERO",
+            Status::NegativeShift => "NEGATIVE_SHIFT",
+            Status::OutsideDomain => "OUTSIDE_DOMAIN",
         }
     }
 
@@ -136,6 +163,10 @@ impl Status {
             Status::OutOfMemory => "the workspace could not be allocated",
             Status::CpuUnsupported => "this CPU lacks an instruction set that the kernel was compiled for",
             Status::IndexOutOfRange => "an index read from an input is out of range",
+            Status::NegativePower => "integers to negative integer powers are not allowed",
+            Status::DivisionByZero => "division by zero of a Python number",
+            Status::NegativeShift => "negative shift count",
+            Status::OutsideDomain => "a Python number is outside of the domain of a power or function",
         }
     }
 }
@@ -173,6 +204,9 @@ pub struct Interface {
     pub function: String,
     /// The parameters in order.
     pub inputs: Vec<Argument>,
+    /// How the Python function takes them.
+    #[serde(default, skip_serializing_if = "Signature::is_plain")]
+    pub signature: Signature,
     /// The results in order: what the function returns, then what each argument that it writes to holds afterwards.
     pub outputs: Vec<Argument>,
     /// Positions of the parameters that the function writes to; the last outputs are theirs, in this order.
@@ -192,7 +226,7 @@ impl Interface {
             dtype: param.dtype,
             shape: param.shape.clone(),
         });
-        let results = form.outputs.len() - form.checks.min(form.outputs.len());
+        let results = form.outputs.len() - form.checks.len().min(form.outputs.len());
         let returned = results - program.mutated.len().min(results);
         let outputs = form.outputs.iter().take(results).enumerate().filter_map(|(at, &def)| {
             let def = form.defs.get(def)?;
@@ -203,6 +237,7 @@ impl Interface {
         Interface {
             function: program.name.clone(),
             inputs: inputs.collect(),
+            signature: program.signature.clone(),
             outputs: outputs.collect(),
             mutated: program.mutated.clone(),
             returns_tuple: program.returns_tuple,

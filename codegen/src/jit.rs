@@ -131,11 +131,11 @@ impl CompiledNest {
             function: options.function.clone(),
             inputs: arguments(nest, |role| match role {
                 BufferRole::Param(at) => Some(at),
-                BufferRole::Output(_) | BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => None,
+                BufferRole::Output(_) | BufferRole::Check(..) | BufferRole::Shared | BufferRole::Private => None,
             }),
             outputs: arguments(nest, |role| match role {
                 BufferRole::Output(at) => Some(at),
-                BufferRole::Param(_) | BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => None,
+                BufferRole::Param(_) | BufferRole::Check(..) | BufferRole::Shared | BufferRole::Private => None,
             }),
             plan: emitted.workspace,
         })

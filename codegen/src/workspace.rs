@@ -70,7 +70,7 @@ pub fn plan(nest: &LoopNest, threads: usize) -> WorkspacePlan {
         match description.role {
             BufferRole::Param(_) | BufferRole::Output(_) => {}
             // Read when everything else is done.
-            BufferRole::Check(_) => shared.push(Item { buffer, bytes, life: (life.0, nest.body.len()) }),
+            BufferRole::Check(..) => shared.push(Item { buffer, bytes, life: (life.0, nest.body.len()) }),
             BufferRole::Shared => shared.push(Item { buffer, bytes, life }),
             BufferRole::Private => private.push(Item { buffer, bytes, life }),
         }

@@ -230,8 +230,9 @@ impl<'a> Apply<'a> {
         }
         let mut states: Vec<Option<BufferId>> = vec![None; self.form.states.len()];
         for (at, &id) in self.form.outputs.iter().enumerate() {
-            let results = self.form.outputs.len() - self.form.checks.min(self.form.outputs.len());
-            let role = at.checked_sub(results).map_or(BufferRole::Output(at), BufferRole::Check);
+            let results = self.form.outputs.len() - self.form.checks.len().min(self.form.outputs.len());
+            let check = at.checked_sub(results).and_then(|check| Some((check, *self.form.checks.get(check)?)));
+            let role = check.map_or(BufferRole::Output(at), |(check, of)| BufferRole::Check(check, of));
             self.allocate_def(id, role);
             // A state that is returned lives where the result does.
             if let (Some(state), Some(storage)) = (returned_state(self.form, id), &self.storage[id])

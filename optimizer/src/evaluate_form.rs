@@ -6,6 +6,7 @@
 
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
+use crate::expr::Requirement;
 use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source, Step, loop_variable};
 use crate::scalar_eval::{self, ScalarError};
 use crate::tensor::Tensor;
@@ -66,10 +67,12 @@ pub enum EvaluateError {
         def: String,
     },
     /// A check fails.
-    #[error("check {check} fails: an index is out of range")]
-    IndexOutOfRange {
+    #[error("check {check} fails: {}", requirement.failure())]
+    Check {
         /// Its number.
         check: usize,
+        /// What it asks for.
+        requirement: Requirement,
     },
     /// An operator at a type it is not defined on.
     #[error(transparent)]
@@ -104,9 +107,10 @@ pub fn evaluate(form: &NormalForm, inputs: &[Tensor]) -> Result<Vec<Tensor>, Eva
     let result = |&id: &DefId| memory.done.get(id).and_then(Option::as_ref).map(|value| value.tensor.clone());
     let mut results: Vec<Tensor> =
         form.outputs.iter().map(|id| result(id).ok_or_else(malformed)).collect::<Result<_, _>>()?;
-    let checks = results.split_off(results.len().saturating_sub(form.checks));
-    match checks.iter().position(|check| check.get(0).as_i64() != Some(1)) {
-        Some(check) => Err(EvaluateError::IndexOutOfRange { check }),
+    let checks = results.split_off(results.len().saturating_sub(form.checks.len()));
+    let fails = |(check, _): &(&Tensor, &Requirement)| check.get(0).as_i64() != Some(1);
+    match checks.iter().zip(&form.checks).enumerate().find(|(_, check)| fails(check)) {
+        Some((check, (_, &requirement))) => Err(EvaluateError::Check { check, requirement }),
         None => Ok(results),
     }
 }

@@ -9,6 +9,7 @@
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::evaluate_form::{compute, interval};
+use crate::expr::Requirement;
 use crate::nest::{BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileScalar, VarId};
 use crate::scalar_eval::{self, ScalarError};
 use crate::tensor::{Data, Tensor};
@@ -78,10 +79,12 @@ pub enum NestRunError {
         origin: String,
     },
     /// A check fails.
-    #[error("check {check} fails: an index is out of range")]
-    IndexOutOfRange {
+    #[error("check {check} fails: {}", requirement.failure())]
+    Check {
         /// Its number.
         check: usize,
+        /// What it asks for.
+        requirement: Requirement,
     },
     /// An operator at a type it is not defined on.
     #[error(transparent)]
@@ -102,7 +105,7 @@ pub fn evaluate(nest: &LoopNest, inputs: &[Tensor]) -> Result<Vec<Tensor>, NestR
                 let input = inputs.get(index).filter(fits).ok_or(NestRunError::Input { index })?;
                 Memory::new((0..buffer.len).map(|at| Some(input.get(at))).collect())
             }
-            BufferRole::Output(_) | BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => {
+            BufferRole::Output(_) | BufferRole::Check(..) | BufferRole::Shared | BufferRole::Private => {
                 Memory::new(vec![None; buffer.len])
             }
         };
@@ -111,10 +114,10 @@ pub fn evaluate(nest: &LoopNest, inputs: &[Tensor]) -> Result<Vec<Tensor>, NestR
     run.nodes(&nest.body)?;
     let mut outputs: Vec<(usize, Tensor)> = Vec::new();
     for (buffer, memory) in nest.buffers.iter().zip(&run.memory) {
-        if let BufferRole::Check(check) = buffer.role
+        if let BufferRole::Check(check, requirement) = buffer.role
             && memory.elements.first().copied().flatten().and_then(|value| value.as_i64()) != Some(1)
         {
-            return Err(NestRunError::IndexOutOfRange { check });
+            return Err(NestRunError::Check { check, requirement });
         }
         if let BufferRole::Output(index) = buffer.role {
             if let Some(offset) = memory.elements.iter().position(Option::is_none) {
@@ -316,7 +319,7 @@ impl Run<'_> {
                 return Err(NestRunError::WrittenParam { origin: tile.origin.clone(), buffer: declared.name.clone() });
             }
             BufferRole::Private => {}
-            BufferRole::Output(_) | BufferRole::Check(_) | BufferRole::Shared => {
+            BufferRole::Output(_) | BufferRole::Check(..) | BufferRole::Shared => {
                 if let Some(iteration) = self.iteration {
                     let foreign = |touch: Option<(u64, i64)>| {
                         touch.is_some_and(|(region, by)| region == self.region && by != iteration)

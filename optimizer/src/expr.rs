@@ -15,6 +15,7 @@ use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Index of a node in [`Program::nodes`].
 pub type NodeId = usize;
@@ -45,6 +46,49 @@ pub struct Param {
     pub shape: Vec<usize>,
     /// How to draw random inputs.
     pub hint: InputHint,
+}
+
+/// How the parameters of a function may be passed: Python's marks and defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// So many of the first are passed by position only, before a `/`.
+    pub positional_only: usize,
+    /// So many of the last are passed by keyword only, after a `*`.
+    pub keyword_only: usize,
+    /// The defaults of scalar parameters, at their dtype, by the parameter's position.
+    pub defaults: BTreeMap<usize, Literal>,
+}
+
+impl Signature {
+    /// Whether it says nothing.
+    pub fn is_plain(&self) -> bool {
+        *self == Signature::default()
+    }
+
+    /// A parameter list in Python, given the text of each parameter without its default.
+    pub fn python(&self, params: &[String]) -> Vec<String> {
+        let mut list = Vec::with_capacity(params.len() + 2);
+        for (at, param) in params.iter().enumerate() {
+            if self.keyword_only > 0 && at + self.keyword_only == params.len() {
+                list.push("*".to_owned());
+            }
+            let default = self.defaults.get(&at).map(|value| match value {
+                Literal::Bool(true) => "True".to_owned(),
+                Literal::Bool(false) => "False".to_owned(),
+                Literal::Int(value) => value.to_string(),
+                Literal::Float(bits) => match f64::from_bits(*bits) {
+                    value if value.is_finite() => format!("{value:?}"),
+                    value => format!("_moat_builtins.float('{value}')"),
+                },
+            });
+            let equals = if param.contains(':') { " = " } else { "=" };
+            list.push(default.map_or_else(|| param.clone(), |default| format!("{param}{equals}{default}")));
+            if at + 1 == self.positional_only {
+                list.push("/".to_owned());
+            }
+        }
+        list
+    }
 }
 
 /// Byte range in the workload's source.
@@ -300,6 +344,11 @@ impl Program {
     pub fn results(&self) -> &[NodeId] {
         &self.roots[..self.roots.len() - self.checks.len().min(self.roots.len())]
     }
+
+    /// What each check asks for.
+    pub fn requirements(&self) -> Vec<Requirement> {
+        self.checks.iter().map(|check| check.requirement).collect()
+    }
 }
 
 impl Node {
@@ -396,6 +445,54 @@ pub enum Statement {
     },
 }
 
+/// What a check asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Requirement {
+    /// Indices are in range.
+    #[default]
+    Index,
+    /// Integers are not raised to negative powers.
+    Exponent,
+    /// A Python number is not divided by zero.
+    Divisor,
+    /// A Python integer is not shifted by a negative number.
+    Shift,
+    /// A Python float is in the domain of the power or function that it is given to.
+    Domain,
+}
+
+impl Requirement {
+    /// Each of them.
+    pub const ALL: [Requirement; 5] =
+        [Requirement::Index, Requirement::Exponent, Requirement::Divisor, Requirement::Shift, Requirement::Domain];
+
+    /// What is wrong where it is not met, in a few words.
+    pub const fn failure(self) -> &'static str {
+        match self {
+            Requirement::Index => "an index is out of range",
+            Requirement::Exponent => "an integer is raised to a negative power",
+            Requirement::Divisor => "a Python number is divided by zero",
+            Requirement::Shift => "an integer is shifted by a negative number",
+            Requirement::Domain => "a Python number is outside of the domain of a power or function",
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Requirement::default()
+    }
+}
+
+/// A condition without which there are no results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// The expression that asks for it.
+    #[serde(flatten)]
+    pub span: Span,
+    /// What it asks for.
+    #[serde(default, skip_serializing_if = "Requirement::is_default")]
+    pub requirement: Requirement,
+}
+
 /// A whole function as a DAG in topological order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Program {
@@ -403,6 +500,9 @@ pub struct Program {
     pub name: String,
     /// The function's parameters, in order.
     pub params: Vec<Param>,
+    /// How a call may pass them.
+    #[serde(default, skip_serializing_if = "Signature::is_plain")]
+    pub signature: Signature,
     /// Nodes; arguments come before their users.
     pub nodes: Vec<Node>,
     /// Arrays that the body changes; empty for a function without side effects. Undefined at the
@@ -419,10 +519,10 @@ pub struct Program {
     /// The results, in order; more than one for a tuple. Then what each changed parameter holds,
     /// then the checks.
     pub roots: Vec<NodeId>,
-    /// The last roots are bool scalars, one for each of these: where one is false, an index was out
-    /// of range in the expression here, and the function has no results.
+    /// The last roots are bool scalars, one for each of these: where one is false, the expression
+    /// here is an error in NumPy, and the function has no results.
     #[serde(default)]
-    pub checks: Vec<Span>,
+    pub checks: Vec<Check>,
     /// Whether the Python function returns a tuple (a 1-tuple has one root, too).
     pub returns_tuple: bool,
 }

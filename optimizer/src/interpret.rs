@@ -31,12 +31,19 @@
 //! Through a long recurrence the bound grows with the recurrence's own condition, and first-order
 //! bounds may grow exponentially where the error itself does not. What a statement stores is kept
 //! finite: above the value, a bound ends at the fourth root of the type's largest number, where it
-//! says nothing of the element any more. It is infinite, so that NaN and infinities pass too, only
-//! where a divisor may be 0, a root or logarithm may have no value, or a result may overflow.
+//! says nothing of the element any more.
+//!
+//! **NaN and infinities.** What overflows, or may in some order of the operations, has a bound of NaN:
+//! nothing is claimed. Where a divisor may be 0, or roundings decide whether a root or logarithm has a
+//! value, the source is evaluated once more as `exact` numerics do: where that has a number, NaN is
+//! wrong, and where it has none nothing is claimed. What is surely no finite number must be none in
+//! [`Numerics::Reassociate`], and the same one in [`Numerics::Exact`]; the laws of
+//! [`Numerics::Algebraic`] may give it a value.
 
 mod blocks;
 mod bounds;
 mod contract;
+mod doubts;
 mod elementwise;
 mod memory;
 mod plan;
@@ -54,12 +61,13 @@ pub use reference::{Mismatch, Reference};
 pub use run::cut_at;
 
 use crate::dtype::DType;
-use crate::expr::{Op, Program, Span, SumOrder};
+use crate::expr::{Op, Program, Requirement, Span, SumOrder};
 use crate::expr_verify::{VerifyError, verify};
 use crate::numerics::Numerics;
 use crate::scalar::FoldOp;
 use crate::scalar_eval::round;
 use crate::tensor::{Data, Tensor};
+use doubts::Doubts;
 use std::sync::Arc;
 use thiserror::Error;
 use value::{Numbers, Value};
@@ -92,12 +100,14 @@ pub enum InterpretError {
         shape: Vec<usize>,
     },
     /// A check of the program fails.
-    #[error("an index is out of range in `{program}`")]
-    IndexOutOfRange {
+    #[error("{} in `{program}`", requirement.failure())]
+    Check {
         /// The program's name.
         program: String,
-        /// The indexing in the source.
+        /// The expression in the source.
         span: Span,
+        /// What it asks for.
+        requirement: Requirement,
     },
     /// The program is not well-formed.
     #[error(transparent)]
@@ -111,14 +121,46 @@ pub enum InterpretError {
 pub fn interpret(program: &Program, inputs: &[Tensor], numerics: Numerics) -> Result<Vec<Reference>, InterpretError> {
     check_inputs(program, inputs)?;
     verify(program)?;
-    let mut results = run::run(program, inputs, numerics).map_err(|node| bad_node(program, node))?;
+    let run = |numerics| run::run(program, inputs, numerics).map_err(|node| bad_node(program, node));
+    let mut results = run(numerics)?;
     let checks = results.split_off(results.len().saturating_sub(program.checks.len()));
-    let fails = |check: &Value| finish(check.clone()).value.get(0).as_i64() != Some(1);
+    let fails = |check: &Value| finish(check.clone(), None, numerics).value.get(0).as_i64() != Some(1);
     if let Some(failed) = checks.iter().position(fails) {
-        let (program, span) = (program.name.clone(), program.checks[failed]);
-        return Err(InterpretError::IndexOutOfRange { program, span });
+        let (program, check) = (program.name.clone(), program.checks[failed]);
+        return Err(InterpretError::Check { program, span: check.span, requirement: check.requirement });
     }
-    Ok(results.into_iter().map(finish).collect())
+    if numerics == Numerics::Exact || !results.iter().any(hangs) {
+        return Ok(results.into_iter().map(|result| finish(result, None, numerics)).collect());
+    }
+    let exact = run(Numerics::Exact)?;
+    Ok(results.into_iter().zip(&exact).map(|(result, exact)| finish(result, Some(exact), numerics)).collect())
+}
+
+/// Whether roundings decide if some element has a value.
+fn hangs(value: &Value) -> bool {
+    let infinite = value.store.bound.as_ref().is_some_and(|bound| bound.contains(&f64::INFINITY));
+    value.dtype.is_float() && (value.traits.hangs || infinite)
+}
+
+/// What a kernel may give for an element: the value, and the bound as [`Reference::bound`] says. `exact` is what the
+/// source's own operations give.
+fn claim(value: f64, bound: f64, exact: f64, numerics: Numerics) -> (f64, f64) {
+    if bound.is_nan() {
+        return (value, bound);
+    }
+    if bound == 0.0 && !value.is_finite() {
+        let none = match numerics {
+            Numerics::Exact => 0.0,
+            Numerics::Reassociate => f64::INFINITY,
+            Numerics::Algebraic => f64::NAN,
+        };
+        return (value, none);
+    }
+    match (value.is_finite(), exact.is_finite()) {
+        (true, true) => (value, bound),
+        (false, true) => (exact, f64::INFINITY),
+        (true | false, false) => (value, f64::NAN),
+    }
 }
 
 fn bad_node(program: &Program, node: usize) -> InterpretError {
@@ -164,13 +206,14 @@ fn load(tensor: &Tensor) -> Value {
     }
 }
 
-/// A result as a reference.
+/// A result as a reference; `exact` is the same one by the source's own operations, where it is not the result itself.
 #[expect(clippy::cast_possible_truncation, reason = "rounding and wrapping to the result's type are the meaning")]
 #[expect(clippy::cast_sign_loss, reason = "wrapping to the result's type is the meaning")]
-fn finish(value: Value) -> Reference {
+fn finish(value: Value, exact: Option<&Value>, numerics: Numerics) -> Reference {
     let Value { dtype, ref shape, .. } = value;
-    let shape = shape.clone();
+    let (shape, hangs) = (shape.clone(), value.traits.hangs);
     let (numbers, bound) = elements(value);
+    let mut bound = bound.unwrap_or_default();
     let (data, wide) = match numbers {
         Numbers::Int(ints) => {
             let data = match dtype {
@@ -183,7 +226,18 @@ fn finish(value: Value) -> Reference {
             };
             (data, Vec::new())
         }
-        Numbers::Float(floats) => {
+        Numbers::Float(mut floats) => {
+            let sure = |(at, x): (usize, &f64)| x.is_finite() && bound.get(at).is_none_or(|bound| bound.is_finite());
+            if hangs || !floats.iter().enumerate().all(sure) {
+                let exact = match exact.map(|exact| (exact, &exact.store.numbers)) {
+                    Some((exact, Numbers::Float(all))) => exact.gather(all),
+                    Some((_, Numbers::Int(_))) | None => floats.clone(),
+                };
+                bound.resize(floats.len(), 0.0);
+                for ((x, bound), exact) in floats.iter_mut().zip(&mut bound).zip(exact) {
+                    (*x, *bound) = claim(*x, *bound, exact, numerics);
+                }
+            }
             let data = match dtype {
                 DType::F32 => Data::F32(floats.iter().map(|x| *x as f32).collect()),
                 DType::Bool
@@ -199,7 +253,7 @@ fn finish(value: Value) -> Reference {
             (data, floats)
         }
     };
-    Reference { value: Tensor { dtype: data.dtype(), shape, data }, wide, bound: bound.unwrap_or_default() }
+    Reference { value: Tensor { dtype: data.dtype(), shape, data }, wide, bound }
 }
 
 /// The elements in row-major order and their bounds: those of the store where nobody else has it.
@@ -224,6 +278,19 @@ fn gathered(value: &Value) -> (Numbers, Option<Vec<f64>>) {
 /// One operator that reads no state and no loop variable, on arguments as they are now; `shape` is its result's now.
 /// `None` if an argument is missing, which the verifier rules out.
 fn evaluate(
+    op: &Op,
+    shape: &[usize],
+    dtype: DType,
+    args: Vec<Value>,
+    numerics: Numerics,
+    feeds_sum: bool,
+) -> Option<Value> {
+    let doubts = Doubts::of(op, &args, dtype, numerics);
+    Some(doubts.about(computed(op, shape, dtype, args, numerics, feeds_sum)?))
+}
+
+/// The value and its bounds.
+fn computed(
     op: &Op,
     shape: &[usize],
     dtype: DType,

@@ -6,6 +6,7 @@
 
 use crate::affine::Affine;
 use crate::dtype::DType;
+use crate::expr::Requirement;
 use crate::normal_form::{Range, ScalarNode};
 use crate::scalar::FoldOp;
 use serde::{Deserialize, Serialize};
@@ -46,9 +47,8 @@ pub enum BufferRole {
     Param(usize),
     /// The i-th result: also read where a definition reads a result or accumulates into it.
     Output(usize),
-    /// The i-th check: one bool. Where it is false at the end, an index was out of range, and the
-    /// kernel says so.
-    Check(usize),
+    /// The i-th check, of this: one bool. Where it is false at the end, the kernel says what was not met.
+    Check(usize, Requirement),
     /// Workspace shared by all threads.
     Shared,
     /// Workspace of which every thread has its own copy.

@@ -70,7 +70,7 @@ fn verify_buffers(nest: &LoopNest) -> Result<(), NestError> {
                 outputs += 1;
                 o + 1 == outputs && !scratch
             }
-            BufferRole::Check(_) => {
+            BufferRole::Check(..) => {
                 scratch = true;
                 buffer.len == 1 && buffer.dtype == DType::Bool
             }

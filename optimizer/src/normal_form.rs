@@ -7,7 +7,7 @@
 
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::{Param, Shift};
+use crate::expr::{Param, Requirement, Shift};
 use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -36,9 +36,9 @@ pub struct NormalForm {
     pub defs: Vec<Def>,
     /// The definition of each result, in order. Two results may not share a definition.
     pub outputs: Vec<DefId>,
-    /// The last so many results are checks, as in the program.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub checks: usize,
+    /// The last results are checks of these, as in the program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "requirements")]
+    pub checks: Vec<Requirement>,
     /// Arrays that definitions update. Undefined at the start.
     #[serde(default)]
     pub states: Vec<State>,
@@ -48,9 +48,30 @@ pub struct NormalForm {
     pub steps: Vec<Step>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
+/// Checks in a record: their number where all are of indices, as records have always said it.
+mod requirements {
+    use super::Requirement;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Checks {
+        OfIndices(usize),
+        Of(Vec<Requirement>),
+    }
+
+    #[expect(clippy::ptr_arg, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(checks: &Vec<Requirement>, to: S) -> Result<S::Ok, S::Error> {
+        let plain = checks.iter().all(|check| *check == Requirement::Index);
+        if plain { Checks::OfIndices(checks.len()) } else { Checks::Of(checks.clone()) }.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Requirement>, D::Error> {
+        Ok(match Checks::deserialize(from)? {
+            Checks::OfIndices(count) => vec![Requirement::Index; count],
+            Checks::Of(checks) => checks,
+        })
+    }
 }
 
 /// An array that definitions update.

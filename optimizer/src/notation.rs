@@ -20,6 +20,7 @@ mod print;
 pub use parse::{NotationError, parse};
 pub use print::print;
 
+use crate::expr::Requirement;
 use crate::normal_form::{Scalar, ScalarNode};
 use crate::scalar::{BinaryOp, FoldOp};
 use std::collections::HashMap;
@@ -52,6 +53,17 @@ fn binary_sign(op: BinaryOp) -> &'static str {
         BinaryOp::Le => "≤",
         BinaryOp::Gt => ">",
         BinaryOp::Ge => "≥",
+    }
+}
+
+/// The word before checks.
+fn check_word(of: Requirement) -> &'static str {
+    match of {
+        Requirement::Index => "check",
+        Requirement::Exponent => "check-exponent",
+        Requirement::Divisor => "check-divisor",
+        Requirement::Shift => "check-shift",
+        Requirement::Domain => "check-domain",
     }
 }
 

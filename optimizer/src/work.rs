@@ -166,7 +166,7 @@ pub fn display(nest: &LoopNest) -> String {
         let role = match buffer.role {
             BufferRole::Param(_) => "parameter",
             BufferRole::Output(_) => "result",
-            BufferRole::Check(_) => "check",
+            BufferRole::Check(..) => "check",
             BufferRole::Shared => "scratch",
             BufferRole::Private => "scratch, one per thread",
         };

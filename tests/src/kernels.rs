@@ -7,7 +7,7 @@ use moat_codegen::abi::Status;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::evaluate_form::{EvaluateError, evaluate};
-use moat_optimizer::expr::Program;
+use moat_optimizer::expr::{Program, Requirement};
 use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
@@ -123,19 +123,24 @@ pub fn equal_numpy(sources: &[String]) {
 
 /// The interpreter, every form and every kernel say that an index is out of range.
 pub fn all_out_of_range(program: &Program, inputs: &[Tensor], what: &str) {
+    all_refuse(program, inputs, Requirement::Index, what);
+}
+
+/// The interpreter, every form and every kernel say what is not met.
+pub fn all_refuse(program: &Program, inputs: &[Tensor], asked: Requirement, what: &str) {
     match interpret(program, inputs, NUMERICS) {
-        Err(InterpretError::IndexOutOfRange { .. }) => {}
+        Err(InterpretError::Check { requirement, .. }) if requirement == asked => {}
         other => panic!("{what}: {other:?}"),
     }
     for form in &normal_forms(program) {
         match evaluate(form, inputs) {
-            Err(EvaluateError::IndexOutOfRange { .. }) => {}
+            Err(EvaluateError::Check { requirement, .. }) if requirement == asked => {}
             other => panic!("{what}: {other:?}"),
         }
     }
     kernels(program, inputs, 1, &mut |found| match found {
         Err(CodegenError::Status { status, .. }) => {
-            assert_eq!(Status::of(status), Some(Status::IndexOutOfRange), "{what}");
+            assert_eq!(Status::of(status), Some(Status::unmet(asked)), "{what}");
         }
         other => panic!("{what}: {other:?}"),
     });

@@ -35,7 +35,7 @@ pub enum Order {
 pub fn check(source: &SourceOrder, nest: &LoopNest, inlined: &BTreeSet<DefId>, order: Order) -> Result<(), String> {
     let memory = nest.buffers.iter().map(|buffer| match buffer.role {
         BufferRole::Param(param) => (0..buffer.len).map(|at| Writer::Param(param, at)).collect(),
-        BufferRole::Output(_) | BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => {
+        BufferRole::Output(_) | BufferRole::Check(..) | BufferRole::Shared | BufferRole::Private => {
             vec![Writer::Nobody; buffer.len]
         }
     });
@@ -66,11 +66,11 @@ pub fn check(source: &SourceOrder, nest: &LoopNest, inlined: &BTreeSet<DefId>, o
             return Err(format!("{second} depends on {first} through a state, and begins before that ends"));
         }
     }
-    let results = source.outputs.len() - source.marked.checks.min(source.outputs.len());
+    let results = source.outputs.len() - source.marked.checks.len().min(source.outputs.len());
     for (buffer, memory) in nest.buffers.iter().zip(&run.memory) {
         let index = match buffer.role {
             BufferRole::Output(index) => index,
-            BufferRole::Check(check) => results + check,
+            BufferRole::Check(check, _) => results + check,
             BufferRole::Param(_) | BufferRole::Shared | BufferRole::Private => continue,
         };
         for (at, (found, expected)) in memory.iter().zip(&source.outputs[index]).enumerate() {

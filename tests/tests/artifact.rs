@@ -7,6 +7,7 @@ use moat_codegen::CompileOptions;
 use moat_codegen::abi::{Argument, Interface, Status};
 use moat_codegen::artifact::{ArtifactError, ArtifactPaths, Compiled, compile, write};
 use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::expr::Signature;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::scalar::{BinaryOp, FoldOp};
@@ -42,6 +43,7 @@ fn row_sums() -> (LoopNest, Interface) {
     let interface = Interface {
         function: "row_sums".to_owned(),
         inputs: vec![argument("alpha", DType::F32, &[]), argument("A", DType::F32, &[5, 7])],
+        signature: Signature::default(),
         outputs: vec![argument("result0", DType::F32, &[5]), argument("result1", DType::F32, &[])],
         mutated: Vec::new(),
         returns_tuple: true,
@@ -63,6 +65,7 @@ fn doubled() -> (LoopNest, Interface) {
     let interface = Interface {
         function: "sum".to_owned(),
         inputs: vec![argument("out", DType::I64, &[6])],
+        signature: Signature::default(),
         outputs: vec![argument("result0", DType::I64, &[6])],
         mutated: Vec::new(),
         returns_tuple: false,
@@ -82,6 +85,7 @@ fn bumped() -> (LoopNest, Interface) {
     let interface = Interface {
         function: "bumped".to_owned(),
         inputs: vec![argument("A", DType::I64, &[2, 3]), argument("B", DType::I64, &[2, 3])],
+        signature: Signature::default(),
         outputs: vec![argument("A", DType::I64, &[2, 3])],
         mutated: vec![0],
         returns_tuple: false,
@@ -183,6 +187,7 @@ fn large_results_begin_on_a_cache_line_and_are_arrays_like_any() {
     let interface = Interface {
         function: "twice".to_owned(),
         inputs: vec![argument("x", DType::I64, &[10, 100])],
+        signature: Signature::default(),
         outputs: vec![argument("result0", DType::I64, &[10, 100])],
         mutated: Vec::new(),
         returns_tuple: false,

@@ -78,9 +78,30 @@ fn all_errors_of_a_file_are_shown_with_their_places() {
     file(directory.path(), "bad.py", source);
     let (code, out, err) = check(directory.path(), &["tune", "bad.py"]);
     assert_eq!((code, out.as_str()), (2, ""));
-    for expected in ["bad.py has 2 errors", "bad.py:3:", "np.fft", "bad.py:4:", "[3]", "[4]", "help:"] {
+    for expected in ["bad.py has 2 errors", "bad.py:3:", "numpy.fft", "bad.py:4:", "[3]", "[4]", "help:"] {
         assert!(err.contains(expected), "{expected}: {err}");
     }
+}
+
+/// Other programs read `file:line:column:` lines, and JSON where they asked for it; stdout was empty, stderr full of boxes.
+#[test]
+fn a_refusal_is_lines_and_json() {
+    let directory = tempfile::tempdir().unwrap();
+    file(directory.path(), "bad.py", "def f(a: f32[3]):\n    return a @ a[:2]\n");
+    let output = moat(directory.path(), &["tune", "bad.py", "--json"]);
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(err.lines().any(|line| line.starts_with("bad.py:2:12: error: ")), "{err}");
+    assert!(err.is_ascii(), "{err}");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let error = &json["errors"][0];
+    assert_eq!(
+        (error["file"].as_str(), error["line"].as_u64(), error["column"].as_u64()),
+        (Some("bad.py"), Some(2), Some(12))
+    );
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("(3,)")), "{out}");
+    let output = moat(directory.path(), &["tune", "nothere.py", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["errors"][0]["message"].as_str().is_some_and(|message| message.contains("nothere.py")), "{json}");
 }
 
 #[test]
@@ -128,6 +149,85 @@ fn run_takes_arrays_by_name_and_says_what_does_not_fit() {
     let (code, _, err) = check(path, &["run", "twice.py", "--inputs", "x.npz"]);
     assert_eq!(code, 2);
     assert!(err.contains("expected f64[3]") && err.contains("[2]"), "{err}");
+}
+
+/// What a function wrote to an argument was stored as a second `result`, which np.load did not find.
+#[test]
+fn results_and_written_arguments_have_names_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    for (source, expected) in [
+        ("def f(x: f64[3]):\n    x[0] = 7.0\n    return x * 2.0\n", &["result", "x"][..]),
+        (
+            "def f(x: f64[3], y: f64[3]):\n    y[:] = x\n    x[1] = 0.5\n    return x + y, y\n",
+            &["result0", "result1", "x", "y"],
+        ),
+        ("def f(result: f64[3]):\n    result[0] = 7.0\n    return result * 2.0\n", &["result", "result_"]),
+        ("def f(x: f64[3]):\n    x[0] = 7.0\n", &["x"]),
+    ] {
+        file(path, "f.py", source);
+        let (code, out, err) = check(path, &["run", "f.py", "--random", "--check", "--output", "y.npz"]);
+        assert_eq!((code, err.as_str()), (0, ""), "{source}");
+        let archive = NpzArchive::open(path.join("y.npz")).unwrap();
+        let mut names: Vec<&str> = archive.array_names().collect();
+        names.sort_unstable();
+        assert_eq!(names, expected, "{source}");
+        assert!(expected.iter().all(|name| out.contains(&format!("{name}: right"))), "{out}");
+    }
+}
+
+/// Defaults and marks of parameters were dropped without a word.
+#[test]
+fn defaults_and_marks_of_parameters_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let source = "TWO = 2\ndef f(x: f64[3], /, k: i64 = TWO + 1, *, alpha: f64 = 2.0, deep: bool = False):\n    \
+                  return x * alpha + k, deep\n";
+    file(path, "f.py", source);
+    let (code, _, err) = check(path, &["tune", "f.py", "--trials", "1", "--out", "kernels", "--db", "db"]);
+    assert_eq!(code, 0, "{err}");
+    let script = "
+import sys
+sys.path.insert(0, 'kernels/f')
+import inspect
+import numpy as np
+from f import f
+x = np.array([1.0, 2.0, 3.0])
+def same(found, expected):
+    assert np.array_equal(found[0], expected), found
+same(f(x), x * 2.0 + 3)
+same(f(x, 5), x * 2.0 + 5)
+same(f(x, k=5, alpha=0.5, deep=True), x * 0.5 + 5)
+assert f(x, deep=True)[1] and not f(x)[1]
+for call in (lambda: f(x=x), lambda: f(x, 5, 0.5)):
+    try:
+        call()
+    except TypeError:
+        continue
+    raise AssertionError('accepted')
+np.savez('x.npz', x=x)
+print(inspect.signature(f))
+";
+    let python = moat_tests::python::numpy_python().unwrap();
+    let run = Command::new(python).args(["-c", script]).current_dir(path).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(run.stdout, b"(x, /, k=3, *, alpha=2.0, deep=False, out=None)\n");
+    let (code, _, err) = check(path, &["run", "f.py", "--inputs", "x.npz", "--output", "y.npz"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let mut archive = NpzArchive::open(path.join("y.npz")).unwrap();
+    let result = archive.by_name("result0").unwrap().unwrap();
+    assert_eq!(result.into_vec::<f64>().unwrap(), [5.0, 7.0, 9.0]);
+    for (source, expected) in [
+        ("def f(x: f64[3], k: i64 = 2.5):\n    return x * k\n", "bad.py:1:27"),
+        ("def f(x: f64[3], b: bool = 1):\n    return x * b\n", "bad.py:1:28"),
+        ("def f(x: f64[3] = 1.0):\n    return x\n", "array parameter 'x' has a default"),
+        ("def f(x: f64[3], y: f64 = None):\n    return x\n", "None, not a number of f64"),
+    ] {
+        file(path, "bad.py", source);
+        let (code, _, err) = check(path, &["explain", "bad.py"]);
+        assert_eq!(code, 2, "{source}");
+        assert!(err.contains(expected), "{source}: {err}");
+    }
 }
 
 #[test]

@@ -229,3 +229,41 @@ fn hostile_input() {
     doubling += "def f(A: f32[3]):\n    return g39(A)\n";
     errors(&doubling, &ParseOptions::default());
 }
+
+/// Messages that misled: each says what is wrong and what helps, and not what is untrue.
+#[test]
+fn messages_do_not_mislead() {
+    let file = |parameters: &str, body: &str| {
+        let lines: String = body.lines().map(|line| format!("    {line}\n")).collect();
+        format!("from __future__ import annotations\nimport numpy as np\ndef f({parameters}):\n{lines}")
+    };
+    for (parameters, body, expected, absent) in [
+        ("x: f64[8]", "x[:] = np.foo(x)", "np.foo is not supported", "returns nothing"),
+        ("x: f64", "if x > 0.5:\n    x = 1.0\nreturn x", "a NumPy bool that is not known", "an array"),
+        (
+            "x: f64, n: i64",
+            "for k in range(n):\n    x = x + 1.0\nreturn x",
+            "a NumPy i64 that is not known",
+            "an array",
+        ),
+        ("s: f64", "return min(s, 2.0)", "write np.minimum(a, b)", "not an array"),
+        ("s: f64", "return round(s)", "np.floor(x + 0.5)", "write np.round"),
+        ("x: f64[8]", "return np.summ(x)", "supported names like it: sum", "einsum"),
+        ("x: f64[8]", "return np.ndarray(8)", "np.empty(shape, dtype)", "absolute"),
+        ("A: f64[8, 8]", "return np.linalg.solve(A, A)", "np.linalg.solve is not supported", "absolute"),
+        ("x: u8[8]", "return np.foo(x)", "np.foo is not supported", "supported yet"),
+        ("x: c128[8]", "return np.foo(x)", "the dtype c128 is not supported", "supported yet"),
+        ("x: f64[8]", "return x[x > 0.5].mean()", "np.where(mask, x, 0).sum()", "arrays of integers"),
+        ("x: f64[8]", "x.shape = 4, 2\nreturn x", "write y = y.reshape", "assign to names"),
+        (
+            "x: f64",
+            "while x > 0.1:\n    x = x * 0.5\nreturn x",
+            "a number of iterations that is known",
+            "over range(…)",
+        ),
+        ("x: f64[8]", "return x.astype(np.float16)", "np.float16 is not supported", "supported yet"),
+    ] {
+        let found = errors(&file(parameters, body), &ParseOptions::default());
+        assert!(found.contains(expected) && !found.contains(absent), "{body}\n{found}");
+    }
+}

@@ -4,7 +4,7 @@
 //! reads. Nothing is converted: an array of another dtype or shape is an error that says both.
 
 use moat_optimizer::dtype::DType;
-use moat_optimizer::expr::Param;
+use moat_optimizer::expr::{Param, Signature};
 use moat_optimizer::tensor::{Data, Tensor};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{AutoSerialize, NpyFile, Order, TypeChar, WriterBuilder};
@@ -61,11 +61,11 @@ fn list(names: &[String]) -> String {
 }
 
 /// Reads one array for each parameter: by name, or where no name matches and the numbers agree (`np.savez(f, a, b)`),
-/// by position.
+/// by position. A parameter with a default needs none.
 ///
 /// # Errors
 /// If the file cannot be read, or an array is missing or does not fit. The first such array is reported.
-pub fn read(path: &Path, params: &[Param]) -> Result<Vec<Tensor>, NpzError> {
+pub fn read(path: &Path, params: &[Param], signature: &Signature) -> Result<Vec<Tensor>, NpzError> {
     let fail = |reason| NpzError::File { action: "read", path: path.to_owned(), reason };
     let mut archive = NpzArchive::open(path).map_err(fail)?;
     let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
@@ -76,6 +76,9 @@ pub fn read(path: &Path, params: &[Param]) -> Result<Vec<Tensor>, NpzError> {
     let read = params.iter().enumerate().map(|(at, param)| {
         let name = if positional { format!("arr_{at}") } else { param.name.clone() };
         let Some(array) = archive.by_name(&name).map_err(fail)? else {
+            if let Some(&default) = signature.defaults.get(&at) {
+                return Ok(Tensor::from_fn(param.dtype, &[], |_| default));
+            }
             return Err(NpzError::Missing { path: path.to_owned(), name, found: names.clone() });
         };
         let found_dtype = array.dtype().descr();
@@ -295,11 +298,11 @@ mod tests {
             .collect();
         write(&path, &arrays).unwrap();
         let params: Vec<Param> = arrays.iter().map(|(name, tensor)| param(name, tensor.dtype, &tensor.shape)).collect();
-        let back = read(&path, &params).unwrap();
+        let back = read(&path, &params, &Signature::default()).unwrap();
         assert!(back.iter().eq(arrays.iter().map(|(_, tensor)| tensor)));
-        let missing = read(&path, &[param("x", DType::F32, &[])]).unwrap_err().to_string();
+        let missing = read(&path, &[param("x", DType::F32, &[])], &Signature::default()).unwrap_err().to_string();
         assert!(missing.contains("no array `x` (it has bool, f32,"), "{missing}");
-        let other = read(&path, &[param("f32", DType::F64, &[2, 3])]).unwrap_err().to_string();
+        let other = read(&path, &[param("f32", DType::F64, &[2, 3])], &Signature::default()).unwrap_err().to_string();
         assert!(other.contains("array `f32` is '<f4'[2, 3], expected f64[2, 3]"), "{other}");
         for (_, tensor) in &arrays {
             assert_eq!(from_bytes(tensor.dtype, &tensor.shape, &tensor.to_bytes()).as_ref(), Some(tensor));

@@ -88,7 +88,7 @@ fn compare(nest: &LoopNest, interface: &Interface) -> Result<(), ArtifactError> 
                 outputs += 1;
                 interface.outputs.get(at)
             }
-            BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => continue,
+            BufferRole::Check(..) | BufferRole::Shared | BufferRole::Private => continue,
         };
         if argument.is_none_or(|argument| argument.dtype != buffer.dtype || argument.elements() != buffer.len) {
             return Err(ArtifactError::WrongInterface { buffer: buffer.name.clone() });
@@ -375,7 +375,8 @@ fn signature_text(interface: &Interface) -> String {
         ([one], true) => format!("({one},)"),
         (several, _) => format!("({})", several.join(", ")),
     };
-    format!("{}({}) -> {result}", interface.function, inputs.join(", "))
+    let inputs = interface.signature.python(&inputs).join(", ").replace("_moat_builtins.", "");
+    format!("{}({inputs}) -> {result}", interface.function)
 }
 
 /// A template with each `@KEY@` replaced, in one pass: what is put in is not searched again.

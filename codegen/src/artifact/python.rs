@@ -25,10 +25,12 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
     while names.contains(&out.as_str()) {
         out.push('_');
     }
-    let mut parameters = names.join(", ");
-    if !parameters.is_empty() {
-        parameters.push_str(", ");
+    let listed_names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut list = interface.signature.python(&listed_names);
+    if interface.signature.keyword_only == 0 {
+        list.push("*".to_owned());
     }
+    let parameters: String = list.iter().map(|parameter| format!("{parameter}, ")).collect();
     let addresses: Vec<String> = (0..names.len()).map(|at| format!("_moat_in{at}")).collect();
     let address_lines: String =
         names.iter().enumerate().map(|(at, name)| format!("    _moat_in{at} = _moat_address({name})\n")).collect();
@@ -59,6 +61,10 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
             ("INPUTS", descriptions(&interface.inputs)),
             ("OUTPUTS", descriptions(&interface.outputs)),
             ("INDEX_OUT_OF_RANGE", Status::IndexOutOfRange.code().to_string()),
+            ("NEGATIVE_POWER", Status::NegativePower.code().to_string()),
+            ("DIVISION_BY_ZERO", Status::DivisionByZero.code().to_string()),
+            ("NEGATIVE_SHIFT", Status::NegativeShift.code().to_string()),
+            ("OUTSIDE_DOMAIN", Status::OutsideDomain.code().to_string()),
             ("TUPLE", if interface.returns_tuple { "True" } else { "False" }.to_owned()),
             ("PARAMETERS", parameters),
             ("INPUT_CHECKS", input_checks(&interface.inputs)),

@@ -124,7 +124,7 @@ impl<'c> Cx<'c, '_> {
     fn is_scratch(&self, buffer: usize) -> bool {
         self.nest.buffers.get(buffer).is_some_and(|buffer| match buffer.role {
             BufferRole::Param(_) | BufferRole::Output(_) => false,
-            BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => true,
+            BufferRole::Check(..) | BufferRole::Shared | BufferRole::Private => true,
         })
     }
 

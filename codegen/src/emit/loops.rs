@@ -191,7 +191,7 @@ impl<'c> Cx<'c, '_> {
                     let byte: BasicTypeEnum<'c> = self.context.i8_type().into();
                     fields[at] = self.element(byte, self.pointer(fields[at])?, offset, "mine")?.into();
                 }
-                BufferRole::Param(_) | BufferRole::Output(_) | BufferRole::Check(_) | BufferRole::Shared => {}
+                BufferRole::Param(_) | BufferRole::Output(_) | BufferRole::Check(..) | BufferRole::Shared => {}
             }
         }
         let (from, to) = (buffers.len() + vars, buffers.len() + vars + 1);

@@ -138,7 +138,7 @@ impl<'c> Cx<'c, '_> {
             }
             let align = match role {
                 BufferRole::Param(_) | BufferRole::Output(_) => dtype.bytes(),
-                BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => workspace::ALIGN,
+                BufferRole::Check(..) | BufferRole::Shared | BufferRole::Private => workspace::ALIGN,
             };
             let bytes = len * dtype.bytes();
             for (kind, value) in [("noalias", 0), ("align", align), ("dereferenceable", bytes)] {
@@ -188,12 +188,13 @@ impl<'c> Cx<'c, '_> {
     fn status(&self, frame: &Frame<'c>) -> Emit<IntValue<'c>> {
         let status = |status: Status| self.i32(u32::from(status.code()));
         let mut result = status(Status::Ok);
-        for (index, buffer) in self.nest.buffers.iter().enumerate() {
-            if let (BufferRole::Check(_), Some(&place)) = (buffer.role, frame.buffers.get(&index)) {
+        // The first that fails is the one that is told.
+        for (index, buffer) in self.nest.buffers.iter().enumerate().rev() {
+            if let (BufferRole::Check(_, requirement), Some(&place)) = (buffer.role, frame.buffers.get(&index)) {
                 let byte = self.context.i8_type();
                 let holds = self.builder.build_load(byte, place, &buffer.name)?.into_int_value();
                 let fails = self.builder.build_int_compare(IntPredicate::EQ, holds, byte.const_zero(), "fails")?;
-                let failed = status(Status::IndexOutOfRange);
+                let failed = status(Status::unmet(requirement));
                 result = self.builder.build_select(fails, failed, result, "status")?.into_int_value();
             }
         }
@@ -205,7 +206,7 @@ impl<'c> Cx<'c, '_> {
         let (table, at) = match buffer.role {
             BufferRole::Param(at) => (raw[0], at),
             BufferRole::Output(at) => (raw[1], at),
-            BufferRole::Check(_) | BufferRole::Shared | BufferRole::Private => {
+            BufferRole::Check(..) | BufferRole::Shared | BufferRole::Private => {
                 let offset = self.workspace.offsets.get(&index).copied().unwrap_or(0);
                 let byte: BasicTypeEnum<'c> = self.context.i8_type().into();
                 let offset = self.i64(i64::try_from(offset).unwrap_or(i64::MAX));

@@ -17,7 +17,7 @@ impl Evaluator<'_> {
             Some(value) => i64::try_from(value)
                 .map_err(|_| self.error(arg.span, format!("{what} is {value}, which does not fit into 64 bits"), None)),
             None => {
-                let message = format!("{what} must be a compile-time integer, not {}", arg.value.describe());
+                let message = format!("{what} must be a compile-time integer, not {}", self.describe(&arg.value));
                 let help = "extents, axes and offsets come from literals, module constants and A.shape";
                 Err(self.error(arg.span, message, Some(help)))
             }
@@ -93,7 +93,7 @@ impl Evaluator<'_> {
     pub(super) fn dtype_of(&mut self, arg: &Arg) -> Eval<DType> {
         let found = match &arg.value {
             Value::Poison => return Err(Poisoned),
-            Value::DType(dtype) => Some(Ok(*dtype)),
+            Value::DType(dtype) | Value::ScalarType(dtype) => Some(Ok(*dtype)),
             Value::Builtin(Builtin::Float) => Some(Ok(DType::F64)),
             Value::Builtin(Builtin::Int) => Some(Ok(DType::I64)),
             Value::Builtin(Builtin::Bool) => Some(Ok(DType::Bool)),
@@ -102,9 +102,9 @@ impl Evaluator<'_> {
         };
         match found {
             Some(Ok(dtype)) => Ok(dtype),
-            Some(Err(help)) => Err(self.error(arg.span, "this dtype is not supported yet", Some(help))),
+            Some(Err(help)) => Err(self.error(arg.span, "this dtype is not supported", Some(help))),
             None => {
-                let message = format!("a dtype is needed, not {}", arg.value.describe());
+                let message = format!("a dtype is needed, not {}", self.describe(&arg.value));
                 let help = "supported: np.float32, np.float64, np.int32, np.int64, np.bool_, A.dtype";
                 Err(self.error(arg.span, message, Some(help)))
             }

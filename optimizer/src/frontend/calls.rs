@@ -1,6 +1,7 @@
 //! Calls: of NumPy's functions and methods, of Python's own on compile-time values, and of local functions, whose
 //! bodies are inlined.
 
+use super::comparison::Comparison;
 use super::elementwise::Operand;
 use super::evaluate::{Body, Closure, Eval, Evaluator, Frame, Poisoned, span_of};
 use super::functions::{self, Unary};
@@ -10,9 +11,9 @@ use super::statement::Flow;
 use super::value::{Arg, Builtin, UfuncMethod, Value};
 use super::{product, scan, scatter, structural};
 use crate::dtype::{DType, Literal};
-use crate::expr::Span;
-use crate::scalar::UnaryOp;
-use rustpython_ruff_python_ast::{self as ast, CmpOp, Expr, Operator};
+use crate::expr::{Check, Requirement, Span};
+use crate::scalar::{BinaryOp, UnaryOp};
+use rustpython_ruff_python_ast::{self as ast, Expr, Operator};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -79,13 +80,13 @@ impl<'s> Evaluator<'s> {
                 product::ufunc_outer(self, function, &positional, span)
             }
             Value::Closure(closure) => self.inline(closure, positional, keywords, span),
-            Value::DType(dtype) if keywords.is_empty() => match positional.as_slice() {
+            Value::ScalarType(dtype) if keywords.is_empty() => match positional.as_slice() {
                 [arg] => structural::convert(self, arg, dtype, span),
                 _ => Err(self.error(span, format!("{dtype} takes one argument"), None)),
             },
             Value::Builtin(builtin) if keywords.is_empty() => self.builtin(builtin, &positional, span),
             other => {
-                let message = format!("{} cannot be called with these arguments", other.describe());
+                let message = format!("{} cannot be called with these arguments", self.describe(&other));
                 Err(self.error(span, message, None))
             }
         }
@@ -224,7 +225,12 @@ impl<'s> Evaluator<'s> {
                 None => Number::Float(number.as_f64().abs()),
             })),
             (Builtin::Abs, [Arg { value: Value::Affine(_) | Value::Weak(_) | Value::Condition(_), .. }]) => {
-                let operand = self.operand(&args[0], "abs")?;
+                let mut operand = self.operand(&args[0], "abs")?;
+                if let Operand::Weak(node) = operand
+                    && self.dtype(node) == DType::Bool
+                {
+                    operand = Operand::Weak(self.cast(node, DType::I64, span)?);
+                }
                 let node = self.apply_unary(Unary::Op(UnaryOp::Abs), "abs", &operand, span)?;
                 Ok(Value::Weak(node))
             }
@@ -238,7 +244,7 @@ impl<'s> Evaluator<'s> {
                     Ok(self.form_value(extent))
                 }
                 other => {
-                    let message = format!("{} has no length", other.describe());
+                    let message = format!("{} has no length", self.describe(other));
                     Err(self.error(arg.span, message, None))
                 }
             },
@@ -248,11 +254,21 @@ impl<'s> Evaluator<'s> {
             (Builtin::List, [Arg { value: Value::Tuple(items) | Value::List(items), .. }]) => {
                 Ok(Value::List(items.clone()))
             }
-            (Builtin::Bool, [arg]) => Ok(Value::Number(Number::Bool(self.truth(&arg.value, arg.span)?))),
+            (Builtin::Bool, [arg]) => self.truth_of(&arg.value, arg.span).map(Evaluator::truth_value),
+            (Builtin::Float, [Arg { value: Value::Str(text), .. }]) => match text.trim().parse::<f64>() {
+                Ok(value) if text.trim().is_ascii() => Ok(Value::float(value)),
+                Ok(_) | Err(_) => Err(self.error(args[0].span, format!("float({text:?}) is no number"), None)),
+            },
             (Builtin::Float | Builtin::Int, [arg]) if self.is_unknown_number(&arg.value) => {
                 let (Operand::Weak(node) | Operand::Node(node)) = self.operand(arg, name)? else {
                     return Err(Poisoned);
                 };
+                if builtin == Builtin::Int && self.dtype(node).is_float() {
+                    // Neither NaN nor what is beyond 64 bits.
+                    let size = self.unary(UnaryOp::Abs, node, span)?;
+                    let holds = self.with_scalar(BinaryOp::Lt, size, 9_223_372_036_854_775_808.0, span)?;
+                    self.require(holds, Check { span, requirement: Requirement::Domain })?;
+                }
                 let node = self.cast(node, if builtin == Builtin::Float { DType::F64 } else { DType::I64 }, span)?;
                 Ok(if let (Builtin::Int, Value::Affine(_)) = (builtin, &arg.value) {
                     arg.value.clone()
@@ -281,29 +297,32 @@ impl<'s> Evaluator<'s> {
                     }
                     several => several.to_vec(),
                 };
-                let mut best: Option<Number> = None;
+                // The first of the greatest, as it is: a NumPy scalar stays one.
+                let mut best: Option<(Number, Value)> = None;
                 for item in &items {
                     let number = self.python_number(item, name)?;
-                    let better = best.is_none_or(|best| {
-                        let op = if builtin == Builtin::Max { CmpOp::Gt } else { CmpOp::Lt };
-                        number::compare(op, number, best) == Some(true)
-                    });
-                    if better {
-                        best = Some(number);
+                    let op = if builtin == Builtin::Max { Comparison::Gt } else { Comparison::Lt };
+                    if best.as_ref().is_none_or(|best| op.holds(number::order(number, best.0))) {
+                        best = Some((number, item.value.clone()));
                     }
                 }
-                best.map(Value::Number).ok_or_else(|| self.error(span, format!("{name} of nothing"), None))
+                best.map(|best| best.1).ok_or_else(|| self.error(span, format!("{name} of nothing"), None))
             }
             (Builtin::MathSqrt | Builtin::MathExp | Builtin::MathLog, [arg]) if self.is_unknown_number(&arg.value) => {
                 let (Operand::Weak(node) | Operand::Node(node)) = self.operand(arg, name)? else {
                     return Err(Poisoned);
                 };
                 let node = self.cast(node, DType::F64, span)?;
-                let op = match builtin {
-                    Builtin::MathExp => UnaryOp::Exp,
-                    Builtin::MathLog => UnaryOp::Log,
-                    _ => UnaryOp::Sqrt,
+                let (op, fails) = match builtin {
+                    Builtin::MathExp => (UnaryOp::Exp, None),
+                    Builtin::MathLog => (UnaryOp::Log, Some(BinaryOp::Le)),
+                    _ => (UnaryOp::Sqrt, Some(BinaryOp::Lt)),
                 };
+                if let Some(fails) = fails {
+                    let fails = self.with_scalar(fails, node, 0.0, span)?;
+                    let holds = self.unary(UnaryOp::Not, fails, span)?;
+                    self.require(holds, Check { span, requirement: Requirement::Domain })?;
+                }
                 self.unary(op, node, span).map(Value::Weak)
             }
             (Builtin::MathSqrt | Builtin::MathExp | Builtin::MathLog, [arg]) => {
@@ -346,8 +365,12 @@ impl<'s> Evaluator<'s> {
                 Literal::Float(bits) => Number::Float(f64::from_bits(bits)),
             }),
             other => {
-                let message = format!("{name}() needs a compile-time number, not {}", other.describe());
-                let help = "on arrays write astype, np.maximum or np.minimum";
+                let message = format!("{name}() needs a compile-time number, not {}", self.describe(other));
+                let help = match name {
+                    "max" => "write np.maximum(a, b), or np.max of an array",
+                    "min" => "write np.minimum(a, b), or np.min of an array",
+                    _ => "convert arrays with astype",
+                };
                 Err(self.error(arg.span, message, Some(help)))
             }
         }

@@ -282,7 +282,7 @@ impl Evaluator<'_> {
             (None, Value::Array(array)) => {
                 format!("{}{}", self.dtype(array.node), self.show_extents(&self.extents(array.node)))
             }
-            (None, other) => other.describe(),
+            (None, other) => self.describe(other),
         }
     }
 
@@ -382,6 +382,7 @@ impl Evaluator<'_> {
             | Value::Number(_)
             | Value::Str(_)
             | Value::DType(_)
+            | Value::ScalarType(_)
             | Value::Module(_)
             | Value::Function(_)
             | Value::Ufunc(..)
@@ -510,9 +511,11 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
         (Value::Array(x), Value::Array(y)) => x.node == y.node && x.storage == y.storage,
         (Value::Weak(x), Value::Weak(y)) => x == y,
         (Value::Affine(x), Value::Affine(y)) => x == y,
+        // Zeros of both signs are equal, not the same.
+        (Value::Number(Number::Float(x)), Value::Number(Number::Float(y))) => x.to_bits() == y.to_bits(),
         (Value::Number(x), Value::Number(y)) => x == y,
         (Value::Str(x), Value::Str(y)) => x == y,
-        (Value::DType(x), Value::DType(y)) => x == y,
+        (Value::DType(x), Value::DType(y)) | (Value::ScalarType(x), Value::ScalarType(y)) => x == y,
         (Value::Closure(x), Value::Closure(y)) => x == y,
         (Value::Module(x), Value::Module(y)) => x == y,
         (Value::Function(x), Value::Function(y)) => std::ptr::eq(*x, *y),

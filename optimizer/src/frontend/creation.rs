@@ -132,7 +132,7 @@ fn flatten(
             Ok(())
         }
         other => {
-            let message = format!("an array cannot hold {}", other.describe());
+            let message = format!("an array cannot hold {}", evaluator.describe(other));
             Err(evaluator.error(span, message, Some("supported: nested lists and tuples of numbers")))
         }
     }
@@ -217,7 +217,7 @@ fn known_number(evaluator: &mut Evaluator<'_>, arg: &Arg) -> Eval<Number> {
             None => Err(evaluator.error(arg.span, "a compile-time number is needed, not an array", None)),
         },
         other => {
-            let message = format!("a compile-time number is needed, not {}", other.describe());
+            let message = format!("a compile-time number is needed, not {}", evaluator.describe(other));
             Err(evaluator.error(arg.span, message, None))
         }
     }

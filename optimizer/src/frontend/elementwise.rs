@@ -45,7 +45,7 @@ impl Evaluator<'_> {
                 Ok(self.fresh(node))
             }
             other => {
-                let message = format!("{what} needs an array or a number, not {}", other.describe());
+                let message = format!("{what} needs an array or a number, not {}", self.describe(other));
                 Err(self.error(arg.span, message, None))
             }
         }

@@ -184,6 +184,9 @@ impl Evaluator<'_> {
 
     /// [`Evaluator::binary`], under the name that the source calls the operator by.
     pub(super) fn named_binary(&mut self, op: BinaryOp, name: &str, a: NodeId, b: NodeId, span: Span) -> Eval<NodeId> {
+        if op == BinaryOp::Pow && self.dtype(b).is_int() {
+            self.require_exponent(b, span)?;
+        }
         let extents = self.broadcast_extents(&[a, b], name, span)?;
         let (a, b) = (self.broadcast(a, &extents, span)?, self.broadcast(b, &extents, span)?);
         let dtype = op.result(self.dtype(a));

@@ -13,7 +13,7 @@ use super::value::{Array, Storage, Value};
 use crate::affine::Affine;
 use crate::affine_domain::Domain;
 use crate::dtype::{DType, Literal};
-use crate::expr::{Node, NodeId, Op, Span, State, Statement};
+use crate::expr::{Check, Node, NodeId, Op, Span, State, Statement};
 use crate::numpy_order::Layouts;
 use rustpython_ruff_python_ast::{Expr, Parameters, Stmt};
 use rustpython_ruff_text_size::{Ranged, TextRange};
@@ -131,8 +131,8 @@ pub(super) struct Evaluator<'s> {
     pub(super) loose: BTreeSet<Storage>,
     /// States of [`Frame::carried`], each with its memory.
     pub(super) slots: BTreeMap<usize, Storage>,
-    /// What must hold for there to be results: a bool scalar each, with the indexing it belongs to.
-    pub(super) checks: Vec<(NodeId, Span)>,
+    /// What must hold for there to be results: a bool scalar each, with the expression it belongs to.
+    pub(super) checks: Vec<(NodeId, Check)>,
     /// The statements of the program, of the open loop, of the open condition in it, …
     pub(super) blocks: Vec<Vec<Statement>>,
     /// The open loops and conditions.
@@ -246,7 +246,8 @@ impl<'s> Evaluator<'s> {
         let help = match name {
             "enumerate" | "zip" | "map" | "filter" | "reversed" => "loops run over range(…)".to_owned(),
             "print" => "a workload has no side effects".to_owned(),
-            "sum" | "any" | "all" | "round" => format!("write np.{name} or an array method"),
+            "sum" | "any" | "all" => format!("write np.{name} or an array method"),
+            "round" => "write np.floor(x + 0.5), which rounds halves up".to_owned(),
             "np" => "add 'import numpy as np'".to_owned(),
             _ => {
                 let mut names: BTreeSet<&str> = BTreeSet::new();
@@ -296,52 +297,47 @@ impl<'s> Evaluator<'s> {
         }
     }
 
-    /// The Python truth of a compile-time value.
-    pub(super) fn truth(&mut self, value: &Value, span: Span) -> Eval<bool> {
+    /// What a value is, for messages.
+    pub(super) fn describe(&self, value: &Value) -> String {
         match value {
-            Value::Poison => Err(Poisoned),
-            Value::None => Ok(false),
-            Value::Number(number) => Ok(number.truth()),
-            Value::Str(text) => Ok(!text.is_empty()),
-            Value::Tuple(items) | Value::List(items) => Ok(!items.is_empty()),
-            Value::Array(array) => match self.known_literal(array.node) {
-                Some(literal) => Ok(literal.as_f64() != 0.0),
-                None => {
-                    let help = "select elements with np.where, combine conditions with & | ~, reduce with np.all or \
-                                np.any; only compile-time values can steer control flow";
-                    let shape = super::emit::show(self.shape(array.node));
-                    let message = format!("the truth of an array of shape {shape} is not known at compile time");
-                    Err(self.error(span, message, Some(help)))
+            Value::Poison => "a value in error".to_owned(),
+            Value::None => "None".to_owned(),
+            Value::Ellipsis => "...".to_owned(),
+            Value::Number(number) => format!("the Python {} {number}", number.type_name()),
+            Value::Affine(_) => "an int that depends on a loop's variable".to_owned(),
+            Value::Weak(node) => {
+                let dtype = self.dtype(*node);
+                let name = if dtype.is_float() {
+                    "float"
+                } else if dtype.is_int() {
+                    "int"
+                } else {
+                    "bool"
+                };
+                format!("a Python {name} that is not known at compile time")
+            }
+            Value::Condition(_) => "a bool that depends on a loop's variable".to_owned(),
+            Value::Range(_) => "a range".to_owned(),
+            Value::Str(text) => format!("the string {text:?}"),
+            Value::DType(dtype) => format!("the dtype {dtype}"),
+            Value::ScalarType(dtype) => format!("the type of {dtype} numbers"),
+            Value::Array(array) => {
+                let (dtype, scalar) = (self.dtype(array.node), self.shape(array.node).is_empty());
+                match self.known_literal(array.node) {
+                    Some(literal) if scalar => format!("the NumPy {dtype} {literal}"),
+                    None if scalar => format!("a NumPy {dtype} that is not known at compile time"),
+                    Some(_) | None => format!("an array of {dtype} and shape {}", self.show_node(array.node)),
                 }
-            },
-            Value::Affine(form) => {
-                let (above, below) = (form.offset(-1), form.times(-1).offset(-1));
-                if self.domain.proves(&above) || self.domain.proves(&below) {
-                    return Ok(true);
-                }
-                let help = "compare it with a number in an 'if' statement";
-                Err(self.error(span, "whether a loop's variable is 0 is not known at compile time", Some(help)))
             }
-            Value::Condition(_) => {
-                let message = "the condition depends on a loop's variable";
-                let help = "only an 'if' statement can; select elements with np.where";
-                Err(self.error(span, message, Some(help)))
+            Value::Tuple(items) => format!("a tuple of {}", items.len()),
+            Value::List(items) => format!("a list of {}", items.len()),
+            Value::Module(name) => format!("the module {name}"),
+            Value::Function(function) | Value::Ufunc(function, _) | Value::Method(_, function) => {
+                format!("the function {}", function.name)
             }
-            Value::Weak(_) => {
-                let help = "only compile-time values and affine conditions on loop variables can steer control flow; \
-                            select elements with np.where";
-                Err(self.error(span, "the truth of this number is not known at compile time", Some(help)))
-            }
-            Value::Ellipsis
-            | Value::Range(_)
-            | Value::DType(_)
-            | Value::Module(_)
-            | Value::Function(_)
-            | Value::Ufunc(..)
-            | Value::Method(..)
-            | Value::Closure(_)
-            | Value::Builtin(_)
-            | Value::Annotation => Ok(true),
+            Value::Closure(_) => "a local function".to_owned(),
+            Value::Builtin(builtin) => format!("the builtin {}", builtin.name()),
+            Value::Annotation => "a name for annotations".to_owned(),
         }
     }
 

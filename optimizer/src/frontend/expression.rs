@@ -8,9 +8,7 @@ use super::number::{self, Number};
 use super::value::{Arg, Builtin, UfuncMethod, Value};
 use crate::expr::Span;
 use crate::scalar::{BinaryOp, UnaryOp};
-use rustpython_ruff_python_ast::{
-    self as ast, CmpOp, Expr, Number as NumberLiteral, Operator, UnaryOp as PythonUnaryOp,
-};
+use rustpython_ruff_python_ast::{self as ast, Expr, Number as NumberLiteral, Operator, UnaryOp as PythonUnaryOp};
 
 /// Expressions and calls nest at most this deep.
 const MAX_DEPTH: usize = 200;
@@ -61,13 +59,9 @@ impl<'s> Evaluator<'s> {
                 let operand = self.arg(&operation.operand);
                 self.unary_operator(operation.op, &operand, span)
             }
-            Expr::BoolOp(operation) => self.bool_operator(operation),
+            Expr::BoolOp(operation) => self.bool_operator(operation, span),
             Expr::Compare(comparison) => self.comparison(comparison, span),
-            Expr::If(conditional) => {
-                let test = self.arg(&conditional.test);
-                let branch = if self.truth(&test.value, test.span)? { &conditional.body } else { &conditional.orelse };
-                self.try_eval(branch)
-            }
+            Expr::If(conditional) => self.conditional(conditional, span),
             Expr::Attribute(attribute) => {
                 let base = self.arg(&attribute.value);
                 self.attribute(&base, attribute.attr.as_str(), span)
@@ -128,7 +122,7 @@ impl<'s> Evaluator<'s> {
             Value::Poison => Err(Poisoned),
             Value::Tuple(items) | Value::List(items) => Ok(items.clone()),
             other => {
-                let message = format!("'*' needs a tuple or list, not {}", other.describe());
+                let message = format!("'*' needs a tuple or list, not {}", self.describe(other));
                 Err(self.error(arg.span, message, None))
             }
         }
@@ -189,7 +183,8 @@ impl<'s> Evaluator<'s> {
         }
         let symbol = op.as_str();
         if !matches!(a.value, Value::Array(_)) && !matches!(b.value, Value::Array(_)) {
-            let message = format!("'{symbol}' is not defined on {} and {}", a.value.describe(), b.value.describe());
+            let message =
+                format!("'{symbol}' is not defined on {} and {}", self.describe(&a.value), self.describe(&b.value));
             return Err(self.error(span, message, None));
         }
         if op == Operator::MatMult {
@@ -213,6 +208,10 @@ impl<'s> Evaluator<'s> {
         if operand.value.is_poisoned() {
             return Err(Poisoned);
         }
+        if op == PythonUnaryOp::Not {
+            let truth = self.truth_of(&operand.value, operand.span)?;
+            return self.negated(&truth, span).map(Evaluator::truth_value);
+        }
         if let Value::Number(value) = operand.value {
             return number::unary(op, value).map(Value::Number).map_err(|message| self.error(span, message, None));
         }
@@ -220,121 +219,15 @@ impl<'s> Evaluator<'s> {
             return self.number_unary(op, operand, span);
         }
         let (kind, name) = match op {
-            PythonUnaryOp::Not => {
-                let truth = self.truth(&operand.value, operand.span)?;
-                return Ok(Value::Number(Number::Bool(!truth)));
-            }
             PythonUnaryOp::USub => (Unary::Op(UnaryOp::Neg), "unary '-'"),
-            PythonUnaryOp::UAdd => (Unary::Positive, "unary '+'"),
+            PythonUnaryOp::UAdd | PythonUnaryOp::Not => (Unary::Positive, "unary '+'"),
             PythonUnaryOp::Invert => (Unary::Op(UnaryOp::Not), "'~'"),
         };
         let Value::Array(array) = &operand.value else {
-            let message = format!("{name} is not defined on {}", operand.value.describe());
+            let message = format!("{name} is not defined on {}", self.describe(&operand.value));
             return Err(self.error(span, message, None));
         };
         let node = self.apply_unary(kind, name, &Operand::Node(array.node), span)?;
-        Ok(Value::Array(self.fresh(node)))
-    }
-
-    fn bool_operator(&mut self, operation: &'s ast::ExprBoolOp) -> Eval {
-        let decisive = operation.op == ast::BoolOp::Or;
-        let Some((last, conditions)) = operation.values.split_last() else { return Err(Poisoned) };
-        let mut undecided: Option<super::value::Condition> = None;
-        for condition in conditions.iter().chain([last]) {
-            let arg = self.arg(condition);
-            if let Value::Condition(next) = arg.value {
-                match &undecided {
-                    None => undecided = Some(next),
-                    Some(known) => match self.combined(decisive, &known.clone(), &next, arg.span)? {
-                        Value::Condition(both) => undecided = Some(both),
-                        decided if self.truth(&decided, arg.span)? == decisive => return Ok(decided),
-                        _ => undecided = None,
-                    },
-                }
-            } else if undecided.is_none() && std::ptr::eq(condition, last) {
-                return Ok(arg.value);
-            } else if self.truth(&arg.value, arg.span)? == decisive {
-                return Ok(if undecided.is_some() { Value::Number(Number::Bool(decisive)) } else { arg.value });
-            }
-        }
-        Ok(undecided.map_or(Value::Number(Number::Bool(!decisive)), Value::Condition))
-    }
-
-    fn comparison(&mut self, comparison: &'s ast::ExprCompare, span: Span) -> Eval {
-        let mut left = self.arg(&comparison.left);
-        let rights: Vec<Arg> = comparison.comparators.iter().map(|right| self.arg(right)).collect();
-        if left.value.is_poisoned() || rights.iter().any(|right| right.value.is_poisoned()) {
-            return Err(Poisoned);
-        }
-        let count = rights.len();
-        let mut result = Value::Number(Number::Bool(true));
-        for (&op, right) in comparison.ops.iter().zip(rights) {
-            let next = self.compare(op, &left, &right, span)?;
-            result = match (&result, &next) {
-                (Value::Condition(known), Value::Condition(also)) => {
-                    self.combined(false, &known.clone(), &also.clone(), span)?
-                }
-                (Value::Condition(_), Value::Number(truth)) if truth.truth() => result,
-                _ => next,
-            };
-            if count > 1 && !matches!(result, Value::Condition(_)) {
-                if let Value::Array(_) = result {
-                    let help = "write (a < b) & (b < c)";
-                    return Err(self.unsupported(span, "a chained comparison of arrays", help));
-                }
-                if !self.truth(&result, span)? {
-                    return Ok(result);
-                }
-            }
-            left = right;
-        }
-        Ok(result)
-    }
-
-    fn compare(&mut self, op: CmpOp, a: &Arg, b: &Arg, span: Span) -> Eval {
-        let known = |truth: bool| Ok(Value::Number(Number::Bool(truth)));
-        match op {
-            CmpOp::Is | CmpOp::IsNot => {
-                let same = match (&a.value, &b.value) {
-                    (Value::None, Value::None) => true,
-                    (Value::None, _) | (_, Value::None) => false,
-                    (Value::Number(Number::Bool(x)), Value::Number(Number::Bool(y))) => x == y,
-                    _ => return Err(self.unsupported(span, "'is' here", "supported: x is None, x is not None")),
-                };
-                return known(same == (op == CmpOp::Is));
-            }
-            CmpOp::In | CmpOp::NotIn => {
-                let (Value::Tuple(items) | Value::List(items)) = &b.value else {
-                    return Err(self.unsupported(span, "'in' here", "supported: in a tuple or list of constants"));
-                };
-                let found = items.iter().any(|item| equal(item, &a.value) == Some(true));
-                return known(found == (op == CmpOp::In));
-            }
-            CmpOp::Eq | CmpOp::NotEq | CmpOp::Lt | CmpOp::LtE | CmpOp::Gt | CmpOp::GtE => {}
-        }
-        if let (Value::Number(x), Value::Number(y)) = (&a.value, &b.value) {
-            return known(number::compare(op, *x, *y).ok_or(Poisoned)?);
-        }
-        if is_number(&a.value)
-            && is_number(&b.value)
-            && let Some(result) = self.number_comparison(op, a, b, span)?
-        {
-            return Ok(result);
-        }
-        let has_array = matches!(a.value, Value::Array(_)) || matches!(b.value, Value::Array(_));
-        if !has_array
-            && matches!(op, CmpOp::Eq | CmpOp::NotEq)
-            && let Some(same) = equal(&a.value, &b.value)
-        {
-            return known(same == (op == CmpOp::Eq));
-        }
-        if !has_array {
-            let message = format!("{} and {} cannot be compared", a.value.describe(), b.value.describe());
-            return Err(self.error(span, message, None));
-        }
-        let op = super::integer::comparison(op).ok_or(Poisoned)?;
-        let (x, y) = (self.operand(a, "a comparison")?, self.operand(b, "a comparison")?);
-        let node = self.elementwise(Binary::Op(op), "a comparison", &x, &y, span)?;
         Ok(Value::Array(self.fresh(node)))
     }
 
@@ -380,10 +273,20 @@ impl<'s> Evaluator<'s> {
                 let construct = format!("np.{}.{name}", function.name);
                 Err(self.unsupported(span, &construct, "supported: outer, reduce, accumulate, at"))
             }
-            Value::DType(dtype) if name == "type" => Ok(Value::DType(*dtype)),
+            Value::DType(dtype) if name == "type" => Ok(Value::ScalarType(*dtype)),
             Value::DType(dtype) if name == "itemsize" => Ok(Value::int(dtype.bytes())),
+            Value::DType(dtype) if name == "kind" => {
+                let kind = if dtype.is_float() {
+                    "f"
+                } else if dtype.is_int() {
+                    "i"
+                } else {
+                    "b"
+                };
+                Ok(Value::Str(kind.to_owned()))
+            }
             other => {
-                let message = format!("{} has no attribute '{name}'", other.describe());
+                let message = format!("{} has no attribute '{name}'", self.describe(other));
                 Err(self.error(span, message, None))
             }
         }
@@ -424,9 +327,10 @@ impl<'s> Evaluator<'s> {
         }
         let found = match (path, name) {
             ("numpy", "newaxis") => Some(Value::None),
-            ("numpy", "lib") | ("numpy.lib", "stride_tricks") | ("scipy", "special") => {
-                Some(Value::Module(format!("{path}.{name}")))
-            }
+            // Those without functions here are modules too, so that a message names the function.
+            ("numpy", "lib" | "linalg" | "fft" | "random" | "ma" | "polynomial")
+            | ("numpy.lib", "stride_tricks")
+            | ("scipy", "special" | "linalg" | "signal" | "ndimage") => Some(Value::Module(format!("{path}.{name}"))),
             ("math", "sqrt") => Some(Value::Builtin(Builtin::MathSqrt)),
             ("math", "exp") => Some(Value::Builtin(Builtin::MathExp)),
             ("math", "log") => Some(Value::Builtin(Builtin::MathLog)),
@@ -440,17 +344,25 @@ impl<'s> Evaluator<'s> {
         }
         if path == "numpy" && name.len() > 2 && !matches!(name, "float" | "int") {
             match functions::dtype_name(name) {
-                Some(Ok(dtype)) => return Ok(Value::DType(dtype)),
+                // It is a type of its own, and not the one of the dtype that it stands for.
+                Some(Ok(_)) if name == "longlong" => {
+                    return Err(self.unsupported(span, "np.longlong", "write np.int64"));
+                }
+                Some(Ok(dtype)) => return Ok(Value::ScalarType(dtype)),
                 Some(Err(help)) => {
-                    return Err(self.error(span, format!("the dtype np.{name} is not supported yet"), Some(help)));
+                    return Err(self.error(span, format!("the dtype np.{name} is not supported"), Some(help)));
                 }
                 None => {}
             }
         }
-        let shown = if path == "numpy" { "np" } else { path };
+        let shown = path.strip_prefix("numpy").map_or_else(|| path.to_owned(), |rest| format!("np{rest}"));
         let help = match path {
             "numpy.lib" => "supported: np.lib.stride_tricks.sliding_window_view".to_owned(),
+            "numpy.linalg" => {
+                "supported of linear algebra: @, np.dot, np.einsum, np.trace; write loops over range(…)".to_owned()
+            }
             "math" => "supported: math.pi, e, tau, inf, nan, sqrt, exp, log, on compile-time numbers".to_owned(),
+            _ if table.is_empty() => "nothing of this module is supported".to_owned(),
             _ => help_for(table, name),
         };
         Err(self.unsupported(span, &format!("{shown}.{name}"), &help))
@@ -476,27 +388,5 @@ pub(super) fn ufunc(op: Operator) -> BinaryOp {
         Operator::BitXor => BinaryOp::Xor,
         Operator::BitAnd => BinaryOp::And,
         Operator::FloorDiv => BinaryOp::FloorDiv,
-    }
-}
-
-/// Equality of compile-time values; `None` where it is not decided.
-fn equal(a: &Value, b: &Value) -> Option<bool> {
-    match (a, b) {
-        (Value::Number(x), Value::Number(y)) => number::compare(CmpOp::Eq, *x, *y),
-        (Value::Str(x), Value::Str(y)) => Some(x == y),
-        (Value::DType(x), Value::DType(y)) => Some(x == y),
-        (Value::None, Value::None) => Some(true),
-        (Value::Tuple(x), Value::Tuple(y)) | (Value::List(x), Value::List(y)) => {
-            if x.len() != y.len() {
-                return Some(false);
-            }
-            x.iter().zip(y).try_fold(true, |all, (x, y)| Some(all && equal(x, y)?))
-        }
-        (Value::Array(_), _) | (_, Value::Array(_)) => None,
-        (Value::None, _) | (_, Value::None) => Some(false),
-        (Value::DType(dtype), Value::Str(name)) | (Value::Str(name), Value::DType(dtype)) => {
-            Some(functions::dtype_name(name) == Some(Ok(*dtype)))
-        }
-        _ => Some(false),
     }
 }

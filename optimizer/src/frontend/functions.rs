@@ -302,7 +302,20 @@ fn method_of_ufunc(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 }
 
 /// What is not there yet, and what to write instead.
-const LATER: &[(&str, &str)] = &[("fill", "write x[...] = value")];
+const LATER: &[(&str, &str)] = &[
+    ("fill", "write x[...] = value"),
+    ("ndarray", "write np.empty(shape, dtype)"),
+    ("linspace", "write start + (stop - start) / (n - 1) * np.arange(n)"),
+    ("arctan2", "supported functions of angles: sin, cos, tanh"),
+    ("meshgrid", "write x[None, :] and y[:, None], which broadcast"),
+    ("mgrid", "write np.arange(n)[:, None] and np.arange(m)[None, :], which broadcast"),
+    ("hypot", "write np.sqrt(x * x + y * y)"),
+    ("round", "write np.floor(x + 0.5), which rounds halves up"),
+    ("rint", "write np.floor(x + 0.5), which rounds halves up"),
+    ("repeat", "write np.broadcast_to(x[:, None], (len(x), n)).ravel()"),
+    ("tile", "write np.broadcast_to(x, (n, len(x))).ravel()"),
+    ("cross", "write out the products of the elements"),
+];
 
 /// The table's entry for `name`.
 pub(super) fn find(table: &'static [Function], name: &str) -> Option<&'static Function> {
@@ -314,20 +327,52 @@ pub(super) fn help_for(table: &'static [Function], name: &str) -> String {
     if let Some(entry) = LATER.iter().find(|entry| entry.0 == name) {
         return entry.1.to_owned();
     }
-    let names: Vec<&str> = table.iter().map(|function| function.name).collect();
-    format!("supported: {}", names.join(", "))
+    let wanted = name.to_lowercase();
+    let mut near: Vec<(usize, &str)> = table
+        .iter()
+        .map(|function| (distance(&wanted, &function.name.to_lowercase()), function.name))
+        .filter(|(distance, other)| *distance <= wanted.len().max(other.len()).div_ceil(3))
+        .collect();
+    near.sort_unstable();
+    let names: Vec<&str> = near.into_iter().take(3).map(|near| near.1).collect();
+    match names.as_slice() {
+        [] if table.len() <= 30 => {
+            let all: Vec<&str> = table.iter().map(|function| function.name).collect();
+            format!("supported: {}", all.join(", "))
+        }
+        [] => "no supported function has a name like it; README.md lists them".to_owned(),
+        names => format!("supported names like it: {}", names.join(", ")),
+    }
 }
 
-/// The element type that an attribute of `numpy` names.
+/// The least number of letters to insert, delete or replace that makes one word of another (V. Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (at, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = at + 1;
+        for (place, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[place + 1];
+            row[place + 1] = replaced.min(row[place] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The element type that an attribute of `numpy` or a string names: `None` if it is none that is known here.
 pub(super) fn dtype_name(name: &str) -> Option<Result<DType, &'static str>> {
     Some(Ok(match name {
-        "float32" | "single" | "f4" | "<f4" | "f" => DType::F32,
-        "float64" | "double" | "f8" | "<f8" | "d" | "float" => DType::F64,
-        "int32" | "intc" | "i4" | "<i4" | "i" => DType::I32,
-        "int64" | "int_" | "intp" | "longlong" | "i8" | "<i8" | "int" => DType::I64,
-        "bool_" | "bool" | "?" => DType::Bool,
-        "float16" | "half" | "f2" | "int8" | "i1" | "uint8" | "u1" | "int16" | "i2" | "uint16" | "uint32"
-        | "uint64" | "complex64" | "complex128" | "longdouble" | "bfloat16" => {
+        "float32" | "single" | "f4" | "<f4" | "=f4" | "|f4" | "f" => DType::F32,
+        "float64" | "double" | "f8" | "<f8" | "=f8" | "|f8" | "d" | "float" => DType::F64,
+        "int32" | "intc" | "i4" | "<i4" | "=i4" | "|i4" | "i" => DType::I32,
+        "int64" | "int_" | "intp" | "long" | "longlong" | "i8" | "<i8" | "=i8" | "|i8" | "int" | "l" | "n" | "p"
+        | "q" => DType::I64,
+        "bool_" | "bool" | "?" | "b1" | "<b1" | ">b1" | "=b1" | "|b1" => DType::Bool,
+        "float16" | "half" | "f2" | "int8" | "i1" | "uint8" | "u1" | "int16" | "i2" | "uint16" | "u2" | "uint32"
+        | "u4" | "uint64" | "u8" | "complex64" | "c8" | "complex128" | "complex" | "c16" | "longdouble"
+        | "bfloat16" | ">f4" | ">f8" | ">i4" | ">i8" | "object" | "O" | "str" => {
             return Some(Err("supported dtypes: f32, f64, i32, i64, bool"));
         }
         _ => return None,

@@ -12,7 +12,7 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::Call;
 use super::value::{Arg, Value};
 use crate::dtype::{DType, Literal};
-use crate::expr::{NodeId, Op, Span, Statement};
+use crate::expr::{Check, Node, NodeId, Op, Requirement, Span, Statement};
 use crate::expr_type::constants;
 use crate::scalar::{BinaryOp, FoldOp};
 
@@ -119,19 +119,68 @@ impl Evaluator<'_> {
         let both = self.emit(Op::Binary(BinaryOp::And), vec![above, below], shape.clone(), DType::Bool, span)?;
         let axes: Vec<usize> = (0..shape.len()).collect();
         let all = if axes.is_empty() { both } else { self.fold(FoldOp::All, both, axes, span)? };
-        self.check(all, span)
+        self.require(all, Check { span, requirement: Requirement::Index })
+    }
+
+    /// Notes that integers are raised to no negative power.
+    pub(super) fn require_exponent(&mut self, exponent: NodeId, span: Span) -> Eval<()> {
+        if self.is_not_negative(exponent) {
+            return Ok(());
+        }
+        let zero = self.constant(Literal::Int(0).at(self.dtype(exponent)), self.dtype(exponent), span)?;
+        let holds = self.binary(BinaryOp::Ge, exponent, zero, span)?;
+        let axes = (0..self.shape(holds).len()).collect();
+        let all = self.fold(FoldOp::All, holds, axes, span)?;
+        self.require(all, Check { span, requirement: Requirement::Exponent })
+    }
+
+    /// Whether all elements of an array of integers are known to be ≥ 0.
+    pub(super) fn is_not_negative(&self, node: NodeId) -> bool {
+        let Node { op, args, shape, .. } = &self.nodes[node];
+        let of = |at: usize| args.get(at).is_some_and(|&arg| self.is_not_negative(arg));
+        match op {
+            Op::Const(value) => value.as_f64() >= 0.0,
+            Op::Array(values) => values.iter().all(|value| value.as_f64() >= 0.0),
+            Op::Arange { start, step } => {
+                let steps = shape.first().map_or(0, |extent| extent.saturating_sub(1));
+                let last = start
+                    .as_i64()
+                    .zip(step.as_i64())
+                    .and_then(|(start, step)| start.checked_add(step.checked_mul(i64::try_from(steps).ok()?)?));
+                start.as_i64().is_some_and(|start| start >= 0) && last.is_some_and(|last| last >= 0)
+            }
+            Op::LoopIndex(form) => self.domain.proves(form),
+            Op::Cast => args.first().is_some_and(|&arg| self.dtype(arg) == DType::Bool),
+            Op::Broadcast
+            | Op::Transpose(_)
+            | Op::Reshape
+            | Op::Slice(_)
+            | Op::Section(_)
+            | Op::Index { .. }
+            | Op::Flip(_)
+            | Op::Roll { .. } => of(0),
+            Op::Binary(BinaryOp::And | BinaryOp::Maximum) => of(0) || of(1),
+            Op::Binary(BinaryOp::FloorDiv | BinaryOp::Minimum | BinaryOp::Shr) => of(0) && of(1),
+            Op::Where => of(1) && of(2),
+            _ => false,
+        }
     }
 
     /// Notes that `holds`, a bool scalar, must hold here.
-    fn check(&mut self, holds: NodeId, span: Span) -> Eval<()> {
+    pub(super) fn require(&mut self, holds: NodeId, check: Check) -> Eval<()> {
+        let span = check.span;
         let changes = self.reads_state[holds] || self.in_loop[holds] || self.blocks.len() > 1;
         if !changes {
-            if !self.checks.iter().any(|check| check.0 == holds) {
-                self.checks.push((holds, span));
+            if !self.checks.iter().any(|known| known.0 == holds) {
+                self.checks.push((holds, check));
             }
             return Ok(());
         }
-        let state = self.new_state(Some("in_range"), DType::Bool, Vec::new());
+        let name = match check.requirement {
+            Requirement::Index => "in_range",
+            Requirement::Exponent | Requirement::Divisor | Requirement::Shift | Requirement::Domain => "in_domain",
+        };
+        let state = self.new_state(Some(name), DType::Bool, Vec::new());
         let yes = self.constant(Literal::Bool(true), DType::Bool, span)?;
         if let Some(first) = self.blocks.first_mut() {
             first.insert(0, Statement::Update { state, region: Vec::new(), shift: None, value: yes, span });
@@ -139,7 +188,7 @@ impl Evaluator<'_> {
         let so_far = self.state_node(state, span)?;
         let both = self.binary(BinaryOp::And, so_far, holds, span)?;
         self.update(state, Vec::new(), both, span)?;
-        self.checks.push((so_far, span));
+        self.checks.push((so_far, check));
         Ok(())
     }
 }

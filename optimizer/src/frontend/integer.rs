@@ -5,18 +5,15 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::expression::ufunc;
 use super::functions::{Binary, Unary};
 use super::number::Number;
-use super::value::{Arg, Condition, Range, Value};
+use super::value::{Arg, Range, Value};
 use crate::affine::Affine;
 use crate::dtype::DType;
-use crate::expr::{NodeId, Op, Span};
+use crate::expr::{Check, NodeId, Op, Requirement, Span};
 use crate::scalar::{BinaryOp, UnaryOp};
-use rustpython_ruff_python_ast::{CmpOp, Operator, UnaryOp as PythonUnaryOp};
+use rustpython_ruff_python_ast::{Operator, UnaryOp as PythonUnaryOp};
 
 /// Coefficients and constants of forms are below this, so that arithmetic on them stays inside 64 bits.
 const LARGEST: u64 = 1 << 40;
-
-/// A condition has at most this many cases.
-const MAX_CASES: usize = 16;
 
 impl Evaluator<'_> {
     /// The form that a value is, where it is an integer known but for loop variables.
@@ -92,22 +89,87 @@ impl Evaluator<'_> {
             let help = "write the base as a float, or let the exponent be an int that is not negative";
             return Err(self.unsupported(span, "an int to the power of an int that may be negative", help));
         }
+        match op {
+            Operator::Div | Operator::FloorDiv | Operator::Mod => self.require_divisor(b, &operands[1], span)?,
+            Operator::LShift | Operator::RShift => self.require_shift(&operands[1], span)?,
+            Operator::Pow if operands.iter().any(is_float) => self.require_power(a, b, &operands, span)?,
+            Operator::Pow
+            | Operator::Add
+            | Operator::Sub
+            | Operator::Mult
+            | Operator::MatMult
+            | Operator::BitOr
+            | Operator::BitXor
+            | Operator::BitAnd => {}
+        }
         let node = self.elementwise(Binary::Op(ufunc(op)), &format!("'{symbol}'"), &operands[0], &operands[1], span)?;
         Ok(Value::Weak(node))
+    }
+
+    /// Python divides by nothing that is 0, where NumPy gives a number.
+    fn require_divisor(&mut self, divisor: &Arg, operand: &Operand, span: Span) -> Eval<()> {
+        if let Value::Number(number) = &divisor.value {
+            return if number.truth() { Ok(()) } else { Err(self.error(span, "division by zero", None)) };
+        }
+        if let Value::Affine(form) = &divisor.value
+            && (self.domain.proves(&form.offset(-1)) || self.domain.proves(&form.times(-1).offset(-1)))
+        {
+            return Ok(());
+        }
+        let node = self.strong(operand, span)?;
+        let holds = self.with_scalar(BinaryOp::Ne, node, 0.0, span)?;
+        self.require(holds, Check { span, requirement: Requirement::Divisor })
+    }
+
+    fn require_shift(&mut self, operand: &Operand, span: Span) -> Eval<()> {
+        let node = self.strong(operand, span)?;
+        if self.is_not_negative(node) || self.dtype(node).is_float() {
+            return Ok(());
+        }
+        let holds = self.with_scalar(BinaryOp::Ge, node, 0.0, span)?;
+        self.require(holds, Check { span, requirement: Requirement::Shift })
+    }
+
+    /// A negative float has no power whose exponent is not whole, and 0 none whose exponent is negative.
+    fn require_power(&mut self, base: &Arg, exponent: &Arg, operands: &[Operand], span: Span) -> Eval<()> {
+        let known = |value: &Value| if let Value::Number(number) = value { Some(number.as_f64()) } else { None };
+        let proves = |evaluator: &Self, offset: i64| match &base.value {
+            Value::Number(number) => number.as_f64() > 0.0 || number.as_f64() == 0.0 && offset == 0,
+            Value::Affine(form) => evaluator.domain.proves(&form.offset(-offset)),
+            _ => false,
+        };
+        let x = self.at_dtype(&operands[0], DType::F64, span)?;
+        let holds = match known(&exponent.value) {
+            Some(y) if y.is_nan() || y >= 0.0 && y == y.floor() => return Ok(()),
+            Some(_) | None if proves(self, 1) => return Ok(()),
+            Some(y) if y > 0.0 && proves(self, 0) => return Ok(()),
+            Some(y) if y == y.floor() => self.with_scalar(BinaryOp::Ne, x, 0.0, span)?,
+            Some(y) => {
+                let op = if y > 0.0 { BinaryOp::Lt } else { BinaryOp::Le };
+                let fails = self.with_scalar(op, x, 0.0, span)?;
+                self.unary(UnaryOp::Not, fails, span)?
+            }
+            None => {
+                let y = self.at_dtype(&operands[1], DType::F64, span)?;
+                let whole = self.unary(UnaryOp::Floor, y, span)?;
+                let whole = self.binary(BinaryOp::Eq, y, whole, span)?;
+                let negative = self.with_scalar(BinaryOp::Lt, y, 0.0, span)?;
+                let rooted = self.with_scalar(BinaryOp::Ge, x, 0.0, span)?;
+                let nan = self.binary(BinaryOp::Ne, x, x, span)?;
+                let defined = self.binary(BinaryOp::Or, rooted, nan, span)?;
+                let defined = self.binary(BinaryOp::Or, defined, whole, span)?;
+                let zero = self.with_scalar(BinaryOp::Eq, x, 0.0, span)?;
+                let pole = self.binary(BinaryOp::And, zero, negative, span)?;
+                let finite = self.unary(UnaryOp::Not, pole, span)?;
+                self.binary(BinaryOp::And, defined, finite, span)?
+            }
+        };
+        self.require(holds, Check { span, requirement: Requirement::Domain })
     }
 
     /// `op a` of a Python number that is not known.
     pub(super) fn number_unary(&mut self, op: PythonUnaryOp, operand: &Arg, span: Span) -> Eval {
         match (op, &operand.value) {
-            (PythonUnaryOp::Not, Value::Condition(condition)) => {
-                let node = self.unary(UnaryOp::Not, condition.node, span)?;
-                let cases = self.negation(&condition.cases, span)?;
-                return Ok(Value::Condition(Condition { cases, node }));
-            }
-            (PythonUnaryOp::Not, value) => {
-                let truth = self.truth(value, operand.span)?;
-                return Ok(Value::Number(Number::Bool(!truth)));
-            }
             (PythonUnaryOp::UAdd, Value::Affine(form)) => return Ok(Value::Affine(form.clone())),
             (PythonUnaryOp::USub, Value::Affine(form)) => return Ok(Value::Affine(form.times(-1))),
             _ => {}
@@ -127,85 +189,6 @@ impl Evaluator<'_> {
         Ok(Value::Weak(node))
     }
 
-    /// An order comparison of Python numbers that are not both known; `None` where one is no number.
-    pub(super) fn number_comparison(&mut self, op: CmpOp, a: &Arg, b: &Arg, span: Span) -> Eval<Option<Value>> {
-        let (Some(x), Some(y)) = (self.number_operand(a)?, self.number_operand(b)?) else { return Ok(None) };
-        let operator = comparison(op).ok_or(Poisoned)?;
-        let node = self.elementwise(Binary::Op(operator), "a comparison", &x, &y, span)?;
-        let (Some(x), Some(y)) = (self.form_of(&a.value), self.form_of(&b.value)) else {
-            return Ok(Some(Value::Weak(node)));
-        };
-        let (at_least, at_most) = (x.minus(&y), y.minus(&x));
-        let (above, below) = (at_least.offset(-1), at_most.offset(-1));
-        let cases = match op {
-            CmpOp::Lt => vec![vec![below]],
-            CmpOp::LtE => vec![vec![at_most]],
-            CmpOp::Gt => vec![vec![above]],
-            CmpOp::GtE => vec![vec![at_least]],
-            CmpOp::Eq => vec![vec![at_least, at_most]],
-            CmpOp::NotEq => vec![vec![below], vec![above]],
-            CmpOp::Is | CmpOp::IsNot | CmpOp::In | CmpOp::NotIn => return Err(Poisoned),
-        };
-        self.condition(cases, node, span).map(Some)
-    }
-
-    /// A condition, decided where that is possible.
-    fn condition(&mut self, cases: Vec<Vec<Affine>>, node: NodeId, span: Span) -> Eval {
-        let possible = |case: &Vec<Affine>| {
-            let mut domain = self.domain.clone();
-            domain.conditions.extend(case.iter().cloned());
-            !domain.is_empty()
-        };
-        let cases: Vec<Vec<Affine>> = cases.into_iter().filter(possible).collect();
-        if cases.is_empty() {
-            return Ok(Value::Number(Number::Bool(false)));
-        }
-        if cases.iter().any(|case| case.iter().all(|form| self.domain.proves(form))) {
-            return Ok(Value::Number(Number::Bool(true)));
-        }
-        if cases.len() > MAX_CASES {
-            return Err(self.error(span, "the condition has too many cases", Some("split it into several 'if's")));
-        }
-        Ok(Value::Condition(Condition { cases, node }))
-    }
-
-    /// `a and b`, `a or b` of conditions.
-    pub(super) fn combined(&mut self, is_or: bool, a: &Condition, b: &Condition, span: Span) -> Eval {
-        let op = if is_or { BinaryOp::Or } else { BinaryOp::And };
-        let node = self.binary(op, a.node, b.node, span)?;
-        let cases = if is_or {
-            let rest = conjunction(&self.negation(&a.cases, span)?, &b.cases);
-            [a.cases.clone(), rest].concat()
-        } else {
-            conjunction(&a.cases, &b.cases)
-        };
-        self.condition(cases, node, span)
-    }
-
-    /// Where none of the cases holds, as cases of which no two hold at once.
-    pub(super) fn negation(&mut self, cases: &[Vec<Affine>], span: Span) -> Eval<Vec<Vec<Affine>>> {
-        let mut result = vec![Vec::new()];
-        for case in cases {
-            // Not all of it: the first does not hold, or it holds and the second does not, …
-            let mut negated = Vec::with_capacity(case.len());
-            for (at, form) in case.iter().enumerate() {
-                let mut prefix = case[..at].to_vec();
-                prefix.push(form.times(-1).offset(-1));
-                negated.push(prefix);
-            }
-            result = conjunction(&result, &negated);
-            result.retain(|case| {
-                let mut domain = self.domain.clone();
-                domain.conditions.extend(case.iter().cloned());
-                !domain.is_empty()
-            });
-            if result.len() > MAX_CASES {
-                return Err(self.error(span, "the condition has too many cases", Some("split it into several 'if's")));
-            }
-        }
-        Ok(result)
-    }
-
     /// `range(…)`.
     pub(super) fn range(&mut self, args: &[Arg], span: Span) -> Eval {
         let mut forms = Vec::with_capacity(3);
@@ -213,7 +196,7 @@ impl Evaluator<'_> {
             match self.form_of(&arg.value) {
                 Some(form) => forms.push(form),
                 None => {
-                    let message = format!("a bound of range is {}", arg.value.describe());
+                    let message = format!("a bound of range is {}", self.describe(&arg.value));
                     let help =
                         "bounds are compile-time integers, or sums of such and multiples of outer loops' variables";
                     return Err(self.error(arg.span, message, Some(help)));
@@ -241,24 +224,6 @@ impl Evaluator<'_> {
         let rounded = -((-form.constant).div_euclid(divisor));
         whole.then(|| Affine::new(rounded, terms))
     }
-}
-
-/// The operator of an order comparison.
-pub(super) fn comparison(op: CmpOp) -> Option<BinaryOp> {
-    match op {
-        CmpOp::Eq => Some(BinaryOp::Eq),
-        CmpOp::NotEq => Some(BinaryOp::Ne),
-        CmpOp::Lt => Some(BinaryOp::Lt),
-        CmpOp::LtE => Some(BinaryOp::Le),
-        CmpOp::Gt => Some(BinaryOp::Gt),
-        CmpOp::GtE => Some(BinaryOp::Ge),
-        CmpOp::Is | CmpOp::IsNot | CmpOp::In | CmpOp::NotIn => None,
-    }
-}
-
-/// Both hold: every pair of cases.
-fn conjunction(a: &[Vec<Affine>], b: &[Vec<Affine>]) -> Vec<Vec<Affine>> {
-    a.iter().flat_map(|x| b.iter().map(|y| [x.as_slice(), y].concat())).collect()
 }
 
 /// `a op b` where that is a form again.

@@ -6,6 +6,7 @@
 use super::carry::Kind;
 use super::evaluate::{Eval, Evaluator, Poisoned, span_of};
 use super::statement::{Flow, assigned, has_return, targets};
+use super::truth::Truth;
 use super::unroll::Counted;
 use super::value::{Arg, Condition, Range, Value};
 use crate::affine::Affine;
@@ -70,7 +71,7 @@ impl<'s> Evaluator<'s> {
             Value::Range(range) => Ok((name.id.as_str().to_owned(), range)),
             Value::Poison => Err(Poisoned),
             other => {
-                let construct = format!("a loop over {}", other.describe());
+                let construct = format!("a loop over {}", self.describe(&other));
                 let help = "loops run over range(…): for k in range(n), with x[k] in the body";
                 Err(self.unsupported(iter.span, &construct, help))
             }
@@ -245,13 +246,14 @@ impl<'s> Evaluator<'s> {
         body: &'s [Stmt],
         clauses: &'s [ElifElseClause],
     ) -> Flow {
-        if let Value::Condition(condition) = &test.value {
-            let condition = condition.clone();
-            return self.conditional_in_loop(conditional, body, &condition, clauses);
-        }
-        match self.truth(&test.value, test.span) {
-            Ok(true) => self.block(body),
-            Ok(false) => self.clauses(conditional, clauses),
+        match self.truth_of(&test.value, test.span) {
+            Ok(Truth::Known(true)) => self.block(body),
+            Ok(Truth::Known(false)) => self.clauses(conditional, clauses),
+            Ok(Truth::Condition(condition)) => self.conditional_in_loop(conditional, body, &condition, clauses),
+            Ok(Truth::Runtime(_)) => {
+                self.undecided_truth(&test.value, test.span);
+                self.undecided(conditional)
+            }
             Err(Poisoned) => self.undecided(conditional),
         }
     }

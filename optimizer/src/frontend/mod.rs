@@ -15,6 +15,7 @@
 mod arguments;
 mod calls;
 mod carry;
+mod comparison;
 mod creation;
 mod elementwise;
 mod emit;
@@ -40,6 +41,7 @@ mod scatter;
 mod statement;
 mod structural;
 mod subscript;
+mod truth;
 mod twins;
 mod unroll;
 mod value;

@@ -9,7 +9,7 @@ use super::prune::prune;
 use super::statement::Flow;
 use super::value::{Arg, Array, Value};
 use crate::dtype::{DType, Literal};
-use crate::expr::{InputHint, Op, Param, Program, Span};
+use crate::expr::{InputHint, Op, Param, Program, Signature, Span};
 use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -48,7 +48,10 @@ impl<'s> Evaluator<'s> {
     fn top_level(&mut self, body: &'s [Stmt], options: &ParseOptions) -> BTreeSet<String> {
         let mut overridden = BTreeSet::new();
         for statement in body {
-            if is_main_guard(statement) {
+            if let Some(rest) = main_guard(statement) {
+                for statement in rest {
+                    self.statement(statement);
+                }
                 continue;
             }
             if let Flow::Return(_) = self.statement(statement) {
@@ -117,6 +120,7 @@ impl<'s> Evaluator<'s> {
     /// Reads the chosen function as a program.
     fn workload(&mut self, def: &'s ast::StmtFunctionDef) -> Eval<Program> {
         let (params, names) = self.parameters(def)?;
+        let signature = self.signature(def, &params)?;
         let Some(closure) = self.closures.iter().position(|closure| match closure.body {
             Body::Statements(body) => std::ptr::eq(body, def.body.as_slice()),
             Body::Expression(_) => false,
@@ -139,6 +143,8 @@ impl<'s> Evaluator<'s> {
             Value::Poison => return Err(Poisoned),
             Value::Tuple(items) => (items, true),
             Value::None if !mutated.is_empty() => (Vec::new(), false),
+            // Another error may hide what it writes to.
+            Value::None if !self.errors.is_empty() => return Err(Poisoned),
             Value::None => {
                 let help = "end the function with 'return' and one array or a tuple of arrays";
                 return Err(self.error(place, "the function returns nothing and changes no argument", Some(help)));
@@ -154,7 +160,7 @@ impl<'s> Evaluator<'s> {
                 }
                 Value::Poison => return Err(Poisoned),
                 other => {
-                    let message = format!("the function returns {}", other.describe());
+                    let message = format!("the function returns {}", self.describe(&other));
                     let help = "supported results: an array, a number, a tuple of arrays";
                     return Err(self.error(place, message, Some(help)));
                 }
@@ -171,12 +177,13 @@ impl<'s> Evaluator<'s> {
         let program = Program {
             name: def.name.as_str().to_owned(),
             params,
+            signature,
             nodes: std::mem::take(&mut self.nodes),
             states: std::mem::take(&mut self.states),
             body: self.blocks.pop().unwrap_or_default(),
             mutated: mutated.into_iter().map(|(param, _)| param).collect(),
             roots,
-            checks: checks.into_iter().map(|(_, span)| span).collect(),
+            checks: checks.into_iter().map(|(_, check)| check).collect(),
             returns_tuple,
         };
         Ok(prune(program))
@@ -209,8 +216,10 @@ impl<'s> Evaluator<'s> {
                 failed = true;
                 continue;
             };
+            let before = self.errors.len();
             match self.annotation(annotation) {
                 Ok((dtype, shape, hint)) => {
+                    failed |= self.errors.len() > before;
                     let node = self.emit(Op::Input(params.len()), Vec::new(), shape.clone(), dtype, span)?;
                     let array: Array = self.fresh(node);
                     self.parameters.extend(array.storage.map(|storage| (storage, params.len())));
@@ -232,6 +241,60 @@ impl<'s> Evaluator<'s> {
             return Err(Poisoned);
         }
         Ok((params, names))
+    }
+
+    /// The marks and defaults of the parameters.
+    fn signature(&mut self, def: &'s ast::StmtFunctionDef, params: &[Param]) -> Eval<Signature> {
+        let parameters = &def.parameters;
+        let mut signature = Signature {
+            positional_only: parameters.posonlyargs.len(),
+            keyword_only: parameters.kwonlyargs.len(),
+            ..Signature::default()
+        };
+        let mut failed = false;
+        for (at, (parameter, param)) in parameters.iter_non_variadic_params().zip(params).enumerate() {
+            let Some(default) = parameter.default.as_deref() else { continue };
+            let arg = self.arg(default);
+            match self.default_value(&arg, param) {
+                Ok(literal) => drop(signature.defaults.insert(at, literal)),
+                Err(Poisoned) => failed = true,
+            }
+        }
+        if failed { Err(Poisoned) } else { Ok(signature) }
+    }
+
+    /// A default as a number of its parameter's dtype, where Python's weak promotion takes it.
+    fn default_value(&mut self, arg: &Arg, param: &Param) -> Eval<Literal> {
+        let (name, dtype) = (&param.name, param.dtype);
+        if arg.value.is_poisoned() {
+            return Err(Poisoned);
+        }
+        if !param.shape.is_empty() {
+            let message = format!("the array parameter '{name}' has a default");
+            return Err(self.error(arg.span, message, Some("defaults are numbers, of scalar parameters")));
+        }
+        let literal = match &arg.value {
+            Value::Number(number) => Some(*number),
+            Value::Array(array) if self.dtype(array.node) == dtype => {
+                self.known_literal(array.node).map(|literal| match literal {
+                    Literal::Bool(value) => Number::Bool(value),
+                    Literal::Int(value) => Number::Int(i128::from(value)),
+                    Literal::Float(bits) => Number::Float(f64::from_bits(bits)),
+                })
+            }
+            _ => None,
+        };
+        let fits = literal.filter(|number| match number {
+            Number::Bool(_) => dtype == DType::Bool,
+            Number::Int(_) => dtype != DType::Bool,
+            Number::Float(_) => dtype.is_float(),
+        });
+        let Some(number) = fits else {
+            let message = format!("the default of '{name}' is {}, not a number of {dtype}", self.describe(&arg.value));
+            let help = "write a number that is known at compile time";
+            return Err(self.error(arg.span, message, Some(help)));
+        };
+        super::promote::literal(number, dtype).map_err(|message| self.error(arg.span, message, None))
     }
 
     /// Reads a body whose parameters are partly in error, for the errors of its own.
@@ -304,16 +367,11 @@ impl<'s> Evaluator<'s> {
         let name = name.id.as_str();
         let dtype = match DType::from_name(name) {
             Some(dtype) if DType::SUPPORTED.contains(&dtype) => Ok(dtype),
-            Some(_) => {
-                let help = "supported: f32, f64, i32, i64, bool";
-                let message = format!("the dtype {name} is not supported yet");
-                Err(self.error(span_of(element), message, Some(help)))
-            }
+            Some(_) => Ok(self.stand_in(name, span_of(element))),
             None if matches!(dtype_name(name), Some(Err(_)))
                 || matches!(name, "u16" | "u32" | "u64" | "c64" | "c128") =>
             {
-                let help = "supported: f32, f64, i32, i64, bool";
-                Err(self.error(span_of(element), format!("the dtype {name} is not supported"), Some(help)))
+                Ok(self.stand_in(name, span_of(element)))
             }
             None => Err(self.annotation_error(annotation)),
         };
@@ -332,6 +390,12 @@ impl<'s> Evaluator<'s> {
         }
         self.check_size(&shape, span_of(annotation))?;
         Ok((dtype, shape))
+    }
+
+    /// Refuses a dtype; the body is read with one of its kind, so that it hides no other error.
+    fn stand_in(&mut self, name: &str, span: Span) -> DType {
+        self.unsupported(span, &format!("the dtype {name}"), "supported: f32, f64, i32, i64, bool");
+        if name.starts_with(['i', 'u']) { DType::I64 } else { DType::F64 }
     }
 
     /// `Range(low, high)`, `SPD`, `Index(n)`.
@@ -426,11 +490,22 @@ impl<'s> Evaluator<'s> {
     }
 }
 
-/// True of `if __name__ == "__main__":`, which does not run in a workload.
-fn is_main_guard(statement: &Stmt) -> bool {
-    let Stmt::If(conditional) = statement else { return false };
-    let Expr::Compare(comparison) = &*conditional.test else { return false };
-    matches!(&*comparison.left, Expr::Name(name) if name.id.as_str() == "__name__")
+/// Of `if __name__ == "__main__":`, which does not hold where a workload is read, what runs instead.
+fn main_guard(statement: &Stmt) -> Option<&[Stmt]> {
+    let Stmt::If(conditional) = statement else { return None };
+    let Expr::Compare(comparison) = &*conditional.test else { return None };
+    let names = [&*comparison.left].into_iter().chain(&comparison.comparators);
+    let guards = |part: &Expr| match part {
+        Expr::Name(name) => name.id.as_str() == "__name__",
+        Expr::StringLiteral(text) => text.value.to_str() == "__main__",
+        _ => false,
+    };
+    let main = names.filter(|part| guards(part)).count() == 2 && matches!(*comparison.ops, [ast::CmpOp::Eq]);
+    match conditional.elif_else_clauses.as_slice() {
+        [] if main => Some(&[]),
+        [clause] if main && clause.test.is_none() => Some(&clause.body),
+        _ => None,
+    }
 }
 
 /// The name, or the last attribute, of an expression such as `typing.Annotated`.

@@ -3,7 +3,8 @@
 //! Folds Python's arithmetic on `bool`, `int` and `float` with Python's meaning (floor division, exact integers,
 //! powers). Integers are kept in 128 bits; what does not fit is refused, never wrapped.
 
-use rustpython_ruff_python_ast::{CmpOp, Operator, UnaryOp};
+use rustpython_ruff_python_ast::{Operator, UnaryOp};
+use std::cmp::Ordering;
 use std::fmt;
 
 /// A Python number.
@@ -101,13 +102,11 @@ fn int_binary(op: Operator, x: i128, y: i128) -> Result<Number, String> {
         Operator::Sub => x.checked_sub(y),
         Operator::Mult => x.checked_mul(y),
         Operator::Div | Operator::Mod | Operator::FloorDiv if y == 0 => return Err("division by zero".to_owned()),
-        Operator::Div => return Ok(Number::Float(Number::Int(x).as_f64() / Number::Int(y).as_f64())),
+        Operator::Div => return quotient(x, y).map(Number::Float),
         Operator::FloorDiv => x.checked_div_euclid(y).map(|q| if y < 0 && x.rem_euclid(y) != 0 { q - 1 } else { q }),
         Operator::Mod => x.checked_rem_euclid(y).map(|r| if y < 0 && r != 0 { r + y } else { r }),
         Operator::Pow if y < 0 && x == 0 => return Err("0 cannot be raised to a negative power".to_owned()),
-        Operator::Pow if y < 0 => {
-            return Ok(Number::Float(Number::Int(x).as_f64().powf(Number::Int(y).as_f64())));
-        }
+        Operator::Pow if y < 0 => return float_binary(op, Number::Int(x), Number::Int(y)),
         Operator::Pow => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
         Operator::LShift | Operator::RShift if y < 0 => return Err("negative shift count".to_owned()),
         Operator::LShift => {
@@ -138,7 +137,13 @@ fn float_binary(op: Operator, a: Number, b: Number) -> Result<Number, String> {
         Operator::Pow if x < 0.0 && y.is_finite() && y.fract() != 0.0 => {
             return Err("a negative number to a fractional power is complex".to_owned());
         }
-        Operator::Pow => x.powf(y),
+        Operator::Pow => {
+            let power = x.powf(y);
+            if power.is_infinite() && x.is_finite() && y.is_finite() {
+                return Err("the result of the power is too large for a float".to_owned());
+            }
+            power
+        }
         Operator::LShift
         | Operator::RShift
         | Operator::BitAnd
@@ -147,6 +152,19 @@ fn float_binary(op: Operator, a: Number, b: Number) -> Result<Number, String> {
         | Operator::MatMult => return Err(unsupported(op, a.type_name(), b.type_name())),
     };
     Ok(Number::Float(value))
+}
+
+/// `x / y` of integers, rounded once as Python rounds it.
+fn quotient(x: i128, y: i128) -> Result<f64, String> {
+    // Up to here an integer is a float.
+    const EXACT: u128 = 1 << 53;
+    if x.unsigned_abs() <= EXACT && y.unsigned_abs() <= EXACT {
+        return Ok(Number::Int(x).as_f64() / Number::Int(y).as_f64());
+    }
+    match x.checked_rem(y) {
+        Some(0) => Ok(Number::Int(x / y).as_f64()),
+        Some(_) | None => Err("the quotient of integers beyond 2**53 is not supported".to_owned()),
+    }
 }
 
 fn unsupported(op: Operator, a: &str, b: &str) -> String {
@@ -188,19 +206,23 @@ pub(super) fn unary(op: UnaryOp, a: Number) -> Result<Number, String> {
     }
 }
 
-/// `a op b` for the six order comparisons; `None` for `is` and `in`.
-pub(super) fn compare(op: CmpOp, a: Number, b: Number) -> Option<bool> {
-    let order = match (a.as_int(), b.as_int()) {
+/// How two numbers are ordered, exactly, an `int` and a `float` too; `None` where one is NaN.
+pub(super) fn order(a: Number, b: Number) -> Option<Ordering> {
+    match (a.as_int(), b.as_int()) {
         (Some(x), Some(y)) => Some(x.cmp(&y)),
-        (None, _) | (_, None) => a.as_f64().partial_cmp(&b.as_f64()),
-    };
-    Some(match op {
-        CmpOp::Eq => order.is_some_and(std::cmp::Ordering::is_eq),
-        CmpOp::NotEq => !order.is_some_and(std::cmp::Ordering::is_eq),
-        CmpOp::Lt => order.is_some_and(std::cmp::Ordering::is_lt),
-        CmpOp::LtE => order.is_some_and(std::cmp::Ordering::is_le),
-        CmpOp::Gt => order.is_some_and(std::cmp::Ordering::is_gt),
-        CmpOp::GtE => order.is_some_and(std::cmp::Ordering::is_ge),
-        CmpOp::Is | CmpOp::IsNot | CmpOp::In | CmpOp::NotIn => return None,
-    })
+        (Some(x), None) => int_float_order(x, b.as_f64()),
+        (None, Some(y)) => int_float_order(y, a.as_f64()).map(Ordering::reverse),
+        (None, None) => a.as_f64().partial_cmp(&b.as_f64()),
+    }
+}
+
+/// Rounding keeps the order, so only where the rounded integer is the float does the integer itself decide.
+#[expect(clippy::cast_possible_truncation, reason = "saturates, which the case before excludes")]
+fn int_float_order(i: i128, x: f64) -> Option<Ordering> {
+    const ABOVE: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
+    match Number::Int(i).as_f64().partial_cmp(&x)? {
+        Ordering::Equal if x >= ABOVE => Some(Ordering::Less),
+        Ordering::Equal => Some(i.cmp(&(x as i128))),
+        unequal => Some(unequal),
+    }
 }

@@ -214,6 +214,9 @@ pub(super) fn ufunc_outer(
         let node = evaluator.binary(op, a, b, span)?;
         return Ok(Value::Array(evaluator.fresh(node)));
     }
+    if op == BinaryOp::Pow && dtype.is_int() {
+        evaluator.require_exponent(b, span)?;
+    }
     let extents = [evaluator.extents(a), evaluator.extents(b)].concat();
     let node = evaluator.emit_live(Op::Outer(op), vec![a, b], extents, op.result(dtype), span)?;
     Ok(Value::Array(evaluator.fresh(node)))

@@ -34,7 +34,7 @@ type Inside<'a, 's> = Box<dyn FnOnce(&mut Evaluator<'s>, &[usize]) -> Eval<()> +
 pub(super) fn at(evaluator: &mut Evaluator<'_>, ufunc: &'static Function, call: &Call) -> Eval {
     let target = call.required("a")?;
     let Value::Array(array) = &target.value else {
-        let message = format!("{}.at changes an array, not {}", ufunc.name, target.value.describe());
+        let message = format!("{}.at changes an array, not {}", ufunc.name, evaluator.describe(&target.value));
         return Err(evaluator.error(target.span, message, None));
     };
     let (operands, given) = match ufunc.kind {

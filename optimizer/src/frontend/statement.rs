@@ -21,6 +21,8 @@ pub(super) enum Flow {
 
 /// The elements that an assignment by subscript writes to.
 enum Target {
+    /// One, named by integers alone.
+    Element(Array),
     /// A view.
     View(Array),
     /// Those of an array that arrays of integers name.
@@ -108,7 +110,7 @@ impl<'s> Evaluator<'s> {
                     }
                 }
             }
-            Stmt::While(_) => self.refuse(statement, "a 'while' loop", "write a loop over range(…)"),
+            Stmt::While(_) => self.refuse(statement, "a 'while' loop", "write for k in range(n) with a number of iterations that is known, and keep with np.where what shall no longer change"),
             Stmt::With(_) => self.refuse(statement, "'with'", SUPPORTED),
             Stmt::Try(_) => self.refuse(statement, "'try'", SUPPORTED),
             Stmt::Raise(_) => self.refuse(statement, "'raise'", SUPPORTED),
@@ -225,6 +227,10 @@ impl<'s> Evaluator<'s> {
             Expr::Subscript(subscript) => {
                 // An error is reported; there is nothing to poison.
                 let _ = match self.element_target(subscript) {
+                    Ok(Target::Element(array)) => match self.one_number(value) {
+                        Ok(()) => self.write(&array, value, span_of(target)),
+                        Err(Poisoned) => Ok(()),
+                    },
                     Ok(Target::View(array)) => self.write(&array, value, span_of(target)),
                     Ok(Target::Picked(array, picked)) => {
                         self.scatter(&array, &picked, &Scattered::Assigned(value), span_of(target))
@@ -234,6 +240,9 @@ impl<'s> Evaluator<'s> {
             }
             Expr::Starred(_) => {
                 self.unsupported(span_of(target), "'*' in an assignment", "name every element");
+            }
+            Expr::Attribute(attribute) if attribute.attr.as_str() == "shape" => {
+                self.unsupported(span_of(target), "assignment to .shape", "write y = y.reshape(…)");
             }
             _ => {
                 self.unsupported(span_of(target), "this target of an assignment", "assign to names");
@@ -263,7 +272,7 @@ impl<'s> Evaluator<'s> {
                 return None;
             }
             other => {
-                let message = format!("{} cannot be unpacked", other.describe());
+                let message = format!("{} cannot be unpacked", self.describe(other));
                 self.error(value.span, message, None);
                 return None;
             }
@@ -286,18 +295,34 @@ impl<'s> Evaluator<'s> {
                 return Err(self.error(base.span, "a NumPy scalar has no elements to assign to", None));
             }
             other => {
-                let construct = format!("assignment to elements of {}", other.describe());
+                let construct = format!("assignment to elements of {}", self.describe(other));
                 return Err(self.unsupported(span_of(subscript), &construct, "supported: elements of arrays"));
             }
         }
         let Value::Array(array) = base.value else { return Err(Poisoned) };
         match self.selection(&array, &subscript.slice, span_of(subscript))? {
             Selection::Basic(Value::Array(part)) => {
-                Ok(Target::View(Array { storage: array.storage, writable: array.writable, ..part }))
+                let element = part.storage.is_none();
+                let part = Array { storage: array.storage, writable: array.writable, ..part };
+                Ok(if element { Target::Element(part) } else { Target::View(part) })
             }
             Selection::Basic(_) => Err(Poisoned),
             Selection::Picked(picked) => Ok(Target::Picked(array, picked)),
         }
+    }
+
+    /// Refuses an array as a single element, also one that has only one.
+    fn one_number(&mut self, value: &Arg) -> Eval<()> {
+        let is_array = match &value.value {
+            Value::Array(array) => !self.shape(array.node).is_empty(),
+            Value::Tuple(_) | Value::List(_) => true,
+            _ => false,
+        };
+        if is_array {
+            let message = format!("{} cannot be assigned to one element", self.describe(&value.value));
+            return Err(self.error(value.span, message, Some("index it, as in x[0], or assign to a slice")));
+        }
+        Ok(())
     }
 
     fn augmented(&mut self, assign: &'s ast::StmtAugAssign) {
@@ -324,7 +349,7 @@ impl<'s> Evaluator<'s> {
         let span = span_of(assign);
         let target = self.element_target(subscript)?;
         let old = match &target {
-            Target::View(array) => Value::Array(array.clone()),
+            Target::Element(array) | Target::View(array) => Value::Array(array.clone()),
             // All of them are read before any is written.
             Target::Picked(_, picked) => self.gathered(picked, span_of(subscript))?,
         };
@@ -339,6 +364,10 @@ impl<'s> Evaluator<'s> {
         }
         let result = Arg { value: result, span: value.span };
         match &target {
+            Target::Element(array) => {
+                self.one_number(&result)?;
+                self.write(array, &result, span)
+            }
             Target::View(array) => self.write(array, &result, span),
             Target::Picked(array, picked) => self.scatter(array, picked, &Scattered::Assigned(&result), span),
         }

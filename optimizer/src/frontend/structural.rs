@@ -369,7 +369,7 @@ pub(super) fn pad(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     if let Some(arg) = call.given("mode")
         && !matches!(&arg.value, Value::Str(mode) if mode == "constant")
     {
-        let construct = format!("np.pad with mode {}", arg.value.describe());
+        let construct = format!("np.pad with mode {}", evaluator.describe(&arg.value));
         return Err(evaluator.unsupported(arg.span, &construct, "supported: mode='constant', constant_values=number"));
     }
     let (own, dtype) = (evaluator.shape(array.node).to_vec(), evaluator.dtype(array.node));
@@ -448,7 +448,8 @@ impl Evaluator<'_> {
                 parts
             }
             other => {
-                let message = format!("{} needs a sequence of arrays, not {}", call.function.name, other.describe());
+                let message =
+                    format!("{} needs a sequence of arrays, not {}", call.function.name, self.describe(other));
                 return Err(self.error(arg.span, message, None));
             }
         };

@@ -48,7 +48,7 @@ impl<'s> Evaluator<'s> {
                 self.sequence_subscript(items, is_tuple, subscript, span)
             }
             other => {
-                let message = format!("{} cannot be indexed", other.describe());
+                let message = format!("{} cannot be indexed", self.describe(other));
                 Err(self.error(base.span, message, Some("arrays, tuples and lists can")))
             }
         }
@@ -291,16 +291,22 @@ impl<'s> Evaluator<'s> {
             Value::Poison => return Err(Poisoned),
             Value::Array(array) if self.known_int(&arg.value).is_none() => {
                 let shape = show(self.shape(array.node));
-                let construct = if self.dtype(array.node) == crate::dtype::DType::Bool {
+                let is_mask = self.dtype(array.node) == crate::dtype::DType::Bool;
+                let construct = if is_mask {
                     format!("indexing with a bool array of shape {shape}")
                 } else {
                     format!("indexing with an array of shape {shape}")
                 };
-                let help = "supported: integers, arrays of integers, slices, None and '...'; select with np.where";
+                let help = if is_mask {
+                    "write x = np.where(mask, new, x) for x[mask] = new, and np.where(mask, x, 0).sum() for \
+                     x[mask].sum(); mask.sum() counts"
+                } else {
+                    "supported: integers, arrays of integers, slices, None and '...'"
+                };
                 return Err(self.unsupported(arg.span, &construct, help));
             }
             Value::List(_) | Value::Number(Number::Bool(_)) => {
-                let construct = format!("indexing with {}", arg.value.describe());
+                let construct = format!("indexing with {}", self.describe(&arg.value));
                 let help = "supported: integers, arrays of integers, slices, None and '...'; select with np.where";
                 return Err(self.unsupported(arg.span, &construct, help));
             }
@@ -334,7 +340,7 @@ impl<'s> Evaluator<'s> {
             (_, Some(form)) => Ok(form),
             (Value::Number(_) | Value::Array(_), None) => self.integer(arg, what).map(Affine::constant),
             (other, None) => {
-                let message = format!("{what} is {}", other.describe());
+                let message = format!("{what} is {}", self.describe(other));
                 let help = "supported: sums of compile-time integers and multiples of loop variables";
                 Err(self.error(arg.span, message, Some(help)))
             }

@@ -41,8 +41,10 @@ pub(super) enum Value {
     Range(Range),
     /// A string.
     Str(String),
-    /// A dtype, `np.float32` or `A.dtype`.
+    /// A dtype: `A.dtype`.
     DType(DType),
+    /// The type of NumPy's scalars of a dtype, as `np.float32`; where a dtype is wanted, that dtype.
+    ScalarType(DType),
     /// An array.
     Array(Array),
     /// A tuple.
@@ -167,32 +169,6 @@ impl Value {
         Value::Number(Number::Float(value))
     }
 
-    /// What it is, for messages.
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Value::Poison => "a value in error".to_owned(),
-            Value::None => "None".to_owned(),
-            Value::Ellipsis => "...".to_owned(),
-            Value::Number(number) => format!("the Python {} {number}", number.type_name()),
-            Value::Affine(_) => "an int that depends on a loop's variable".to_owned(),
-            Value::Weak(_) => "a number that is not known at compile time".to_owned(),
-            Value::Condition(_) => "a bool that depends on a loop's variable".to_owned(),
-            Value::Range(_) => "a range".to_owned(),
-            Value::Str(text) => format!("the string {text:?}"),
-            Value::DType(dtype) => format!("the dtype {dtype}"),
-            Value::Array(_) => "an array".to_owned(),
-            Value::Tuple(items) => format!("a tuple of {}", items.len()),
-            Value::List(items) => format!("a list of {}", items.len()),
-            Value::Module(name) => format!("the module {name}"),
-            Value::Function(function) | Value::Ufunc(function, _) | Value::Method(_, function) => {
-                format!("the function {}", function.name)
-            }
-            Value::Closure(_) => "a local function".to_owned(),
-            Value::Builtin(builtin) => format!("the builtin {}", builtin.name()),
-            Value::Annotation => "a name for annotations".to_owned(),
-        }
-    }
-
     /// Calls `visit` with every array inside.
     pub(super) fn arrays(&self, visit: &mut impl FnMut(&Array)) {
         match self {
@@ -208,6 +184,7 @@ impl Value {
             | Value::Range(_)
             | Value::Str(_)
             | Value::DType(_)
+            | Value::ScalarType(_)
             | Value::Module(_)
             | Value::Function(_)
             | Value::Ufunc(..)
@@ -231,6 +208,7 @@ impl Value {
             | Value::Range(_)
             | Value::Str(_)
             | Value::DType(_)
+            | Value::ScalarType(_)
             | Value::Array(_)
             | Value::Module(_)
             | Value::Function(_)

@@ -424,7 +424,7 @@ impl<'a> Builder<'a> {
             };
             outputs.push(id);
         }
-        let (params, checks) = (self.program.params.clone(), self.program.checks.len());
+        let (params, checks) = (self.program.params.clone(), self.program.requirements());
         Ok(NormalForm { params, defs: self.defs, outputs, checks, ..NormalForm::default() })
     }
 

@@ -353,7 +353,7 @@ fn normalize_known(
         found.stats = Stats { stopped_by: found.stats.stopped_by, ..Stats::default() };
         for form in &mut found.forms {
             form.normal_form.params.clone_from(&program.params);
-            form.normal_form.checks = program.checks.len();
+            form.normal_form.checks = program.requirements();
         }
         return Ok(found);
     }

@@ -261,7 +261,7 @@ pub(super) fn join(
     forms: &[&NormalForm],
 ) -> Result<NormalForm, NormalizeError> {
     let unbuildable = |class: usize| NormalizeError::Unbuildable { class };
-    let (params, checks) = (program.params.clone(), program.checks.len());
+    let (params, checks) = (program.params.clone(), program.requirements());
     let mut whole = NormalForm { params, checks, ..NormalForm::default() };
     let mut given: BTreeMap<NodeId, DefId> = BTreeMap::new();
     for (section, form) in sections.iter().zip(forms) {

@@ -1,10 +1,10 @@
 //! Parsing.
 
 use super::print::variable;
-use super::{MAX_DEPTH, binary_sign, canonical, fold_sign};
+use super::{MAX_DEPTH, binary_sign, canonical, check_word, fold_sign};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
-use crate::expr::{InputHint, Param, Shift};
+use crate::expr::{InputHint, Param, Requirement, Shift};
 use crate::normal_form::{
     Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update,
     loop_variable, scopes,
@@ -48,9 +48,9 @@ pub fn parse(text: &str) -> Result<NormalForm, NotationError> {
         } else if cursor.word("def") {
             let def = cursor.def(&form)?;
             form.defs.push(def);
-        } else if cursor.rest.starts_with("result ") || cursor.rest.starts_with("check ") {
-            let is_check = cursor.word("check");
-            if !is_check {
+        } else if cursor.rest.starts_with("result ") || cursor.rest.starts_with("check") {
+            let check = Requirement::ALL.into_iter().find(|of| cursor.word(check_word(*of)));
+            if check.is_none() {
                 cursor.need("result")?;
                 cursor.space();
             }
@@ -58,7 +58,7 @@ pub fn parse(text: &str) -> Result<NormalForm, NotationError> {
                 match cursor.source(&form)? {
                     Source::Def(id) => {
                         form.outputs.push(id);
-                        form.checks += usize::from(is_check);
+                        form.checks.extend(check);
                     }
                     Source::Param(_) | Source::State(_) => return Err(cursor.expected("the name of a definition")),
                 }

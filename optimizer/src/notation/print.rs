@@ -1,6 +1,6 @@
 //! Printing.
 
-use super::{NAMED_DEPTH, binary_sign, canonical, fold_sign};
+use super::{NAMED_DEPTH, binary_sign, canonical, check_word, fold_sign};
 use crate::affine::Affine;
 use crate::dtype::{DType, Literal};
 use crate::expr::InputHint;
@@ -42,10 +42,13 @@ pub fn print(form: &NormalForm) -> String {
         text.push('\n');
     }
     let outputs: Vec<String> = form.outputs.iter().map(|&id| reference(form, Source::Def(id))).collect();
-    let (results, checks) = outputs.split_at(outputs.len() - form.checks.min(outputs.len()));
+    let (results, checks) = outputs.split_at(outputs.len() - form.checks.len().min(outputs.len()));
     text.push_str(&format!("result {}\n", results.join(" ")));
-    if !checks.is_empty() {
-        text.push_str(&format!("check {}\n", checks.join(" ")));
+    let mut rest = checks;
+    for run in form.checks.chunk_by(|a, b| a == b) {
+        let (names, after) = rest.split_at(run.len().min(rest.len()));
+        text.push_str(&format!("{} {}\n", check_word(run[0]), names.join(" ")));
+        rest = after;
     }
     text
 }

@@ -45,7 +45,9 @@ Examples:
   moat run gemm.py --inputs x.npz --output y.npz     arrays by parameter name (or arr_0, arr_1, …)
   moat run gemm.py --kernels kernels --random        the tuned kernel, if its records fit the file
 
-A single result is stored as `result`, several as `result0`, `result1`, …";
+A single result is stored as `result`, a tuple as `result0`, `result1`, …, and what the function wrote to
+an argument under the parameter's name (a result whose name a parameter has gets a `_`). An array that
+the file lacks is the parameter's default, if it has one.";
 
 /// From a NumPy function to a kernel that is correct, fast on this machine, and explained by records.
 #[derive(Debug, Parser)]
@@ -70,6 +72,21 @@ pub(super) enum Command {
     /// Serve measurements to a parent process (internal)
     #[command(hide = true)]
     Worker,
+}
+
+impl Command {
+    /// Whether its result is JSON, and so is what it says where it fails.
+    pub(super) fn is_json(&self) -> bool {
+        match self {
+            Command::Tune(args) => args.json,
+            Command::Target(args) => args.json,
+            Command::Db(DbArgs { command: DbCommand::List { json, .. } | DbCommand::Show { json, .. } }) => *json,
+            Command::Db(DbArgs { command: DbCommand::Path { .. } })
+            | Command::Run(_)
+            | Command::Explain(_)
+            | Command::Worker => false,
+        }
+    }
 }
 
 /// How a workload is named and read; the same for all commands.

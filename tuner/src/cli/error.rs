@@ -10,11 +10,13 @@ use crate::tune::TuneError;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use moat_codegen::CodegenError;
 use moat_optimizer::apply::ApplyError;
+use moat_optimizer::expr::Requirement;
 use moat_optimizer::frontend::{FrontendError, FrontendErrors, Workload};
 use moat_optimizer::inputs::InputError;
 use moat_optimizer::interpret::InterpretError;
 use moat_optimizer::space::SpaceError;
 use moat_rules::RuleError;
+use serde_json::json;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -120,7 +122,47 @@ impl SourceError {
 }
 
 impl CliError {
-    /// An index out of range, or an array too large, is shown where it stands in the workload.
+    /// What is wrong as plain lines: `file:line:column: error: message` where it stands in a file.
+    pub(super) fn to_lines(&self) -> String {
+        let mut text = format!("error: {self}\n");
+        if let CliError::Source(source) = self {
+            for Place { error, .. } in &source.places {
+                let FrontendError { line, column, message, help, .. } = error;
+                text.push_str(&format!("{}:{line}:{column}: error: {message}\n", source.file));
+                text.extend(help.iter().map(|help| format!("  help: {help}\n")));
+            }
+        } else {
+            let mut cause = std::error::Error::source(self);
+            while let Some(error) = cause {
+                text.push_str(&format!("  because: {error}\n"));
+                cause = error.source();
+            }
+            text.extend(self.help().map(|help| format!("  help: {help}\n")));
+        }
+        text
+    }
+
+    /// What is wrong as one JSON object: `{"errors": [{"message", "help", "file", "line", "column"}]}`, the last three
+    /// where it stands in a file.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let errors: Vec<serde_json::Value> = if let CliError::Source(source) = self {
+            let place = |Place { error, .. }: &Place| {
+                json!({
+                    "message": error.message,
+                    "help": error.help,
+                    "file": source.file,
+                    "line": error.line,
+                    "column": error.column,
+                })
+            };
+            source.places.iter().map(place).collect()
+        } else {
+            vec![json!({ "message": self.to_string(), "help": self.help().map(|help| help.to_string()) })]
+        };
+        json!({ "errors": errors })
+    }
+
+    /// A check that fails, or an array too large, is shown where it stands in the workload.
     pub(super) fn located(self, workload: &Workload) -> CliError {
         if let CliError::Preflight(error @ PreflightError::Memory { span, .. }) = &self {
             return CliError::Source(SourceError::new(workload.error(
@@ -129,17 +171,30 @@ impl CliError {
                 Some(REMEDY.to_owned()),
             )));
         }
-        let (CliError::Interpret(InterpretError::IndexOutOfRange { span, .. })
-        | CliError::Tune(TuneError::Interpret(ReferenceError::Interpret(InterpretError::IndexOutOfRange {
+        let (CliError::Interpret(InterpretError::Check { span, requirement, .. })
+        | CliError::Tune(TuneError::Interpret(ReferenceError::Interpret(InterpretError::Check {
             span,
+            requirement,
             ..
         })))) = &self
         else {
             return self;
         };
-        let message = "an index is out of range".to_owned();
-        let help = "say what random indices look like, as in Annotated[i32[N], Index(n)] for 0 .. n, or give real ones \
-                    with --inputs";
+        let help = match requirement {
+            Requirement::Index => {
+                "say what random indices look like, as in Annotated[i32[N], Index(n)] for 0 .. n, or give real ones \
+                 with --inputs"
+            }
+            Requirement::Exponent => {
+                "say what random exponents look like, as in Annotated[i64[N], Range(0, 8)], or give real ones with \
+                 --inputs; a base of floats has negative powers"
+            }
+            Requirement::Divisor | Requirement::Shift | Requirement::Domain => {
+                "Python raises an error here, too; give other inputs with --inputs, or say what random ones look like, as \
+                 in Annotated[f64[N], Range(1, 2)]"
+            }
+        };
+        let message = requirement.failure().to_owned();
         CliError::Source(SourceError::new(workload.error(*span, message, Some(help.to_owned()))))
     }
 }

@@ -18,7 +18,7 @@ mod workload;
 use args::{Cli, Command};
 use clap::Parser;
 use error::CliError;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// What a command that did not fail has to say about its goal.
@@ -40,13 +40,22 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    let json = cli.command.is_json();
     match dispatch(cli.command) {
         Ok(Goal::Met) => ExitCode::SUCCESS,
         Ok(Goal::NotMet) => ExitCode::from(1),
         // Whoever reads our output has seen enough.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "{:?}", miette::Report::new(error));
+            if json {
+                let _ = writeln!(io::stdout(), "{}", error.to_json());
+            }
+            // Boxes and colours are for people; other programs get lines.
+            let _ = if io::stderr().is_terminal() {
+                writeln!(io::stderr(), "{:?}", miette::Report::new(error))
+            } else {
+                write!(io::stderr(), "{}", error.to_lines())
+            };
             ExitCode::from(2)
         }
     }

@@ -14,7 +14,7 @@ use crate::worker::guard::{Align, Guarded};
 use moat_codegen::abi::Status;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::expr::{Node, Program};
+use moat_optimizer::expr::{Node, Program, Requirement};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::normal_form::NormalForm;
@@ -38,7 +38,7 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> Result<Goal, CliError
         npz::probe(path)?;
     }
     let inputs = match &args.inputs {
-        Some(path) => npz::read(path, &program.params)?,
+        Some(path) => npz::read(path, &program.params, &program.signature)?,
         None => program.params.iter().map(|param| inputs::random(param, args.seed)).collect::<Result<_, _>>()?,
     };
     let target = machine::detect();
@@ -57,9 +57,9 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> Result<Goal, CliError
     drop(busy);
     let results = match call(&kernel, program, &inputs) {
         Err(CliError::Codegen(CodegenError::Status { status, .. }))
-            if Status::of(status) == Some(Status::IndexOutOfRange) =>
+            if Requirement::ALL.into_iter().any(|asked| Status::of(status) == Some(Status::unmet(asked))) =>
         {
-            // The kernel knows that an index is wrong, the interpreter which.
+            // The kernel knows that something is wrong, the interpreter where.
             interpret(program, &inputs, numerics).map_err(|error| CliError::from(error).located(&workload))?;
             return Err(CodegenError::Status { function: program.name.clone(), status }.into());
         }
@@ -150,8 +150,18 @@ fn tuned(
     Ok(Some((records.normal_form, records.schedule)))
 }
 
+/// `result`, `result0`, …; what an argument holds afterwards is called as its parameter is.
 fn result_name(program: &Program, at: usize) -> String {
-    if program.returns_tuple { format!("result{at}") } else { "result".to_owned() }
+    let returned = program.results().len() - program.mutated.len();
+    let written = |name: &str| program.mutated.iter().any(|&param| program.params[param].name == name);
+    if let Some(&param) = at.checked_sub(returned).and_then(|at| program.mutated.get(at)) {
+        return program.params[param].name.clone();
+    }
+    let mut name = if program.returns_tuple { format!("result{at}") } else { "result".to_owned() };
+    while written(&name) {
+        name.push('_');
+    }
+    name
 }
 
 fn check(

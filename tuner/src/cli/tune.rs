@@ -33,7 +33,7 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
     let places = Places { out: &args.out, stem: &stem, db: &db, trials };
     preflight::disk(&places, &machine::detect(), usize::from(args.threads))?;
     let inputs = match &args.inputs {
-        Some(path) => Some(npz::read(path, &workload.program.params)?),
+        Some(path) => Some(npz::read(path, &workload.program.params, &workload.program.signature)?),
         None => None,
     };
     interrupts.enter("looking at the machine");

@@ -216,7 +216,7 @@ fn assemble(
         parts,
         form: NormalForm {
             params: program.params.clone(),
-            checks: program.checks.len(),
+            checks: program.requirements(),
             states: program
                 .states
                 .iter()
