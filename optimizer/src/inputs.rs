@@ -96,6 +96,108 @@ pub fn random(param: &Param, seed: u64) -> Result<Tensor, InputError> {
     }
 }
 
+/// How many elements are special ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Density {
+    /// One in a hundred, a dozen at most: what is special spreads, and the rest is to be seen, too.
+    Few,
+    /// Every third.
+    Many,
+}
+
+/// [`random`] elements, and special ones of the hint's domain at random places among them: NaN, infinities, zeros of
+/// both signs, subnormal, least and largest numbers of a float; the ends of a range; the extremes of an integer type.
+/// With [`Density::Few`] an array of fewer than eight elements is as [`random`] makes it.
+///
+/// # Errors
+/// As [`random`].
+pub fn special(param: &Param, seed: u64, density: Density) -> Result<Tensor, InputError> {
+    /// An array of fewer elements is wholly lost to one that is not finite.
+    const SMALL: usize = 8;
+    let mut tensor = random(param, seed)?;
+    let values = specials(param);
+    let len = tensor.len();
+    let count = match density {
+        Density::Few if len < SMALL => 0,
+        Density::Few => len.div_ceil(100).min(values.len()),
+        Density::Many => len.div_ceil(3),
+    };
+    if values.is_empty() || len == 0 {
+        return Ok(tensor);
+    }
+    let mut stream = SplitMix64::new(seed ^ name_hash(&param.name) ^ SPECIAL);
+    let first = stream.next_below(values.len() as u64);
+    for at in 0..count {
+        let place = stream.next_below(len as u64);
+        let value = (first + at as u64) % values.len() as u64;
+        if let (Ok(place), Ok(value)) = (usize::try_from(place), usize::try_from(value)) {
+            tensor.set(place, values[value]);
+        }
+    }
+    Ok(tensor)
+}
+
+/// Sets the stream of places apart from that of elements.
+const SPECIAL: u64 = 0x5350_4543_4941_4C53;
+
+/// The special values of a parameter's domain; none of an SPD matrix.
+fn specials(param: &Param) -> Vec<Literal> {
+    let float = |values: &[f64]| values.iter().map(|&x| Literal::float(x)).collect::<Vec<_>>();
+    let (least, subnormal, largest, epsilon) = match param.dtype {
+        DType::F32 => {
+            let (least, largest) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));
+            (least, least / 64.0, largest, f64::from(f32::EPSILON))
+        }
+        DType::F16 => ((-14f64).exp2(), (-20f64).exp2(), 65504.0, (-10f64).exp2()),
+        DType::BF16 => (
+            f64::from(f32::MIN_POSITIVE),
+            f64::from(f32::MIN_POSITIVE) / 4.0,
+            3.389_531_389_251_535_5e38,
+            2f64.powi(-7),
+        ),
+        DType::F64 | DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::I32 | DType::I64 => {
+            (f64::MIN_POSITIVE, f64::MIN_POSITIVE / 64.0, f64::MAX, f64::EPSILON)
+        }
+    };
+    let (lowest, highest) = match param.dtype {
+        DType::I8 => (i64::from(i8::MIN), i64::from(i8::MAX)),
+        DType::U8 => (0, i64::from(u8::MAX)),
+        DType::I16 => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        DType::I32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        DType::I64 | DType::Bool | DType::F16 | DType::BF16 | DType::F32 | DType::F64 => (i64::MIN, i64::MAX),
+    };
+    match param.hint {
+        InputHint::Spd => Vec::new(),
+        InputHint::Any if param.dtype == DType::Bool => Vec::new(),
+        InputHint::Any if param.dtype.is_float() => float(&[
+            f64::NAN,
+            f64::INFINITY,
+            -0.0,
+            subnormal,
+            largest,
+            f64::NEG_INFINITY,
+            0.0,
+            -subnormal,
+            least,
+            -largest,
+            1.0,
+            -1.0,
+        ]),
+        InputHint::Any => [lowest, highest, 0, -1, 1].map(Literal::Int).to_vec(),
+        InputHint::Index(n) => [0, n.saturating_sub(1)].map(|at| Literal::Int(at.cast_signed())).to_vec(),
+        InputHint::Range(low, high) if param.dtype.is_float() => {
+            let below = high - (high.abs() * epsilon).max(subnormal);
+            let zeros = [0.0, -0.0, subnormal, -subnormal, least];
+            let inside = |x: &f64| low <= *x && *x < high;
+            let within = zeros.into_iter().chain([low, below]).filter(inside);
+            // What rounds to a type's number outside of the range is left out.
+            within.filter(|&x| inside(&crate::scalar_eval::round(param.dtype, x))).map(Literal::float).collect()
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "a range that random() has drawn from")]
+        InputHint::Range(low, high) => [low.ceil() as i64, high.ceil() as i64 - 1].map(Literal::Int).to_vec(),
+    }
+}
+
 /// `Range(low, high)` at the parameter's type.
 fn range(param: &Param, low: f64, high: f64, stream: &mut SplitMix64) -> Result<Tensor, InputError> {
     if param.dtype.is_float() {
@@ -213,6 +315,23 @@ mod tests {
         assert!((0..5).all(|i| spd.get_f64(i * 6) >= 1.0));
         let ints = draw(DType::I64, &[1000], InputHint::Any);
         assert!((-8..=8).all(|v| (0..1000).any(|i| ints.get_i64(i) == Some(v))));
+        for density in [Density::Few, Density::Many] {
+            let special = |dtype, hint| {
+                let param = Param { name: "a".into(), dtype, shape: vec![1000], hint };
+                special(&param, 7, density).expect("fits")
+            };
+            for dtype in [DType::F32, DType::F64] {
+                let range = special(dtype, InputHint::Range(-1.0, 0.3));
+                assert!((0..1000).all(|i| (-1.0..0.3).contains(&range.get_f64(i))));
+                assert!((0..1000).any(|i| range.get_f64(i) == 0.0 && range.get_f64(i).is_sign_negative()));
+                let any = special(dtype, InputHint::Any);
+                let finite = (0..1000).filter(|&i| any.get_f64(i).is_finite()).count();
+                let (least, most) = if density == Density::Few { (990, 999) } else { (600, 990) };
+                assert!((least..=most).contains(&finite), "{finite}");
+            }
+            let index = special(DType::I64, InputHint::Index(3));
+            assert!((0..1000).all(|i| index.get_i64(i).is_some_and(|v| (0..3).contains(&v))));
+        }
         let param = Param { name: "a".into(), dtype: DType::F32, shape: vec![2, 3], hint: InputHint::Spd };
         assert!(matches!(random(&param, 0), Err(InputError::NotSquare { .. })));
     }

@@ -13,6 +13,8 @@
 //!   [`MARGIN`] times what the plain kernel's results differ by from the interpreter's, with the inputs as they are and
 //!   with each of them moved by an ulp or two. So nothing is claimed of a recurrence that magnifies such a move. What
 //!   does not depend on the inputs, or does not notice, keeps its bounds.
+//! - Where a divisor may be 0, or a logarithm's argument, the bound is infinite. If all of these runs have a number
+//!   there, they say in the same way how far from it a candidate may be.
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::dtype::{DType, Literal};
@@ -86,14 +88,24 @@ pub fn interpreted(
     target: &Target,
 ) -> Result<Vec<Reference>, ReferenceError> {
     let mut references = interpret(program, inputs, numerics)?;
-    if program.body.is_empty() || !references.iter().any(says_nothing) {
+    let recurs = !program.body.is_empty();
+    let wanted = |reference: &Reference| {
+        recurs && says_nothing(reference) || numerics != Numerics::Algebraic && has_unbounded(reference)
+    };
+    if !references.iter().any(wanted) {
         return Ok(references);
     }
     let kernel = PlainKernel::new(program, form, target)?;
     let runs = [kernel.run(inputs)?, kernel.run(&moved(inputs))?];
-    for (at, reference) in references.iter_mut().enumerate().filter(|(_, reference)| says_nothing(reference)) {
+    for (at, reference) in references.iter_mut().enumerate().filter(|(_, reference)| wanted(reference)) {
         let Some(roundoff) = roundoff(reference.value.dtype) else { continue };
         if runs[0][at].data == runs[1][at].data {
+            continue;
+        }
+        if numerics != Numerics::Algebraic {
+            bound_unbounded(reference, [&runs[0][at], &runs[1][at]], roundoff);
+        }
+        if !recurs || !says_nothing(reference) {
             continue;
         }
         let largest = largest(&reference.wide);
@@ -167,6 +179,34 @@ fn says_nothing(reference: &Reference) -> bool {
     let largest = largest(&reference.wide);
     let limit = (largest / roundoff.sqrt()).min(cut_at(reference.value.dtype));
     largest > 0.0 && reference.bound.iter().any(|&bound| bound >= limit.max(largest) && bound.is_finite())
+}
+
+/// Whether an element is a number whose distance nothing is known of.
+fn has_unbounded(reference: &Reference) -> bool {
+    let elements = reference.wide.iter().zip(&reference.bound);
+    roundoff(reference.value.dtype).is_some() && elements.clone().any(|(x, bound)| unbounded(*x, *bound))
+}
+
+fn unbounded(x: f64, bound: f64) -> bool {
+    x.is_finite() && bound == f64::INFINITY
+}
+
+/// Bounds for the elements that have none and are numbers in all runs: √u of the largest element, or what these
+/// elements move by.
+fn bound_unbounded(reference: &mut Reference, runs: [&Tensor; 2], roundoff: f64) {
+    let found: Vec<usize> = (0..reference.bound.len())
+        .filter(|&at| unbounded(reference.wide[at], reference.bound[at]))
+        .filter(|&at| runs.iter().all(|run| run.get_f64(at).is_finite()))
+        .collect();
+    let distance = |at: usize| runs.iter().map(|run| (run.get_f64(at) - reference.wide[at]).abs()).fold(0.0, f64::max);
+    let differs = found.iter().map(|&at| distance(at)).fold(0.0, f64::max);
+    if differs == 0.0 {
+        return;
+    }
+    let normwise = (roundoff.sqrt() * largest(&reference.wide)).max(MARGIN * differs);
+    for at in found {
+        reference.bound[at] = normwise;
+    }
 }
 
 /// How far elements are from finite ones at most; infinite where one is no number.

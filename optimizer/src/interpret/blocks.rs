@@ -3,6 +3,7 @@
 //! The same operators on the same elements as whole arrays would give, in the same order; only what a block of the
 //! result needs is computed at once.
 
+use super::doubts::Traits;
 use super::plan::Plan;
 use super::structural::slice;
 use super::value::{Numbers, Store, Value};
@@ -51,6 +52,7 @@ pub(super) fn by_blocks(
     let last = *nodes.last()?;
     let (mut floats, mut ints, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
     let (mut magnitudes, mut additions, mut terms) = (Vec::new(), Vec::new(), 1.0);
+    let mut traits = Traits::default();
     let size: usize = shape.iter().product();
     // The arguments from outside, stretched to the whole shape: views.
     let mut leaves: Vec<Vec<Option<Value>>> = Vec::with_capacity(nodes.len());
@@ -127,6 +129,7 @@ pub(super) fn by_blocks(
             additions.extend(value.gather(all));
         }
         terms = value.terms;
+        traits = traits.joined(value.traits);
         done += count;
     }
     let bound = (!bounds.is_empty()).then(|| {
@@ -138,5 +141,5 @@ pub(super) fn by_blocks(
     let (magnitude, additions) = (whole(magnitudes), whole(additions));
     let dtype = program.nodes[last].dtype;
     let numbers = if dtype.is_float() { Numbers::Float(floats) } else { Numbers::Int(ints) };
-    Some(Value { terms, ..Value::new(dtype, shape, Store { numbers, bound, magnitude, additions }) })
+    Some(Value { terms, traits, ..Value::new(dtype, shape, Store { numbers, bound, magnitude, additions }) })
 }

@@ -2,8 +2,9 @@
 //! order, for one scalar operation.
 //!
 //! Input: operand values with the bounds of their absolute errors. Output: the value in `f64` (at
-//! the source type, in `exact` numerics) and its bound. An infinite bound says that nothing can be
-//! claimed. Sources: N. Higham, *Accuracy and stability of numerical algorithms*, 2nd ed., §3.3
+//! the source type, in `exact` numerics) and its bound. An infinite bound says that no distance can
+//! be claimed, because a divisor may be 0 or a logarithm's argument; a bound of NaN that nothing can
+//! be, because some order of the operations overflows. Sources: N. Higham, *Accuracy and stability of numerical algorithms*, 2nd ed., §3.3
 //! (running error analysis) and §4.2 (sums).
 
 use crate::dtype::DType;
@@ -79,7 +80,7 @@ impl Model {
     }
 
     /// Puts a result in order: overflow at the type, NaN, and infinities. `doubtful`: an operand's
-    /// bound is infinite.
+    /// bound is infinite. Where the result may overflow or not, the bound is NaN.
     #[inline]
     pub(crate) fn settle(&self, z: f64, bound: f64, doubtful: bool) -> (f64, f64) {
         if z.abs() + bound < self.largest {
@@ -87,6 +88,8 @@ impl Model {
         }
         if doubtful || bound == f64::INFINITY {
             (z, f64::INFINITY)
+        } else if bound.is_nan() {
+            (z, f64::NAN)
         } else if z.is_nan() || z.is_infinite() {
             (z, 0.0)
         } else if z.abs() - bound > self.largest * (1.0 + self.roundoff) {
@@ -94,7 +97,7 @@ impl Model {
         } else if z.abs() <= self.largest && bound == 0.0 {
             (z, 0.0)
         } else {
-            (z, f64::INFINITY)
+            (z, f64::NAN)
         }
     }
 
@@ -102,6 +105,10 @@ impl Model {
     #[inline]
     pub(crate) fn unary(&self, op: UnaryOp, x: f64, bx: f64) -> (f64, f64) {
         let z = if self.is_exact() { round(self.dtype, unary_float(op, x)) } else { unary_float(op, x) };
+        if bx.is_nan() {
+            return (z, f64::NAN);
+        }
+        let z = if root_hangs(op, x, bx) { x.max(0.0).sqrt() } else { z };
         let carried = if bx == 0.0 { 0.0 } else { unary_carried(op, x, bx, z) };
         let exact = self.is_exact() && bx == 0.0 && op == UnaryOp::Sqrt;
         let local = if exact { 0.0 } else { self.rounding(z, unary_roundings(op)) };
@@ -112,6 +119,9 @@ impl Model {
     #[inline]
     pub(crate) fn binary(&self, op: BinaryOp, x: f64, bx: f64, y: f64, by: f64) -> (f64, f64) {
         let z = if self.is_exact() { binary_float_at(op, self.dtype, x, y) } else { binary_float(op, x, y) };
+        if bx.is_nan() || by.is_nan() {
+            return (z, f64::NAN);
+        }
         let (certain_x, certain_y) = (bx == 0.0, by == 0.0);
         let certain = certain_x && certain_y;
         let carried = if certain { 0.0 } else { self.binary_carried(op, x, bx, y, by, z) };
@@ -201,6 +211,12 @@ pub(crate) fn comparison(op: BinaryOp, x: f64, bx: f64, y: f64, by: f64) -> (boo
     (truth, if certain { 0.0 } else { 1.0 })
 }
 
+/// Whether roundings decide if a root has a value at all. Its value is then the one of the nearest argument that has one.
+#[inline]
+pub(crate) fn root_hangs(op: UnaryOp, x: f64, bx: f64) -> bool {
+    op == UnaryOp::Sqrt && bx > 0.0 && bx < f64::INFINITY && x >= -bx && x < bx
+}
+
 /// The farther of an interval's ends from `z`.
 #[inline]
 pub(crate) fn spread(z: f64, low: f64, high: f64) -> f64 {
@@ -232,8 +248,11 @@ fn unary_carried(op: UnaryOp, x: f64, bx: f64, z: f64) -> f64 {
             }
         }
         UnaryOp::Floor => spread(z, (x - bx).floor(), (x + bx).floor()),
-        // The argument may be negative, the result NaN.
-        UnaryOp::Sqrt if x < bx => f64::INFINITY,
+        UnaryOp::Sqrt if bx == f64::INFINITY => f64::INFINITY,
+        // Surely negative.
+        UnaryOp::Sqrt if x < -bx => 0.0,
+        // The argument may be negative, the result NaN: this is the bound if it is not.
+        UnaryOp::Sqrt if x < bx => (x + bx).sqrt(),
         UnaryOp::Sqrt => bx / (z + (x - bx).sqrt()),
         UnaryOp::Exp => z * growth(bx),
         UnaryOp::Log => relative(x, bx),

@@ -82,7 +82,7 @@ fn finish(a: &Value, terms: usize, factors: usize, bounded: bool, numerics: Nume
             let local = if magnitudes[i] == 0.0 { 0.0 } else { roundings * magnitudes[i] + underflow };
             let (z, bound) = model.settle(z, b + local, b == f64::INFINITY);
             let may_overflow = z.is_finite() && magnitudes[i] >= model.largest;
-            (z, if may_overflow { f64::INFINITY } else { bound })
+            (z, if may_overflow { f64::NAN } else { bound })
         })
         .unzip();
     let store = Store::of_sums(Numbers::Float(numbers), Some(bound), magnitudes);
@@ -228,7 +228,8 @@ fn contract(
     (value, labels)
 }
 
-/// Σ |a|·b_b + b_a·(|b| + b_b), for bounds that may be absent. An undefined sum (∞·0) is infinite.
+/// Σ |a|·b_b + b_a·(|b| + b_b), for bounds that may be absent. An undefined sum (∞·0) is infinite; NaN if one of the
+/// bounds is.
 fn carried_bound(
     ba: Option<&[f64]>,
     bb: Option<&[f64]>,
@@ -241,7 +242,9 @@ fn carried_bound(
         None => product(ba, my),
         Some(bb) => product(ba, &my.iter().zip(bb).map(|(m, b)| m + b).collect::<Vec<f64>>()),
     });
-    let defined = |b: f64| if b.is_nan() { f64::INFINITY } else { b };
+    let unknown = |b: Option<&[f64]>| b.is_some_and(|b| b.iter().any(|b| b.is_nan()));
+    let lost = if unknown(ba) || unknown(bb) { f64::NAN } else { f64::INFINITY };
+    let defined = |b: f64| if b.is_nan() { lost } else { b };
     match (first, second) {
         (None, None) => None,
         (Some(one), None) | (None, Some(one)) => Some(one.into_iter().map(defined).collect()),

@@ -5,7 +5,7 @@
 //! the third term on. Terms that statements before have added count as well: each element of a state
 //! has its own number of them.
 
-use super::bounds::{Model, comparison};
+use super::bounds::{Model, comparison, root_hangs};
 use super::rows::{Operands, binary_row, sum_row};
 use super::structural::broadcast;
 use super::value::{Numbers, Row, Store, Value, for_rows};
@@ -86,11 +86,17 @@ pub(super) fn unary(op: UnaryOp, a: &Value, numerics: Numerics) -> Value {
             Numbers::Float(out)
         }
     };
+    let hangs = |(x, b): (&f64, &f64)| root_hangs(op, *x, *b);
+    let hangs = match (&a.store.numbers, &a.store.bound) {
+        (Numbers::Float(all), Some(bound)) if op == UnaryOp::Sqrt => all.iter().zip(bound).any(hangs),
+        (Numbers::Float(_) | Numbers::Int(_), Some(_) | None) => false,
+    };
     let keeps_sum = op == UnaryOp::Neg;
     let kept = |all: &Option<Vec<f64>>| all.as_ref().filter(|_| keeps_sum).map(|all| a.gather(all));
     let (magnitude, additions) = (kept(&a.store.magnitude), kept(&a.store.additions));
     let bound = if track { bound_or_none(bounds) } else { None };
-    let result = Value::new(a.dtype, &a.shape, Store { numbers, bound, magnitude, additions });
+    let mut result = Value::new(a.dtype, &a.shape, Store { numbers, bound, magnitude, additions });
+    result.traits.hangs = hangs;
     if keeps_sum { Value { terms: a.terms, contraction: a.contraction, ..result } } else { result }
 }
 
@@ -427,7 +433,7 @@ pub(super) fn select(condition: &Value, a: &Value, b: &Value) -> Value {
                     bounds.extend((0..length).map(|i| match (bc[i] == 0.0, c[i] != 0) {
                         (true, true) => bx[i],
                         (true, false) => by[i],
-                        (false, _) => $distance(x[i], y[i]) + bx[i].max(by[i]),
+                        (false, _) => $distance(x[i], y[i]) + larger(bx[i], by[i]),
                     }));
                 }
             });
@@ -436,11 +442,11 @@ pub(super) fn select(condition: &Value, a: &Value, b: &Value) -> Value {
     }
     let numbers = match (&a.store.numbers, &b.store.numbers) {
         (Numbers::Float(xs), Numbers::Float(ys)) => Numbers::Float(choose!(xs, ys, |x: f64, y: f64| {
-            // NaN on one side only: whatever the kernel chooses may be right.
+            // No number on one side: whatever the kernel chooses may be right.
             if x == y || x.is_nan() && y.is_nan() {
                 0.0
-            } else if x.is_nan() || y.is_nan() {
-                f64::INFINITY
+            } else if !x.is_finite() || !y.is_finite() {
+                f64::NAN
             } else {
                 (x - y).abs()
             }
@@ -451,6 +457,11 @@ pub(super) fn select(condition: &Value, a: &Value, b: &Value) -> Value {
         (Numbers::Int(_), Numbers::Float(_)) | (Numbers::Float(_), Numbers::Int(_)) => return a.clone(),
     };
     Value::new(a.dtype, shape, Store::new(numbers, bound_or_none(bounds)))
+}
+
+/// The larger of two bounds; NaN if one is.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a >= b { a } else { b }
 }
 
 /// Conversion of `a` to `dtype`.
@@ -538,6 +549,9 @@ pub(super) fn cast(a: &Value, dtype: DType, numerics: Numerics) -> Value {
 fn truncation_bound(dtype: DType, x: f64, b: f64, z: i64) -> f64 {
     if b == 0.0 || x.is_nan() && b < f64::INFINITY {
         return 0.0;
+    }
+    if b.is_nan() {
+        return f64::INFINITY;
     }
     if dtype == DType::Bool {
         return if x.abs() <= b { 1.0 } else { 0.0 };

@@ -181,7 +181,7 @@ fn finish_sum(a: &Value, (sums, magnitudes, bounds): SumParts, plan: &Plan, nume
             let (z, bound) = model.settle(sums[i], b + (roundings + before(i)) * magnitudes[i], b == f64::INFINITY);
             // Some order of finite terms may overflow on the way.
             let may_overflow = z.is_finite() && magnitudes[i] >= model.largest && plan.terms > 1;
-            (z, if may_overflow { f64::INFINITY } else { bound })
+            (z, if may_overflow { f64::NAN } else { bound })
         })
         .unzip();
     let store = Store { additions, ..Store::of_sums(Numbers::Float(numbers), Some(bound), magnitudes) };
@@ -228,13 +228,19 @@ fn product(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics) -> Value {
     let (numbers, bound): (Vec<f64>, Vec<f64>) = (0..products.len())
         .map(|i| {
             let z = products[i];
-            let carried = (inflated[i] - z.abs()).max(0.0);
-            let doubtful = carried == f64::INFINITY && z.is_finite();
+            let doubt = if a.store.bound.is_some() { f64::INFINITY } else { 0.0 };
+            let carried = match inflated[i] {
+                most if most.is_nan() => f64::NAN,
+                _ if !z.is_finite() => doubt,
+                most => (most - z.abs()).max(0.0),
+            };
+            let doubtful = carried == f64::INFINITY;
             let (z, bound) = model.settle(z, carried + roundings * z.abs(), doubtful);
             let (high, low) = extremes[i];
+            // Some order overflows on the way, or loses a factor; an infinity times what has become 0 is NaN.
             let unsafe_order =
-                plan.terms > 1 && z.is_finite() && z != 0.0 && (high > model.largest || low < model.tiny);
-            (z, if unsafe_order { f64::INFINITY } else { bound })
+                if z.is_finite() { high > model.largest || z != 0.0 && low < model.tiny } else { low < model.tiny };
+            (z, if plan.terms > 1 && unsafe_order { f64::NAN } else { bound })
         })
         .unzip();
     Value::new(a.dtype, &plan.shape, Store::new(Numbers::Float(numbers), Some(bound)))
@@ -261,7 +267,11 @@ fn extremum(a: &Value, all: &[f64], plan: &Plan, largest: bool) -> Value {
             result
         };
         let (low, high) = (shifted(-1.0), shifted(1.0));
-        (0..out.len()).map(|i| if out[i].is_nan() { 0.0 } else { spread(out[i], low[i], high[i]) }).collect()
+        // Where an element has no value, or may have none, the ends say nothing.
+        let mut unknown = vec![0.0; plan.size()];
+        plan.fold(a, bound, &mut unknown, |most: f64, b: f64| if b.is_finite() || most.is_nan() { most } else { b });
+        let known = |i: usize| if out[i].is_nan() { 0.0 } else { spread(out[i], low[i], high[i]) };
+        (0..out.len()).map(|i| if unknown[i] == 0.0 { known(i) } else { unknown[i] }).collect()
     });
     Value::new(a.dtype, &plan.shape, Store::new(Numbers::Float(out), bound))
 }

@@ -13,7 +13,9 @@ pub struct Reference {
     pub wide: Vec<f64>,
     /// Absolute error bound of each element; empty where the result is exact. A bool's or integer's
     /// bound is not 0 where it hangs on a float that rounding may push either way; an infinite
-    /// bound says that any value may be right.
+    /// one says that any value may be right. Of floats an infinite bound claims no distance: any
+    /// number or infinity may be right where the value is finite, any of NaN and the infinities
+    /// where it is not. Only a bound of NaN claims nothing.
     pub bound: Vec<f64>,
 }
 
@@ -48,8 +50,9 @@ pub enum Mismatch {
 
 impl Reference {
     /// Compares a result with the reference. Where the bound is 0, numbers must be equal (a zero's
-    /// sign apart); otherwise they may differ by the bound and the smallest normal number. NaN must
-    /// meet NaN; an infinity must meet one of its sign, or a number near the type's largest.
+    /// sign apart), NaN must meet NaN, and an infinity one of its sign; otherwise numbers may differ
+    /// by the bound and the smallest normal number, and one near the type's largest may meet an
+    /// infinity of its sign. NaN for a number is wrong whatever the bound is.
     /// Answers the largest error as a fraction of its bound.
     ///
     /// # Errors
@@ -85,7 +88,7 @@ impl Reference {
                     let allowed = bound(index);
                     if equal {
                         Some(0.0)
-                    } else if distance <= allowed && allowed > 0.0 {
+                    } else if distance <= allowed && allowed > 0.0 || allowed.is_nan() {
                         Some(if allowed.is_finite() { distance / allowed } else { 0.0 })
                     } else {
                         None
@@ -122,19 +125,25 @@ impl Reference {
     fn check_float(&self, index: usize, got: f64, tiny: f64, largest: f64) -> Option<f64> {
         let expected = self.wide[index];
         let bound = self.bound.get(index).copied().unwrap_or(0.0);
+        if bound.is_nan() {
+            return Some(0.0);
+        }
+        if !expected.is_finite() {
+            let same = got == expected || got.is_nan() && expected.is_nan();
+            return (same || bound == f64::INFINITY && !got.is_finite()).then_some(0.0);
+        }
+        if got.is_nan() {
+            return None;
+        }
         if bound == f64::INFINITY {
             return Some(0.0);
         }
-        if bound == 0.0 && !expected.is_infinite() {
-            return (got == expected || got.is_nan() && expected.is_nan()).then_some(0.0);
+        if bound == 0.0 {
+            return (got == expected).then_some(0.0);
         }
-        if expected.is_nan() || got.is_nan() {
-            return (expected.is_nan() && got.is_nan()).then_some(0.0);
-        }
-        if expected.is_infinite() || got.is_infinite() {
-            // Overflow may come one rounding sooner or later.
-            let near = |x: f64| x.abs() >= largest * 0.999;
-            return (got.signum() == expected.signum() && near(got) && near(expected)).then_some(0.0);
+        if got.is_infinite() {
+            // Overflow may come one rounding sooner.
+            return (got.signum() == expected.signum() && expected.abs() >= largest * 0.999).then_some(0.0);
         }
         let (error, allowed) = ((got - expected).abs(), bound + tiny);
         (error <= allowed).then(|| error / allowed)

@@ -165,7 +165,7 @@ pub(super) fn sum_row(
     }
     for i in (0..length).filter(|&i| out[i].is_finite()) {
         let settled = model.settle(out[i], wider(i), bounds[i] == f64::INFINITY).1;
-        bounds[i] = bounds[i].max(settled);
+        bounds[i] = if bounds[i].is_nan() || settled.is_nan() { f64::NAN } else { bounds[i].max(settled) };
     }
 }
 

@@ -227,6 +227,7 @@ impl Machine<'_> {
             value
         };
         cut(&mut value);
+        let traits = value.traits;
         let wanted = self.summed[state] && self.numerics != Numerics::Exact;
         let sums = if wanted { sums(&value) } else { None };
         let fresh = Arc::strong_count(&value.store) == 1;
@@ -235,7 +236,7 @@ impl Machine<'_> {
             let Value { store, dtype, shape, .. } = value;
             let (magnitude, additions) = sums.unzip();
             match Arc::try_unwrap(store).map(|store| Store { magnitude, additions, ..store }) {
-                Ok(store) => *current = Value::new(dtype, &shape, store),
+                Ok(store) => *current = Value { traits, ..Value::new(dtype, &shape, store) },
                 Err(store) => current.store = store,
             }
             return;
@@ -243,6 +244,7 @@ impl Machine<'_> {
         if Arc::get_mut(&mut current.store).is_none() {
             *current = copied(current);
         }
+        current.traits = current.traits.joined(traits);
         let Some(store) = Arc::get_mut(&mut current.store) else { return };
         match (&value.store.numbers, &mut store.numbers) {
             (Numbers::Float(from), Numbers::Float(to)) => overwrite(&value, from, to, offset, &strides),
@@ -311,11 +313,8 @@ fn cut(value: &mut Value) {
                     *bound = match z.abs() {
                         z if z <= limit => limit,
                         z if *bound < z => *bound,
-                        _ => f64::INFINITY,
+                        _ => f64::NAN,
                     };
-                } else if bound.is_nan() {
-                    // ∞·0 on the way: nothing can be claimed.
-                    *bound = f64::INFINITY;
                 }
             }
         }
@@ -346,7 +345,8 @@ fn copied(value: &Value) -> Value {
     let kept = |all: &Option<Vec<f64>>| all.as_ref().map(|all| value.gather(all));
     let (bound, magnitude) = (kept(&value.store.bound), kept(&value.store.magnitude));
     let additions = kept(&value.store.additions);
-    Value::new(value.dtype, &value.shape, Store { numbers, bound, magnitude, additions })
+    let copy = Value::new(value.dtype, &value.shape, Store { numbers, bound, magnitude, additions });
+    Value { traits: value.traits, ..copy }
 }
 
 /// Copies the elements of a view into others.

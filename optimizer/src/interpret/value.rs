@@ -3,6 +3,7 @@
 //! Views (transpose, slice, broadcast, window, diagonal, …) change shape and strides only; what
 //! computes reads its operands in rows through [`for_rows`] and writes a fresh contiguous array.
 
+use super::doubts::Traits;
 use crate::dtype::DType;
 use std::sync::Arc;
 
@@ -53,6 +54,8 @@ pub(crate) struct Value {
     pub(crate) terms: f64,
     /// The sum is a contraction or reduction, which may be reassociated with the next one.
     pub(crate) contraction: bool,
+    /// What is known of it as a whole.
+    pub(super) traits: Traits,
 }
 
 impl Value {
@@ -66,6 +69,7 @@ impl Value {
             store: Arc::new(store),
             terms: 1.0,
             contraction: false,
+            traits: Traits::default(),
         }
     }
 
@@ -108,7 +112,7 @@ impl Value {
         let magnitude = self.store.magnitude.as_ref().map(|all| self.gather(all));
         let additions = self.store.additions.as_ref().map(|all| self.gather(all));
         let copy = Value::new(self.dtype, &self.shape, Store { numbers, bound, magnitude, additions });
-        Value { terms: self.terms, contraction: self.contraction, ..copy }
+        Value { terms: self.terms, contraction: self.contraction, traits: self.traits, ..copy }
     }
 
     /// True if elements are sums, of this statement or of those before.
