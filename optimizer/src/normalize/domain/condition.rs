@@ -281,12 +281,12 @@ fn fits(form: &Affine, dtype: DType, region: &Region) -> bool {
 }
 
 /// For each node a condition that is sufficient for it to be the identity of a fold, given when a
-/// load is zero. `finite`: zero times anything is zero.
+/// load is zero. `masked`: the same as [`masks`] gives; then a product with such a zero is zero.
 pub(super) fn vanishing(
     nodes: &[ScalarNode],
     truths: &[Condition],
     fold: FoldOp,
-    finite: bool,
+    masked: Option<&[Condition]>,
     zero_load: &dyn Fn(Source, &Access) -> Condition,
 ) -> Vec<Condition> {
     let never = Condition::Known(false);
@@ -301,6 +301,14 @@ pub(super) fn vanishing(
     for (node, truth) in nodes.iter().zip(truths) {
         let both = |x: usize, y: usize| all(vec![found[x].clone(), found[y].clone()]);
         let one = |x: usize, y: usize| any(vec![found[x].clone(), found[y].clone()]);
+        // A product that a mask makes zero, or one of zeros, or of a zero and a finite constant.
+        let product = |x: usize, y: usize| {
+            let scaled =
+                |zero: usize, by: usize| if finite_constant(&nodes[by]) { found[zero].clone() } else { never.clone() };
+            let mut parts = vec![both(x, y), scaled(x, y), scaled(y, x)];
+            parts.extend(masked.iter().flat_map(|masked| [masked[x].clone(), masked[y].clone()]));
+            any(parts)
+        };
         let logical = node.dtype == DType::Bool && *truth != Condition::Unknown;
         let condition = match &node.op {
             _ if logical && zero => truth.not(),
@@ -312,8 +320,8 @@ pub(super) fn vanishing(
             ScalarOp::Binary(op, x, y) if zero => match op {
                 BinaryOp::Add | BinaryOp::Sub | BinaryOp::Or | BinaryOp::Xor => both(*x, *y),
                 BinaryOp::Minimum | BinaryOp::Maximum => both(*x, *y),
-                BinaryOp::Mul | BinaryOp::And if finite || !node.dtype.is_float() => one(*x, *y),
-                BinaryOp::Mul | BinaryOp::And => both(*x, *y),
+                BinaryOp::Mul | BinaryOp::And if !node.dtype.is_float() => one(*x, *y),
+                BinaryOp::Mul | BinaryOp::And => product(*x, *y),
                 BinaryOp::Shl | BinaryOp::Shr => found[*x].clone(),
                 BinaryOp::Div | BinaryOp::FloorDiv | BinaryOp::Mod | BinaryOp::Pow => never.clone(),
                 BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
@@ -336,4 +344,74 @@ pub(super) fn vanishing(
         found.push(condition);
     }
     found
+}
+
+/// For each node a condition that is sufficient for a mask to have made it zero, given when a load is such a zero: where a
+/// choice between data and zeros takes the zeros. Constants are no masks: what the program has written as a zero, or as an
+/// array of zeros and ones, is multiplied like any other number.
+pub(super) fn masks(
+    nodes: &[ScalarNode],
+    truths: &[Condition],
+    masked_load: &dyn Fn(Source, &Access) -> Condition,
+) -> Vec<Condition> {
+    let never = Condition::Known(false);
+    let data = reads_data(nodes);
+    let mut found: Vec<Condition> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let either_of = |x: usize, y: usize| any(vec![found[x].clone(), found[y].clone()]);
+        let both = |x: usize, y: usize| all(vec![found[x].clone(), found[y].clone()]);
+        let condition = match &node.op {
+            ScalarOp::Where(c, x, y) if data[*x] || data[*y] => {
+                let branch = |at: usize| match &nodes[at].op {
+                    ScalarOp::Const(value) => Condition::Known(value.as_f64() == 0.0),
+                    ScalarOp::Load(..)
+                    | ScalarOp::Index(_)
+                    | ScalarOp::Unary(..)
+                    | ScalarOp::Binary(..)
+                    | ScalarOp::Where(..)
+                    | ScalarOp::Cast(_) => found[at].clone(),
+                };
+                either(&truths[*c], &branch(*x), &branch(*y))
+            }
+            ScalarOp::Load(source, access) => masked_load(*source, access),
+            ScalarOp::Binary(BinaryOp::Mul, x, y) => either_of(*x, *y),
+            ScalarOp::Binary(BinaryOp::Add | BinaryOp::Sub | BinaryOp::Minimum | BinaryOp::Maximum, x, y) => {
+                both(*x, *y)
+            }
+            ScalarOp::Unary(UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Sign | UnaryOp::Sqrt | UnaryOp::Floor, x) => {
+                found[*x].clone()
+            }
+            ScalarOp::Cast(x) if nodes[*x].dtype != DType::Bool => found[*x].clone(),
+            ScalarOp::Where(..)
+            | ScalarOp::Const(_)
+            | ScalarOp::Index(_)
+            | ScalarOp::Unary(..)
+            | ScalarOp::Binary(..)
+            | ScalarOp::Cast(_) => never.clone(),
+        };
+        found.push(if node.dtype == DType::Bool { never.clone() } else { condition });
+    }
+    found
+}
+
+/// For each node whether its value depends on what is loaded.
+fn reads_data(nodes: &[ScalarNode]) -> Vec<bool> {
+    let mut data: Vec<bool> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let reads = matches!(node.op, ScalarOp::Load(..)) || node.op.operands().iter().any(|&x| data[x]);
+        data.push(reads);
+    }
+    data
+}
+
+fn finite_constant(node: &ScalarNode) -> bool {
+    match &node.op {
+        ScalarOp::Const(value) => value.at(node.dtype).as_f64().is_finite(),
+        ScalarOp::Load(..)
+        | ScalarOp::Index(_)
+        | ScalarOp::Unary(..)
+        | ScalarOp::Binary(..)
+        | ScalarOp::Where(..)
+        | ScalarOp::Cast(_) => false,
+    }
 }

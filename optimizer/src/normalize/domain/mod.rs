@@ -31,7 +31,10 @@ pub const RULES: [(&str, &str); 11] = [
     ("domain/one", "x × 1 = x"),
     ("domain/inline", "an element of a definition = its expression there, where that is a load or has none"),
     ("domain/identity", "red f over D = red f over the part of D where the term is not the identity of f"),
-    ("domain/annihilate", "0 × x = 0 (of floats: of finite ones; not under `exact`)"),
+    (
+        "domain/annihilate",
+        "0 × x = 0 of integers; of floats a term of a sum that a mask has made zero, not under `exact`",
+    ),
     ("domain/split", "a definition = its parts where a condition on its points holds, and where it does not"),
     ("domain/producer", "an element of a constant piece = that constant"),
     ("domain/forward", "where(c, red f, identity of f) = red f on c, and no terms elsewhere"),
@@ -148,6 +151,11 @@ impl Used<'_> {
 
     /// Whether zero times anything of this type is zero.
     fn may_annihilate(&self, dtype: DType) -> bool {
+        self.may("domain/annihilate") && !dtype.is_float()
+    }
+
+    /// Whether a sum of this type may leave out the products with zeros of a mask.
+    fn may_skip(&self, dtype: DType) -> bool {
         self.may("domain/annihilate") && (self.numerics != Numerics::Exact || !dtype.is_float())
     }
 

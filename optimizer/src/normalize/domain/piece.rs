@@ -2,7 +2,7 @@
 //! split by the conditions on them.
 
 use super::Used;
-use super::condition::{Condition, truths, vanishing};
+use super::condition::{Condition, masks, truths, vanishing};
 use super::producer::{Producers, folds_nothing, no_terms};
 use super::region::{Region, opposite};
 use super::simplify::{constant_value, simplify};
@@ -46,7 +46,7 @@ fn settle(
 ) -> Piece {
     loop {
         let region = Region::new(&piece.domain, context);
-        let value = simplify(&piece.value, &region, producers, used);
+        let value = simplify(&piece, &region, producers, used);
         let changed = value != piece.value;
         piece.value = value;
         let Some(fold) = piece.fold.filter(|_| !folds_nothing(&piece, points) && used.may_leave_out(&piece)) else {
@@ -55,11 +55,11 @@ fn settle(
         let dtype = piece.value.nodes.last().map_or(DType::Bool, |node| node.dtype);
         let mut narrowed = None;
         for rule in ["domain/identity", "domain/annihilate"] {
-            let finite = rule == "domain/annihilate";
-            if !used.may(rule) || finite && !used.may_annihilate(dtype) {
+            let skips = rule == "domain/annihilate";
+            if !used.may(rule) || skips && !used.may_skip(dtype) {
                 continue;
             }
-            let counts = counting(&piece, finite, &region, producers);
+            let counts = counting(&piece, skips, &region, producers);
             if counts == Condition::Known(false) {
                 used.by(rule);
                 let folds = piece.domain.len() - points;
@@ -91,12 +91,14 @@ fn settle(
     }
 }
 
-/// A condition without which the piece's term is the identity of its fold.
-fn counting(piece: &Piece, finite: bool, region: &Region, producers: &Producers<'_>) -> Condition {
+/// A condition without which the piece's term is the identity of its fold. `skips`: so is a product with a zero of a mask.
+fn counting(piece: &Piece, skips: bool, region: &Region, producers: &Producers<'_>) -> Condition {
     let Some(fold) = piece.fold else { return Condition::Known(true) };
     let nodes = &piece.value.nodes;
-    let zero_load = |source, access: &_| producers.zero(source, access, finite);
-    let vanishes = vanishing(nodes, &truths(nodes, region), fold, finite, &zero_load);
+    let truths = truths(nodes, region);
+    let masked = skips.then(|| masks(nodes, &truths, &|source, access: &_| producers.masked(source, access)));
+    let zero_load = |source, access: &_| producers.zero(source, access);
+    let vanishes = vanishing(nodes, &truths, fold, masked.as_deref(), &zero_load);
     vanishes.last().map_or(Condition::Known(true), |condition| condition.not().on(region))
 }
 
@@ -117,10 +119,10 @@ fn halves(
     // Each with the rule that makes its split worth it.
     let mut candidates: Vec<(Affine, &'static str)> = Vec::new();
     for rule in ["domain/identity", "domain/annihilate"] {
-        let finite = rule == "domain/annihilate";
+        let skips = rule == "domain/annihilate";
         let dtype = nodes.last().map_or(DType::Bool, |node| node.dtype);
-        if used.may_leave_out(piece) && used.may(rule) && (!finite || used.may_annihilate(dtype)) {
-            let necessary = counting(piece, finite, &region, producers).necessary();
+        if used.may_leave_out(piece) && used.may(rule) && (!skips || used.may_skip(dtype)) {
+            let necessary = counting(piece, skips, &region, producers).necessary();
             candidates.extend(necessary.into_iter().map(|form| (form, rule)));
         }
     }

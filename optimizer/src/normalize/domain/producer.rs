@@ -1,6 +1,6 @@
 //! What is known of the elements of definitions: where they are zero, where they are constant.
 
-use super::condition::{Condition, all, any, truths, vanishing};
+use super::condition::{Condition, all, any, masks, truths, vanishing};
 use super::region::{Region, in_loop};
 use super::simplify::constant_of;
 use crate::affine::Affine;
@@ -13,6 +13,13 @@ pub(super) struct Producers<'a> {
     form: &'a NormalForm,
 }
 
+/// Which zeros are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Zero {
+    Any,
+    OfMask,
+}
+
 /// Elements of elements of … are followed so far.
 const MAX_DEPTH: usize = 4;
 
@@ -21,16 +28,24 @@ impl<'a> Producers<'a> {
         Producers { form }
     }
 
-    /// A sufficient condition, on the reader's axes, for a load to be zero. `finite`: zero times
-    /// anything is zero.
-    pub(super) fn zero(&self, source: Source, access: &Access, finite: bool) -> Condition {
-        self.zero_at(source, access, finite, MAX_DEPTH)
+    /// A sufficient condition, on the reader's axes, for a load to be zero.
+    pub(super) fn zero(&self, source: Source, access: &Access) -> Condition {
+        self.zero_at(source, access, Zero::Any, MAX_DEPTH)
     }
 
-    fn zero_at(&self, source: Source, access: &Access, finite: bool, depth: usize) -> Condition {
+    /// A sufficient condition, on the reader's axes, for a mask to have made a load zero: where it reads a piece of zeros
+    /// of a definition that is no constant elsewhere, or what was chosen so point by point.
+    pub(super) fn masked(&self, source: Source, access: &Access) -> Condition {
+        self.zero_at(source, access, Zero::OfMask, MAX_DEPTH)
+    }
+
+    fn zero_at(&self, source: Source, access: &Access, wanted: Zero, depth: usize) -> Condition {
         let never = Condition::Known(false);
         let Some((def, index)) = self.followed(source, access).filter(|_| depth > 0) else { return never };
-        let deeper = |source: Source, access: &Access| self.zero_at(source, access, finite, depth - 1);
+        if wanted == Zero::OfMask && def.pieces.iter().all(|piece| constant_piece(def, piece).is_some()) {
+            return never;
+        }
+        let deeper = |source: Source, access: &Access| self.zero_at(source, access, wanted, depth - 1);
         let part = |piece: &Piece| {
             let points = def.axes.len();
             let region = Region::new(&piece.domain, &[]);
@@ -39,11 +54,15 @@ impl<'a> Producers<'a> {
                     Condition::Known(fold.identity(def.dtype).as_f64() == 0.0)
                 }
                 Some(_) => never.clone(),
+                None if constant_of(&piece.value).is_some_and(|value| value.as_f64() == 0.0) => Condition::Known(true),
                 None => {
-                    let truths = truths(&piece.value.nodes, &region);
-                    vanishing(&piece.value.nodes, &truths, FoldOp::Sum, finite, &deeper)
-                        .pop()
-                        .unwrap_or_else(|| never.clone())
+                    let nodes = &piece.value.nodes;
+                    let truths = truths(nodes, &region);
+                    let mut zeros = match wanted {
+                        Zero::Any => vanishing(nodes, &truths, FoldOp::Sum, None, &deeper),
+                        Zero::OfMask => masks(nodes, &truths, &deeper),
+                    };
+                    zeros.pop().unwrap_or_else(|| never.clone())
                 }
             };
             if zero == never {

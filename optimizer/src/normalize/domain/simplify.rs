@@ -2,19 +2,23 @@
 //! goes.
 
 use super::Used;
-use super::condition::{Condition, truths};
+use super::condition::{Condition, masks, truths};
 use super::producer::Producers;
 use super::region::Region;
 use crate::dtype::{DType, Literal};
-use crate::normal_form::{Scalar, ScalarNode, ScalarOp, Source};
+use crate::normal_form::{Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::normalize::scalars::fold_constant;
 use crate::notation::canonical;
-use crate::scalar::BinaryOp;
+use crate::scalar::{BinaryOp, FoldOp};
 
-/// `value` on `region`; unchanged if nothing is certain there.
-pub(super) fn simplify(value: &Scalar, region: &Region, producers: &Producers<'_>, used: &mut Used<'_>) -> Scalar {
-    let decided: Vec<Option<bool>> =
-        truths(&value.nodes, region).iter().map(|truth| known(&truth.on(region))).collect();
+/// The piece's value on `region`; unchanged if nothing is certain there.
+pub(super) fn simplify(piece: &Piece, region: &Region, producers: &Producers<'_>, used: &mut Used<'_>) -> Scalar {
+    let value = &piece.value;
+    let truths = truths(&value.nodes, region);
+    let decided: Vec<Option<bool>> = truths.iter().map(|truth| known(&truth.on(region))).collect();
+    let masked = masks(&value.nodes, &truths, &|source, access: &_| producers.masked(source, access));
+    let masked: Vec<bool> = masked.iter().map(|mask| known(&mask.on(region)) == Some(true)).collect();
+    let sums = piece.fold == Some(FoldOp::Sum);
     let mut nodes: Vec<ScalarNode> = Vec::with_capacity(value.nodes.len());
     let mut place: Vec<usize> = Vec::with_capacity(value.nodes.len());
     let mut changed = false;
@@ -64,8 +68,12 @@ pub(super) fn simplify(value: &Scalar, region: &Region, producers: &Producers<'_
                 }
                 value
             }
-            (ScalarOp::Binary(BinaryOp::Mul, x, y), _) if used.may_annihilate(node.dtype) => {
-                let zero = |x: usize| constant(&nodes[place[x]]).is_some_and(|value| value.as_f64() == 0.0);
+            (ScalarOp::Binary(BinaryOp::Mul, x, y), _)
+                if used.may_annihilate(node.dtype) || sums && used.may_skip(node.dtype) =>
+            {
+                let all = used.may_annihilate(node.dtype);
+                let is_zero = |x: usize| constant(&nodes[place[x]]).is_some_and(|value| value.as_f64() == 0.0);
+                let zero = |x: usize| all && is_zero(x) || sums && masked[x];
                 let annihilated = zero(*x) || zero(*y);
                 if annihilated {
                     used.by("domain/annihilate");
