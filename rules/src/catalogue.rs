@@ -13,7 +13,9 @@ use thiserror::Error;
 pub enum Numerics {
     /// True of floats, bit for bit.
     Exact,
-    /// Reorders sums and products of floats.
+    /// Takes the terms of a sum and the factors of a product of floats in another order.
+    Reorder,
+    /// Also regroups products, among each other and with sums.
     Reassociate,
     /// True of the reals only.
     Algebraic,
@@ -24,6 +26,7 @@ impl Numerics {
     pub const fn name(self) -> &'static str {
         match self {
             Numerics::Exact => "exact",
+            Numerics::Reorder => "reorder",
             Numerics::Reassociate => "reassociate",
             Numerics::Algebraic => "algebraic",
         }
@@ -31,7 +34,9 @@ impl Numerics {
 
     /// The inverse of [`Numerics::name`].
     pub fn from_name(name: &str) -> Option<Numerics> {
-        [Numerics::Exact, Numerics::Reassociate, Numerics::Algebraic].into_iter().find(|n| n.name() == name)
+        [Numerics::Exact, Numerics::Reorder, Numerics::Reassociate, Numerics::Algebraic]
+            .into_iter()
+            .find(|n| n.name() == name)
     }
 }
 
@@ -86,8 +91,8 @@ pub enum RuleError {
         /// The missing field.
         field: &'static str,
     },
-    /// The header's numerics are none of the three degrees.
-    #[error("{file}: numerics `{found}` is not exact, reassociate or algebraic")]
+    /// The header's numerics are none of the degrees.
+    #[error("{file}: numerics `{found}` is not exact, reorder, reassociate or algebraic")]
     UnknownNumerics {
         /// The file.
         file: String,
@@ -156,7 +161,7 @@ const MAX_DEPTH: usize = 100;
 /// The largest file, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
-const STANDARD: [(&str, &str); 9] = [
+const STANDARD: [(&str, &str); 10] = [
     ("schema.egg", include_str!("../schema.egg")),
     ("shape.egg", include_str!("../shape.egg")),
     ("definitions.egg", include_str!("../definitions.egg")),
@@ -164,6 +169,7 @@ const STANDARD: [(&str, &str); 9] = [
     ("structural.egg", include_str!("../structural.egg")),
     ("reduce.egg", include_str!("../reduce.egg")),
     ("algebra.egg", include_str!("../algebra.egg")),
+    ("reorder.egg", include_str!("../reorder.egg")),
     ("reassociate.egg", include_str!("../reassociate.egg")),
     ("algebraic.egg", include_str!("../algebraic.egg")),
 ];

@@ -214,6 +214,13 @@ impl<'c> Cx<'c, '_> {
         Ok(value)
     }
 
+    /// A float operation is not contracted after all.
+    pub(crate) fn uncontracted(&self, value: Value<'c>) {
+        if let Some(instruction) = value.as_instruction_value() {
+            let _ = instruction.set_fast_math_flags(FastMathFlags::empty());
+        }
+    }
+
     pub(crate) fn cast(&self, op: InstructionOpcode, value: Value<'c>, dtype: DType, name: &str) -> Emit<Value<'c>> {
         Ok(self.builder.build_cast(op, value, self.value_type(dtype, lanes_of(value)), name)?)
     }

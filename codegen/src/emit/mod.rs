@@ -7,6 +7,7 @@
 
 mod align;
 mod cx;
+mod domain_edge;
 mod elementary;
 mod facts;
 mod frame;
@@ -18,6 +19,7 @@ mod pairwise;
 mod plan;
 mod point;
 mod ragged;
+mod reciprocal;
 mod scalar;
 mod share;
 mod tile;
@@ -85,7 +87,7 @@ pub fn emit<'c>(context: &'c Context, nest: &LoopNest, options: &CompileOptions)
     };
     let ordered;
     let nest = if relaxed {
-        ordered = late::add_last(nest);
+        ordered = reciprocal::multiplied(&late::add_last(nest));
         &ordered
     } else {
         nest

@@ -2,6 +2,7 @@
 
 use super::align::Stream;
 use super::cx::{Cx, Emit};
+use super::domain_edge;
 use super::tile::Reg;
 use crate::error::CodegenError;
 use moat_optimizer::dtype::DType;
@@ -49,6 +50,8 @@ pub(crate) struct Plan<'t> {
     pub(crate) needed: Vec<usize>,
     /// The value is this product, to be added by a fused multiply-add.
     pub(super) fused: Option<(usize, usize)>,
+    /// Nodes that are sums which have to round their products.
+    pub(super) rounded: Vec<bool>,
     /// Whole vectors are stored past the caches: the pieces of the vector axis begin at aligned addresses.
     pub(super) stream: bool,
     /// What the pieces of the vector axis are aligned for, where they are long.
@@ -149,13 +152,27 @@ impl Cx<'_, '_> {
             return Err(CodegenError::TooLarge { origin: tile.origin.clone(), operations, limit: OPERATION_LIMIT });
         }
         let stream = tile.stream && vector.is_some_and(|vector| streams(tile, &axes, vector));
+        let rounded = domain_edge::sums(&tile.value);
         let resumes = tile.fold.as_ref().is_some_and(|fold| !fold.first.is_empty());
         let reads = tile.reads().any(|buffer| buffer == tile.target);
         let again = !resumes && !reads;
         let points = tile.points.len();
         let aligned = None;
-        let plan =
-            Plan { tile, points, axes, vector, dtypes, depends, needed, fused, stream, aligned, operations, again };
+        let plan = Plan {
+            tile,
+            points,
+            axes,
+            vector,
+            dtypes,
+            depends,
+            needed,
+            fused,
+            rounded,
+            stream,
+            aligned,
+            operations,
+            again,
+        };
         Ok(Plan { aligned: self.dominant(&plan), ..plan })
     }
 

@@ -13,8 +13,7 @@ use inkwell::values::{InstructionOpcode, PointerValue};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dtype::DType;
 use moat_optimizer::nest::TileScalar;
-use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
-use moat_optimizer::scalar::BinaryOp;
+use moat_optimizer::normal_form::ScalarOp;
 use std::collections::BTreeMap;
 
 /// A buffer, whether as what a moved tile writes to, and the terms of an offset into it.
@@ -93,36 +92,19 @@ impl<'e, 'c, 'n, 't> Evaluator<'e, 'c, 'n, 't> {
             ScalarOp::Const(literal) => Ok(cx.literal(literal.at(dtype), dtype, 1)),
             ScalarOp::Index(form) => self.index(form, dtype, combo),
             ScalarOp::Unary(op, x) => cx.unary(*op, dtype, self.value(*x, combo)?),
-            ScalarOp::Binary(BinaryOp::Div, x, y) if self.reciprocal(*y).is_some() => {
-                let factor = cx.float(self.reciprocal(*y).unwrap_or(1.0), dtype, 1);
-                cx.binary_op(BinaryOp::Mul, dtype, self.value(*x, combo)?, factor)
-            }
             ScalarOp::Binary(op, x, y) => {
                 let (a, b) = (self.value(*x, combo)?, self.value(*y, combo)?);
-                cx.binary_op(*op, plan.dtypes[*x], a, b)
+                let value = cx.binary_op(*op, plan.dtypes[*x], a, b)?;
+                if plan.rounded[node] {
+                    cx.uncontracted(value);
+                }
+                Ok(value)
             }
             ScalarOp::Where(c, x, y) => {
                 cx.select(self.value(*c, combo)?, self.value(*x, combo)?, self.value(*y, combo)?)
             }
             ScalarOp::Cast(x) => cx.convert(plan.dtypes[*x], dtype, self.value(*x, combo)?),
         }
-    }
-
-    /// The reciprocal of a constant divisor, where numerics permit to multiply by it and it is a normal number.
-    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is the question")]
-    fn reciprocal(&self, node: usize) -> Option<f64> {
-        let TileScalar::Compute(ScalarNode { op: ScalarOp::Const(literal), dtype }) = &self.plan.tile.value[node]
-        else {
-            return None;
-        };
-        let reciprocal = 1.0 / literal.at(*dtype).as_f64();
-        let normal = match dtype {
-            DType::F64 => reciprocal.is_normal(),
-            DType::F32 => (reciprocal as f32).is_normal(),
-            DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::I32 | DType::I64 => false,
-            DType::F16 | DType::BF16 => false,
-        };
-        (self.cx.relaxed && normal).then_some(reciprocal)
     }
 
     /// The axis along which a load that strides along the lanes is contiguous, if its registers

@@ -12,6 +12,7 @@
 mod budget;
 pub mod contraction;
 pub mod cost;
+mod decisions;
 mod derivation;
 pub mod domain;
 mod encode;
@@ -240,7 +241,14 @@ pub fn normalize_prepared(
     prepared: &Prepared,
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
-    let (base, config) = (&prepared.session, &NormalizeConfig { numerics: prepared.numerics, ..*config });
+    let config = &NormalizeConfig { numerics: prepared.numerics, ..*config };
+    let ordered;
+    let base = if prepared.numerics == Numerics::Reassociate && decisions::reads_computed(program) {
+        ordered = Session::load(rules, moat_rules::Numerics::Reorder)?;
+        &ordered
+    } else {
+        &prepared.session
+    };
     let mut run = Run::new(config);
     if !program.body.is_empty() {
         return statements::normalize(program, rules, base, config, &mut run);
