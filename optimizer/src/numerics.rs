@@ -7,13 +7,13 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Numerics {
-    /// Bit-for-bit the source program's operations, in its order; no FMA.
+    /// Bit for bit the source program's operations, in its order; no FMA. Functions within a bound of ulps.
     Exact,
-    /// FMA, any order of a sum or product, and multiplication by the reciprocal of a constant for a division by it:
-    /// backward stable.
+    /// FMA, any order and grouping of sums and products, and multiplication by the reciprocal of a constant for a division
+    /// by it: backward stable. What a discontinuous function reads differs by FMA and the order of sums and products alone.
     #[default]
     Reassociate,
-    /// Also laws of the reals that are not backward stable.
+    /// Also laws of the reals that are not backward stable. No NaN takes the place of a number.
     Algebraic,
 }
 

@@ -26,7 +26,7 @@ const TUNE_EXAMPLES: &str = "\
 Examples:
   moat tune softmax.py                         64 trials, one thread, kernels/softmax/
   moat tune softmax.py --time 60 --threads 2   as many trials as a minute allows (64 at most)
-  moat tune softmax.py --numerics exact        bit for bit NumPy's operations, in their order
+  moat tune softmax.py --numerics exact        NumPy's operations in NumPy's order, bit for bit
   moat tune softmax.py --inputs x.npz --json   on real data; one JSON object on stdout
 
 Trial 0 is the default: the program as written under the heuristic schedule. It ships unless it is
@@ -98,7 +98,24 @@ pub(super) struct WorkloadArgs {
     /// Override a module constant, e.g. --let N=2048 (repeatable)
     #[arg(long = "let", value_name = "NAME=VALUE", value_parser = parse_let)]
     pub(super) lets: Vec<(String, Literal)>,
-    /// How far floating-point results may differ from the program as written
+    /// How far floating-point results may differ from NumPy's
+    ///
+    /// exact: + - * /, square roots, comparisons, casts and sums are NumPy's bit for bit. Functions are within these ulps
+    /// of the true value: exp 1, log 1.5, sin and cos 2, tanh 2.5, erf 1.5, pow 1.5. Products of matrices, dot and einsum,
+    /// whose order NumPy does not state, multiply from the left and add one term after the other.
+    ///
+    /// reassociate: also multiply-adds that round once, sums and products in any order and grouping, and x * (1 / c) for
+    /// x / c. Where neither the sum of all |terms| nor a product on the way overflows, every result is within the bound that
+    /// such roundings have. What is NaN or infinite in NumPy is so here, though perhaps another one of these; but a sum may
+    /// leave out terms that a mask (tril, triu, where, pad, concatenate) has made 0, whatever they are multiplied by. What
+    /// floor, ceil, sign, //, %, a comparison, argmax or a cast to integers reads differs by multiply-adds and the order of
+    /// sums and products alone.
+    ///
+    /// algebraic: also laws of the reals, log(exp(x)) = x say, within the bound of the laws used: cancellation may cost
+    /// many digits. No NaN takes the place of a number, unless something overflows on the way.
+    ///
+    /// No mode promises the sign of a zero that a minimum or maximum gives, or what becomes of NaN and of numbers out of
+    /// range in a cast to integers.
     #[arg(long, value_enum, default_value_t = NumericsArg::Reassociate)]
     pub(super) numerics: NumericsArg,
 }
@@ -106,11 +123,11 @@ pub(super) struct WorkloadArgs {
 /// [`Numerics`] as the command line spells and explains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum NumericsArg {
-    /// The program's operations in its order, no FMA
+    /// NumPy's operations in NumPy's order
     Exact,
-    /// FMA, and any order of sums and products
+    /// Also FMA, and any order and grouping of sums and products
     Reassociate,
-    /// Also laws of the reals that are not backward stable
+    /// Also laws of the reals
     Algebraic,
 }
 
