@@ -12,6 +12,7 @@
 //! | shift by the width or more, or negative | `<<` gives 0; `>>` gives 0 or −1 (the sign) |
 //! | float → integer out of range or NaN | MIN of the type, as x86's `cvttsd2si` does (i64 via 64 bits; the others via 32 bits, then wrapped) |
 //! | `minimum`, `maximum` with a NaN | NaN |
+//! | `minimum`, `maximum` of zeros of both signs, and reductions by them | a zero; its sign is not promised |
 //! | integer `power` with negative exponent | refused by the frontend for literals; NumPy raises for any; here 0, ±1 by truncation of the real value, and 0 for base 0 |
 //! | `sign(NaN)` | NaN; `sign(±0)` is 0 |
 //! | comparisons with NaN | false, `!=` true |

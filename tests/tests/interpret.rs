@@ -222,6 +222,105 @@ def f(x: f64[2000]):
     assert!(reference.bound[1999] < 4.0 * f64::EPSILON, "{}", reference.bound[1999]);
 }
 
+/// A root at the edge of its domain had an infinite bound, by which NaN passed.
+#[test]
+fn nan_for_a_number_is_wrong_in_every_mode() {
+    let source = "
+import numpy as np
+def f(p: f64[6, 3]):
+    return np.sqrt(((p[:, None] - p[None]) ** 2).sum(-1))
+";
+    let program = parsed(source);
+    let inputs = [random(&program.params[0], 3).expect("a fitting hint")];
+    for numerics in [Numerics::Exact, Numerics::Reassociate, Numerics::Algebraic] {
+        let reference = &interpret(&program, &inputs, numerics).expect("a program")[0];
+        assert_eq!(reference.wide[0], 0.0);
+        assert!(reference.check(&reference.value).is_ok(), "{numerics}");
+        for at in [0, 1] {
+            for wrong in [f64::NAN, f64::INFINITY] {
+                let mut found = reference.value.clone();
+                found.set(at, Literal::float(wrong));
+                assert!(reference.check(&found).is_err(), "{numerics}: {wrong} at {at}");
+            }
+        }
+        // The law Σ (a − b)² = Σ a² − 2 Σ ab + Σ b² leaves what its terms round, and its root.
+        let mut found = reference.value.clone();
+        found.set(0, Literal::float(1e-8));
+        assert_eq!(reference.check(&found).is_ok(), numerics == Numerics::Algebraic, "{numerics}");
+        found.set(0, Literal::float(1e-3));
+        assert!(reference.check(&found).is_err(), "{numerics}");
+    }
+}
+
+#[test]
+fn what_is_no_number_is_held_to_each_modes_promise() {
+    let program = parsed(
+        "
+import numpy as np
+def f(x: f32[4], n: f32[1]):
+    return x * 2.0 + n
+",
+    );
+    let inputs = [f32s(&[1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]), f32s(&[0.5])];
+    let right = [2.5, f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    for numerics in [Numerics::Exact, Numerics::Reassociate, Numerics::Algebraic] {
+        let reference = &interpret(&program, &inputs, numerics).expect("a program")[0];
+        let passes = |found: [f32; 4]| reference.check(&f32s(&found)).is_ok();
+        assert!(passes(right), "{numerics}");
+        // Another one of NaN and the infinities.
+        assert_eq!(passes([2.5, f32::INFINITY, f32::NAN, f32::INFINITY]), numerics != Numerics::Exact, "{numerics}");
+        // A number.
+        assert_eq!(passes([2.5, 7.0, right[2], right[3]]), numerics == Numerics::Algebraic, "{numerics}");
+        assert!(!passes([f32::NAN, right[1], right[2], right[3]]), "{numerics}");
+        assert!(!passes([f32::INFINITY, right[1], right[2], right[3]]), "{numerics}");
+    }
+}
+
+/// Of finite terms whose sum overflows in one order and not in another, nothing is claimed but under `exact`.
+#[test]
+fn what_overflows_in_some_order_is_not_held_to_anything() {
+    let program = parsed(
+        "
+import numpy as np
+def f(x: f64[4]):
+    return np.array([x.sum(), x[0] + x[2]])
+",
+    );
+    let (large, small) = (f64::MAX, 1.0);
+    let input = Tensor::new(&[4], Data::F64(vec![large, large, -large, small])).expect("a row");
+    let reference = &interpret(&program, std::slice::from_ref(&input), Numerics::Reassociate).expect("a program")[0];
+    let pair = |sum: f64, rest: f64| Tensor::new(&[2], Data::F64(vec![sum, rest])).expect("a row");
+    for sum in [f64::NAN, f64::INFINITY, large] {
+        assert!(reference.check(&pair(sum, 0.0)).is_ok(), "{sum}");
+        assert!(reference.check(&pair(sum, f64::NAN)).is_err(), "{sum}");
+    }
+    let exact = &interpret(&program, &[input], Numerics::Exact).expect("a program")[0];
+    assert_eq!(exact.check(&pair(f64::INFINITY, 0.0)), Ok(0.0));
+    assert!(exact.check(&pair(large, 0.0)).is_err(), "{exact:?}");
+}
+
+/// Terms that a mask has made zero may be left out; the program's own zeros may not.
+#[test]
+fn a_masks_zero_may_hide_what_is_no_number() {
+    let finite = |source: &str| {
+        let program = parsed(&format!("import numpy as np\ndef f(A: f64[4, 4], B: f64[4, 4]):\n    return {source}\n"));
+        let mut inputs: Vec<Tensor> = program.params.iter().map(|param| random(param, 3).expect("fits")).collect();
+        inputs[1].set(15, Literal::float(f64::NAN));
+        let reference = interpret(&program, &inputs, Numerics::Reassociate).expect("a program").remove(0);
+        let mut found = reference.value.clone();
+        let lost = (0..found.len()).find(|&at| found.get_f64(at).is_nan()).expect("NaN spreads");
+        found.set(lost, Literal::float(1.0));
+        reference.check(&found).is_ok()
+    };
+    for masked in ["np.tril(A) @ B", "(np.where(A < 0.5, A, 0.0) * B).sum(axis=1)", "np.pad(A[:3, :3], 1)[:4, :4] @ B"]
+    {
+        assert!(finite(masked), "{masked}");
+    }
+    for written in ["A @ B", "A * B", "np.tril(A) * B", "np.eye(4) @ B", "B * 0"] {
+        assert!(!finite(written), "{written}");
+    }
+}
+
 /// Products are distributed over the sums of their own statement, not over those that a state holds: Σ|terms| of
 /// these, multiplied again and again, would leave no bound.
 #[test]

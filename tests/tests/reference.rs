@@ -146,3 +146,30 @@ fn a_bound_that_says_nothing_gives_way_to_what_roundings_do() {
         reference.check(&other).unwrap_or_else(|mismatch| panic!("{dtype}: {mismatch}"));
     }
 }
+
+/// Where a divisor may be 0, an infinite bound let any number pass.
+#[test]
+fn a_quotient_by_what_may_be_zero_is_held_to_what_roundings_do() {
+    let rules = RuleBase::standard().unwrap();
+    let target = machine::detect();
+    let program = program(&with_header(
+        "def f(x: f64[40], y: f64[40]):
+    return 1.0 / ((x + y) * (x + y) - (x * x + 2.0 * x * y + y * y) + 1e-15 * (1.0 + x))
+",
+    ));
+    let given = arguments(&program);
+    let form = forms(&program, &rules, Numerics::Exact, 1).unwrap().remove(0).normal_form;
+    let first_order = interpret(&program, &given, Numerics::Reassociate).unwrap().remove(0);
+    let reference = interpreted(&program, &form, &given, Numerics::Reassociate, &target).unwrap().remove(0);
+    let kernel = plain(&program, &form, &given, &target).unwrap().remove(0).value;
+    reference.check(&kernel).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    let unbounded: Vec<usize> = (0..40).filter(|&at| first_order.bound[at] == f64::INFINITY).collect();
+    assert!(!unbounded.is_empty());
+    for at in unbounded {
+        for wrong in [f64::NAN, 1e200] {
+            let mut found = kernel.clone();
+            found.set(at, Literal::float(wrong));
+            assert!(reference.check(&found).is_err(), "{wrong} at {at}");
+        }
+    }
+}

@@ -239,49 +239,68 @@ fn fault(got: f64, expected: f64, dtype: DType, agreement: Agreement, numerics: 
     (ulps(got, expected, dtype) > allowed).then_some("is another number")
 }
 
-/// Every result of some expressions is what NumPy gives, as far as the numerics promise; all that are not are shown.
-fn agree(expressions: &[(&str, Agreement)], whole: bool) {
-    let mut faults: Vec<String> = Vec::new();
-    for dtype in ["f32", "f64"] {
-        let texts: Vec<&str> = expressions.iter().map(|expression| expression.0).collect();
-        let text = source(dtype, &texts);
-        let program = program(&text);
-        let sets: Vec<Vec<Tensor>> = (1..6)
-            .flat_map(|seed| [(seed, Density::Many), (seed, Density::Few)])
-            .map(|(seed, density)| arguments(&program, seed, density, whole))
-            .collect();
-        let case = |inputs| SourceCase { source: &text, lets: vec![], program: &program, inputs };
-        let cases: Vec<SourceCase<'_>> = sets.iter().map(|inputs| case(inputs.as_slice())).collect();
-        let expected: Vec<Vec<Tensor>> = run_sources(&cases).into_iter().map(|outcome| outcome.unwrap()).collect();
-        for numerics in ALL {
-            kernels(&program, numerics, &sets, &mut |set, found, what| {
-                for ((text, agreement), (found, expected)) in expressions.iter().zip(found.iter().zip(&expected[set])) {
-                    let wrong = (0..found.len()).find_map(|at| {
-                        let (got, wanted) = (found.get_f64(at), expected.get_f64(at));
-                        let fault = fault(got, wanted, found.dtype, *agreement, numerics)?;
-                        let given: Vec<String> = program
-                            .params
-                            .iter()
-                            .zip(&sets[set])
-                            .filter(|(param, _)| param.shape == found.shape)
-                            .map(|(param, input)| format!("{} = {:e}", param.name, input.get_f64(at)))
-                            .collect();
-                        Some(format!(
-                            "{dtype} {numerics}: {text}: element {at} {fault}: {got:e}, NumPy {wanted:e}; {}",
-                            given.join(", ")
-                        ))
-                    });
-                    if let Some(wrong) = wrong
-                        && !faults.iter().any(|fault| fault.starts_with(&format!("{dtype} {numerics}: {text}:")))
-                    {
-                        faults.push(format!("{wrong} ({what})"));
-                    }
+/// A result by name and how it must agree.
+type Wanted<'a> = (&'a str, Agreement);
+
+/// Every result of a program is what NumPy gives, as far as the numerics promise; what is not is added to `faults`.
+fn check(dtype: &str, text: &str, wanted: &[Wanted<'_>], whole: bool, faults: &mut Vec<String>) {
+    let program = program(text);
+    let sets: Vec<Vec<Tensor>> = (1..6)
+        .flat_map(|seed| [(seed, Density::Many), (seed, Density::Few)])
+        .map(|(seed, density)| arguments(&program, seed, density, whole))
+        .collect();
+    let case = |inputs| SourceCase { source: text, lets: vec![], program: &program, inputs };
+    let cases: Vec<SourceCase<'_>> = sets.iter().map(|inputs| case(inputs.as_slice())).collect();
+    let expected: Vec<Vec<Tensor>> = run_sources(&cases).into_iter().map(|outcome| outcome.unwrap()).collect();
+    for numerics in ALL {
+        kernels(&program, numerics, &sets, &mut |set, found, what| {
+            for ((name, agreement), (found, expected)) in wanted.iter().zip(found.iter().zip(&expected[set])) {
+                let wrong = (0..found.len()).find_map(|at| {
+                    let (got, right) = (found.get_f64(at), expected.get_f64(at));
+                    let fault = fault(got, right, found.dtype, *agreement, numerics)?;
+                    let given: Vec<String> = program
+                        .params
+                        .iter()
+                        .zip(&sets[set])
+                        .filter(|(param, _)| param.shape == found.shape)
+                        .map(|(param, input)| format!("{} = {:e}", param.name, input.get_f64(at)))
+                        .collect();
+                    Some(format!("element {at} {fault}: {got:e}, NumPy {right:e}; {}", given.join(", ")))
+                });
+                let label = format!("{dtype} {numerics}: {name}:");
+                if let Some(wrong) = wrong
+                    && !faults.iter().any(|fault| fault.starts_with(&label))
+                {
+                    faults.push(format!("{label} {wrong} ({what})"));
                 }
-            });
-        }
+            }
+        });
+    }
+}
+
+/// [`check`] of one program of several expressions.
+fn agree(expressions: &[Wanted<'_>], whole: bool) {
+    let mut faults: Vec<String> = Vec::new();
+    let texts: Vec<&str> = expressions.iter().map(|expression| expression.0).collect();
+    for dtype in ["f32", "f64"] {
+        check(dtype, &source(dtype, &texts), expressions, whole, &mut faults);
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
+
+/// Statements on `x`, `y`, `A` and `B`, of which `x` and `A` are then returned.
+const LOOPS: [&str; 9] = [
+    "for i in range(1, 67): x[i] = x[i - 1] + x[i]",
+    "for t in range(3): x[1:-1] = x[:-2] + x[1:-1] + x[2:]",
+    // What is not read has no say.
+    "for i in range(1, 19): x[i] = A[i, :i] @ y[:i]",
+    "for i in range(18): x[i] = (A[i, i + 1:] * B[i, i + 1:]).sum()",
+    "for k in range(19): A[k, k:] = A[k, k:] - B[k, k] * A[0, k:]",
+    "for i in range(66, 0, -1): x[i - 1] = np.maximum(x[i], x[i - 1])",
+    "for k in range(19): A[:, k] = np.where(A[:, k] > B[:, k], A[:, k], 0.0)",
+    "for k in range(19):\n        if k > 4:\n            A[k] = B[k] + A[k]",
+    "for t in range(2):\n        for i in range(1, 18): A[i, 1:-1] = A[i - 1, 1:-1] + A[i, 1:-1] + A[i + 1, 1:-1]",
+];
 
 #[test]
 fn elementwise_functions_keep_the_promises() {
@@ -300,4 +319,21 @@ fn folds_of_special_values_keep_the_promises() {
     for chunk in FOLDS.map(|text| (text, Agreement::Number)).chunks(11) {
         agree(chunk, true);
     }
+}
+
+#[test]
+fn loops_over_special_values_keep_the_promises() {
+    let mut faults: Vec<String> = Vec::new();
+    for statements in LOOPS {
+        for dtype in ["f32", "f64"] {
+            let text = format!(
+                "from __future__ import annotations\nimport numpy as np\n\n\n\
+                 def f(x: {dtype}[67], y: {dtype}[67], A: {dtype}[19, 19], B: {dtype}[19, 19]):\n    {statements}\n    \
+                 return x.copy(), A.copy()\n"
+            );
+            let wanted = [(statements, Agreement::Number), (statements, Agreement::Number)];
+            check(dtype, &text, &wanted, true, &mut faults);
+        }
+    }
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }

@@ -234,12 +234,13 @@ fn moved(inputs: &[Tensor]) -> Vec<Tensor> {
     moved
 }
 
-/// A value with √u of its largest element as the bound of each; integers are exact.
+/// A value with √u of its largest element as the bound of each number, and no claim where there is none; integers are exact.
 fn normwise(value: Tensor) -> Reference {
     let Some(roundoff) = roundoff(value.dtype) else {
         return Reference { value, wide: Vec::new(), bound: Vec::new() };
     };
     let wide: Vec<f64> = (0..value.len()).map(|at| value.get_f64(at)).collect();
-    let bound = vec![roundoff.sqrt() * largest(&wide); wide.len()];
+    let most = roundoff.sqrt() * largest(&wide);
+    let bound = wide.iter().map(|x| if x.is_finite() { most } else { f64::NAN }).collect();
     Reference { value, wide, bound }
 }

@@ -110,6 +110,20 @@ impl Model {
         }
         let z = if root_hangs(op, x, bx) { x.max(0.0).sqrt() } else { z };
         let carried = if bx == 0.0 { 0.0 } else { unary_carried(op, x, bx, z) };
+        if !z.is_finite() && bx < f64::INFINITY {
+            // Only where it overflows may a rounding decide.
+            let near = z.is_infinite() && op == UnaryOp::Exp && unary_float(op, x - bx - x.abs() * 1e-9).is_finite();
+            return (
+                z,
+                if near {
+                    f64::NAN
+                } else if carried.is_finite() {
+                    0.0
+                } else {
+                    carried
+                },
+            );
+        }
         let exact = self.is_exact() && bx == 0.0 && op == UnaryOp::Sqrt;
         let local = if exact { 0.0 } else { self.rounding(z, unary_roundings(op)) };
         self.settle(z, carried + local, bx == f64::INFINITY)
@@ -125,6 +139,9 @@ impl Model {
         let (certain_x, certain_y) = (bx == 0.0, by == 0.0);
         let certain = certain_x && certain_y;
         let carried = if certain { 0.0 } else { self.binary_carried(op, x, bx, y, by, z) };
+        if !z.is_finite() && bx < f64::INFINITY && by < f64::INFINITY {
+            return (z, no_number(op, x, bx, y, by));
+        }
         let local = if certain && self.is_exact() && op != BinaryOp::Pow {
             0.0
         } else {
@@ -196,6 +213,44 @@ impl Model {
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Shl | BinaryOp::Shr => f64::INFINITY,
             BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => 1.0,
         }
+    }
+}
+
+/// The bound of a result that is no finite number, of operands whose bounds are finite: 0 where it is surely that one,
+/// infinite where a divisor may be 0, NaN where roundings decide.
+fn no_number(op: BinaryOp, x: f64, bx: f64, y: f64, by: f64) -> f64 {
+    if bx == 0.0 && by == 0.0 {
+        return 0.0;
+    }
+    let nonzero = |v: f64, b: f64| if v.abs() > b || b == 0.0 { 0.0 } else { f64::NAN };
+    match op {
+        BinaryOp::Div if x.is_finite() && y.abs() <= by => quotient_carried(x, bx, y, by),
+        BinaryOp::Add | BinaryOp::Sub if !x.is_finite() || !y.is_finite() => 0.0,
+        BinaryOp::Minimum | BinaryOp::Maximum if x.is_nan() || y.is_nan() => 0.0,
+        BinaryOp::Mul if !x.is_finite() => nonzero(y, by),
+        BinaryOp::Mul if !y.is_finite() => nonzero(x, bx),
+        BinaryOp::Div if !x.is_finite() => nonzero(y, by),
+        BinaryOp::Div if y.is_nan() => 0.0,
+        BinaryOp::Add
+        | BinaryOp::Sub
+        | BinaryOp::Mul
+        | BinaryOp::Div
+        | BinaryOp::FloorDiv
+        | BinaryOp::Mod
+        | BinaryOp::Pow
+        | BinaryOp::Minimum
+        | BinaryOp::Maximum
+        | BinaryOp::And
+        | BinaryOp::Or
+        | BinaryOp::Xor
+        | BinaryOp::Shl
+        | BinaryOp::Shr
+        | BinaryOp::Eq
+        | BinaryOp::Ne
+        | BinaryOp::Lt
+        | BinaryOp::Le
+        | BinaryOp::Gt
+        | BinaryOp::Ge => f64::NAN,
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) fn einsum(operands: Vec<Labelled>, output: &[usize], numerics: Numeri
     let terms: usize = summed.iter().map(|label| extents[label]).product();
     let factors = operands.len();
     let bounded = operands.iter().any(|(value, _)| value.store.bound.is_some());
+    let finite = |value: &Value| value.store.bound.as_ref().is_none_or(|all| all.iter().all(|bound| bound.is_finite()));
+    let certain = operands.iter().all(|(value, _)| finite(value));
     let dtype = operands.first()?.0.dtype;
     let alone = |label: &usize| operands.iter().filter(|(_, labels)| labels.contains(label)).count() == 1;
     if let [(value, labels)] = operands.as_slice() {
@@ -58,11 +60,12 @@ pub(super) fn einsum(operands: Vec<Labelled>, output: &[usize], numerics: Numeri
         (value, labels) = contract((&a, &a_labels), (&b, &b_labels), later, &order, numerics);
     }
     let result = permute(&value, &labels, output);
-    Some(finish(&result, terms, factors, bounded, numerics))
+    Some(finish(&result, terms, factors, (bounded, certain), numerics))
 }
 
 /// Counts the rounding errors: n·u·Σ|terms|, one for each product and each addition.
-fn finish(a: &Value, terms: usize, factors: usize, bounded: bool, numerics: Numerics) -> Value {
+/// `bounded`: operands have bounds; `certain`: all of them are finite.
+fn finish(a: &Value, terms: usize, factors: usize, (bounded, certain): (bool, bool), numerics: Numerics) -> Value {
     let (Numbers::Float(all), Some(magnitude)) = (&a.store.numbers, &a.store.magnitude) else { return a.clone() };
     let model = Model::new(a.dtype, numerics);
     if model.is_exact() && !bounded {
@@ -80,6 +83,9 @@ fn finish(a: &Value, terms: usize, factors: usize, bounded: bool, numerics: Nume
         .map(|(i, z)| {
             let b = carried.as_ref().map_or(0.0, |b| b[i]);
             let local = if magnitudes[i] == 0.0 { 0.0 } else { roundings * magnitudes[i] + underflow };
+            if !z.is_finite() {
+                return (z, if certain { 0.0 } else { f64::NAN });
+            }
             let (z, bound) = model.settle(z, b + local, b == f64::INFINITY);
             let may_overflow = z.is_finite() && magnitudes[i] >= model.largest;
             (z, if may_overflow { f64::NAN } else { bound })

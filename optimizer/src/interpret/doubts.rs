@@ -106,7 +106,7 @@ impl Doubts {
         let mut traits = Traits { hangs: any(|traits| traits.hangs), ..Traits::default() };
         let relaxed = numerics != Numerics::Exact && dtype.is_float();
         if !relaxed {
-            return Doubts { traits, kind, regrouped: false, skips: false, terms: Vec::new() };
+            return Doubts { traits, kind: Kind::Other, regrouped: false, skips: false, terms: Vec::new() };
         }
         let folds = matches!(kind, Kind::Contraction | Kind::Sum | Kind::Other);
         traits.masked = kind == Kind::Mask || !folds && any(|traits| traits.masked);

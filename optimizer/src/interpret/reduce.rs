@@ -178,6 +178,9 @@ fn finish_sum(a: &Value, (sums, magnitudes, bounds): SumParts, plan: &Plan, nume
     let (numbers, bound): (Vec<f64>, Vec<f64>) = (0..sums.len())
         .map(|i| {
             let b = carried(i);
+            if !sums[i].is_finite() {
+                return (sums[i], b * if b.is_finite() { 0.0 } else { 1.0 });
+            }
             let (z, bound) = model.settle(sums[i], b + (roundings + before(i)) * magnitudes[i], b == f64::INFINITY);
             // Some order of finite terms may overflow on the way.
             let may_overflow = z.is_finite() && magnitudes[i] >= model.largest && plan.terms > 1;
@@ -235,7 +238,8 @@ fn product(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics) -> Value {
                 most => (most - z.abs()).max(0.0),
             };
             let doubtful = carried == f64::INFINITY;
-            let (z, bound) = model.settle(z, carried + roundings * z.abs(), doubtful);
+            let local = if z.is_finite() { roundings * z.abs() } else { 0.0 };
+            let (z, bound) = model.settle(z, carried + local, doubtful);
             let (high, low) = extremes[i];
             // Some order overflows on the way, or loses a factor; an infinity times what has become 0 is NaN.
             let unsafe_order =
