@@ -277,7 +277,7 @@ pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Tensor>
 mod tests {
     use super::{from_bytes, read, rows, write};
     use moat_optimizer::dtype::{DType, Literal};
-    use moat_optimizer::expr::{InputHint, Param};
+    use moat_optimizer::expr::{InputHint, Param, Signature};
     use moat_optimizer::tensor::Tensor;
 
     fn param(name: &str, dtype: DType, shape: &[usize]) -> Param {
