@@ -46,7 +46,7 @@ refused(ValueError, "shares memory with 'B'", B, B)
 for masked in (np.ma.masked_array(B, mask=B > 2), np.ma.masked_array(B)):
     refused(TypeError, "masked array", A, masked)
     refused(TypeError, "masked array", masked, B.copy())
-refused(TypeError, "is a matrix", A, np.matrix(B))
+refused(TypeError, "is a matrix", A, B.view(np.matrix))
 refused(ValueError, "shares memory with 'B'", whole[:, 1:4], whole[:, :3])
 refused(TypeError, "must be a NumPy array", [[0, 0, 0], [0, 0, 0]], B)
 refused(TypeError, "must be int64", np.zeros((2, 3)), B)
