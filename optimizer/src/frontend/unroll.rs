@@ -216,6 +216,10 @@ impl<'s> Evaluator<'s> {
         }
         let known = self.facts.unrolled.entry(number).or_default();
         known.failures += 1;
+        // The first iterations may have repeated by chance.
+        if let Some(Ok(plan)) = known.plan.filter(|_| known.failures > 1) {
+            known.least = known.least.max(plan.peeled + 1).min(MOST_PEELED);
+        }
         known.plan = if known.failures < MOST_PLANS {
             None
         } else {
