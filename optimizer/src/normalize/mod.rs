@@ -366,7 +366,9 @@ fn normalize_known(
         return Ok(found);
     }
     let share = run.share();
-    let effort = Effort::new(program, base, (share / 4).max(run.least_effort).min(run.effort))?;
+    // A replay or two find nothing: of many sections, the rules that fired are named.
+    let effort = Some(share / 4).filter(|&effort| effort >= LEAST_MATCHES).unwrap_or(0);
+    let effort = Effort::new(program, base, effort.max(run.least_effort).min(run.effort))?;
     let (found, spent) = normalize_alone(program, rules, base, config, share, &effort)?;
     run.done(spent);
     run.effort = run.effort.saturating_sub(effort.searched());
