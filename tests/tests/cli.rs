@@ -78,7 +78,7 @@ fn all_errors_of_a_file_are_shown_with_their_places() {
     file(directory.path(), "bad.py", source);
     let (code, out, err) = check(directory.path(), &["tune", "bad.py"]);
     assert_eq!((code, out.as_str()), (2, ""));
-    for expected in ["bad.py has 2 errors", "bad.py:3:", "numpy.fft", "bad.py:4:", "[3]", "[4]", "help:"] {
+    for expected in ["bad.py has 2 errors", "bad.py:3:", "numpy.fft", "bad.py:4:", "(3,)", "(4,)", "help:"] {
         assert!(err.contains(expected), "{expected}: {err}");
     }
 }

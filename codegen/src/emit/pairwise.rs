@@ -123,27 +123,46 @@ impl DivCeilBy for i64 {
     }
 }
 
-/// How to cut a sum so that no term goes through more than `most` additions, in as few blocks as can be; `None` if it need
-/// not be cut. Where nothing is enough, as many blocks as can be.
-fn cut(sweeps: &[Sweep], most: usize) -> Option<Blocks> {
-    // Of one axis of a length that only a run knows, each length has a depth of its own.
-    let fits = |at: (usize, i64)| match sweeps {
+/// Whether no term of a sum that is cut into blocks so goes through more than `most` additions.
+fn fits(sweeps: &[Sweep], at: (usize, i64), most: usize) -> bool {
+    let short = match sweeps {
+        // Of one axis of a length that only a run knows, each length has a depth of its own.
         [sweep] if !sweep.known => (1..=sweep.length.min(LENGTHS)).all(|length| {
             let sweep = Sweep { length, ..*sweep };
             longest(&[sweep], at) <= depth(usize::try_from(length).unwrap_or(usize::MAX))
         }),
-        _ => longest(sweeps, at) <= most,
+        _ => true,
     };
+    short && longest(sweeps, at) <= most
+}
+
+/// How to cut a sum so that no term goes through more than `most` additions, in as few blocks as can be; `None` if it need
+/// not be cut. Where nothing is enough, as many blocks as can be.
+fn cut(sweeps: &[Sweep], most: usize) -> Option<Blocks> {
     let steps = |at: usize| sweeps[at].steps(sweeps[at].length).max(1);
-    if sweeps.is_empty() || fits((0, steps(0))) && longest(sweeps, (0, steps(0))) <= most {
+    if sweeps.is_empty() || fits(sweeps, (0, steps(0)), most) {
         return None;
     }
     let few = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
-    let all = (0..sweeps.len()).flat_map(|at| (1..=steps(at).min(few)).rev().map(move |tiles| (at, tiles)));
-    let (at, tiles) = all.clone().find(|&at| fits(at)).unwrap_or((sweeps.len() - 1, 1));
+    let mut all = (0..sweeps.len()).flat_map(|at| (1..=steps(at).min(few)).rev().map(move |tiles| (at, tiles)));
+    let (at, tiles) = all.find(|&at| fits(sweeps, at, most)).unwrap_or((sweeps.len() - 1, 1));
     let outer = (0..at).fold(1i64, |all, at| all.saturating_mul(steps(at)));
     let count = usize::try_from(outer.saturating_mul(steps(at).div_ceil_by(tiles) + 1)).unwrap_or(usize::MAX);
     Some(Blocks { axis: at, tiles, count })
+}
+
+/// Whether no cut is enough: registers side by side are one addition more for a short sum, and its length is not known.
+fn too_wide(sweeps: &[Sweep], most: usize) -> bool {
+    cut(sweeps, most).is_some_and(|Blocks { axis, tiles, .. }| !fits(sweeps, (axis, tiles), most))
+}
+
+/// The same plan with one register after the other along the fold's axes.
+fn one_register<'t>(plan: &Plan<'t>) -> Plan<'t> {
+    let mut plan = plan.clone();
+    for axis in &mut plan.axes[plan.points..] {
+        (axis.unroll, axis.scalar_partial) = (1, usize::from(axis.lanes > 1));
+    }
+    plan
 }
 
 /// Sums of blocks that wait for others of as many blocks.
@@ -174,6 +193,9 @@ impl<'c> Cx<'c, '_> {
         (fold, most): (&TileFold, usize),
         regs: &[Vec<Reg<'c>>],
     ) -> Emit<Vec<Value<'c>>> {
+        let wide = self.sweeps(frame, plan)?.is_some_and(|sweeps| too_wide(&sweeps, most));
+        let narrow = wide.then(|| one_register(plan));
+        let plan = narrow.as_ref().unwrap_or(plan);
         let mut folding = self.accumulators(frame, plan, fold, regs)?;
         if let Some((blocks, known)) = self.cut(frame, plan, most)? {
             folding.stack = Some(self.stack(plan, &folding, blocks, known)?);
@@ -185,8 +207,8 @@ impl<'c> Cx<'c, '_> {
         (0..folding.combos.len()).map(|point| self.finish(&folding, point)).collect()
     }
 
-    /// How the sum of a tile is cut, and whether the number of its blocks is known.
-    fn cut(&self, frame: &Frame<'c>, plan: &Plan<'_>, most: usize) -> Emit<Option<(Blocks, bool)>> {
+    /// What the sum of a tile does along its axes, the outermost first; `None` where nothing is known of their bounds.
+    fn sweeps(&self, frame: &Frame<'c>, plan: &Plan<'_>) -> Emit<Option<Vec<Sweep>>> {
         let mut known: BTreeMap<usize, Facts> = BTreeMap::new();
         let mut sweeps = Vec::new();
         for axis in &plan.axes[plan.points..] {
@@ -201,6 +223,12 @@ impl<'c> Cx<'c, '_> {
             sweeps.push(Sweep { unroll, lanes, masked: axis.masked, length, known: fixed });
             known.insert(axis.axis.var, Facts { modulus: 1, residue: 0, ..own });
         }
+        Ok(Some(sweeps))
+    }
+
+    /// How the sum of a tile is cut, and whether the number of its blocks is known.
+    fn cut(&self, frame: &Frame<'c>, plan: &Plan<'_>, most: usize) -> Emit<Option<(Blocks, bool)>> {
+        let Some(sweeps) = self.sweeps(frame, plan)? else { return Ok(None) };
         let Some(mut blocks) = cut(&sweeps, most) else { return Ok(None) };
         let sweep = &sweeps[blocks.axis];
         let count = sweep.length.div_ceil_by(blocks.tiles * sweep.unroll * sweep.lanes);
@@ -446,7 +474,7 @@ fn depends(plan: &Plan<'_>, axis: &Axis<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Blocks, Sweep, cut, longest};
+    use super::{Blocks, Sweep, cut, longest, too_wide};
     use moat_optimizer::pairwise::depth;
 
     /// Every register tile over every length, known or not, is as deep as NumPy's sum at most, and cut into no more blocks
@@ -461,7 +489,10 @@ mod tests {
                 [(1, 1, false), (1, 8, true), (1, 8, false), (4, 8, true), (1, 4, false), (4, 4, true), (4, 16, true)]
             {
                 for known in [true, false] {
-                    let sweep = Sweep { unroll, lanes, masked, length, known };
+                    let mut sweep = Sweep { unroll, lanes, masked, length, known };
+                    if too_wide(&[sweep], most) {
+                        sweep.unroll = 1;
+                    }
                     let (at, tiles) = match cut(&[sweep], most) {
                         None => (0, sweep.steps(length).max(1)),
                         Some(Blocks { axis, tiles, .. }) => (axis, tiles),

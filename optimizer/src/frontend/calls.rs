@@ -85,6 +85,10 @@ impl<'s> Evaluator<'s> {
                 _ => Err(self.error(span, format!("{dtype} takes one argument"), None)),
             },
             Value::Builtin(builtin) if keywords.is_empty() => self.builtin(builtin, &positional, span),
+            module @ Value::Module(_) => {
+                let message = format!("{} cannot be called", self.describe(&module));
+                Err(self.error(span, message, Some("call one of its functions")))
+            }
             other => {
                 let message = format!("{} cannot be called with these arguments", self.describe(&other));
                 Err(self.error(span, message, None))

@@ -102,7 +102,9 @@ pub(super) struct WorkloadArgs {
     ///
     /// exact: + - * /, square roots, comparisons, casts and sums are NumPy's bit for bit. Functions are within these ulps
     /// of the true value: exp 1, log 1.5, sin and cos 2, tanh 2.5, erf 1.5, pow 1.5. Products of matrices, dot and einsum,
-    /// whose order NumPy does not state, multiply from the left and add one term after the other.
+    /// whose order NumPy does not state, multiply from the left and add one term after the other. Sums that NumPy cuts into
+    /// chunks are not promised bit for bit: with dtype= that converts, and over several axes of a slice with gaps that has
+    /// more than 8192 elements.
     ///
     /// reassociate: also multiply-adds that round once, sums and products in any order and grouping, and x * (1 / c) for
     /// x / c. Where neither the sum of all |terms| nor a product on the way overflows, every result is within the bound that
