@@ -148,7 +148,6 @@ fn the_time_bounds_the_whole_run_and_the_source_form_is_always_there() {
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{err}");
     let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    println!("--time 12: {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(32), "{:?}", begin.elapsed());
     assert!(result["trials"].as_u64().unwrap() < 4000 && result["interrupted"] == false, "{result}");
     assert!(directory.path().join("kernels/w/kernel.json").is_file());
@@ -187,7 +186,6 @@ fn every_stage_before_the_first_kernel_hears_signals_and_the_time() {
         let begin = Instant::now();
         assert!(lines.any(|line| line.unwrap().starts_with("interrupted while ")), "{stage}");
         assert_eq!(child.wait().unwrap().code(), Some(1));
-        println!("{stage}: ends after {:?}", begin.elapsed());
         assert!(begin.elapsed() < Duration::from_secs(20), "{stage}: {:?}", begin.elapsed());
     }
     let directory = folder(&long);

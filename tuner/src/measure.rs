@@ -223,7 +223,7 @@ impl Bench {
         batch_ns: f64,
         slowest_ns: f64,
         interrupt: &AtomicBool,
-    ) -> Result<Option<Comparison>, Trial> {
+    ) -> Result<Option<Comparison>, Box<Trial>> {
         let call = self.call_limit(Some(slowest_ns), self.config.limits.incumbent_factor) + self.touch(0);
         let mut attempt = || -> Result<Comparison, Ending> {
             let mut ids = Vec::with_capacity(sources.len());
@@ -249,7 +249,7 @@ impl Bench {
             }
             Err(Ending::Outcome { outcome, detail, .. }) => {
                 self.stop();
-                Err(Trial::failed(outcome, detail))
+                Err(Box::new(Trial::failed(outcome, detail)))
             }
         }
     }

@@ -161,7 +161,7 @@ pub fn disk(places: &Places<'_>, target: &Target, threads: usize) -> Result<(), 
 fn room(path: &Path, what: &'static str, needed: u64, option: &'static str) -> Result<(), PreflightError> {
     // A system that does not say how much there is may have enough.
     let Ok(found) = statvfs(path) else { return Ok(()) };
-    let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
+    let free = found.blocks_available().saturating_mul(found.fragment_size());
     if free >= needed {
         return Ok(());
     }

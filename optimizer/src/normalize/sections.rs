@@ -226,10 +226,10 @@ fn section(program: &Program, kinds: &[Kind], own: &[NodeId], gives: Vec<NodeId>
     let mut place: BTreeMap<NodeId, NodeId> = BTreeMap::new();
     for id in needed {
         let node = &program.nodes[id];
-        let read = match node.op {
-            Op::Input(param) => Some(Read::Param(param)),
-            _ if inside(id) => None,
-            _ => Some(Read::Value(id)),
+        let read = if let Op::Input(param) = node.op {
+            Some(Read::Param(param))
+        } else {
+            (!inside(id)).then_some(Read::Value(id))
         };
         let node = match read {
             Some(read) => {

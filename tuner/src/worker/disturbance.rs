@@ -95,7 +95,7 @@ fn thread_time() -> Option<Duration> {
 
 /// How often threads of this process were made to stop.
 fn switches() -> Option<i64> {
-    getrusage(UsageWho::RUSAGE_SELF).ok().map(|usage| i64::from(usage.involuntary_context_switches()))
+    getrusage(UsageWho::RUSAGE_SELF).ok().map(|usage| usage.involuntary_context_switches())
 }
 
 /// Processor time of everybody and of this process, from some time on.
