@@ -61,7 +61,7 @@ pub fn merge_axes(form: &NormalForm) -> NormalForm {
 }
 
 /// The definitions that a definition reads.
-fn sources(def: &Def) -> impl Iterator<Item = DefId> + '_ {
+pub(crate) fn sources(def: &Def) -> impl Iterator<Item = DefId> + '_ {
     def.pieces.iter().flat_map(|piece| &piece.value.nodes).filter_map(|node| match &node.op {
         ScalarOp::Load(Source::Def(id), _) => Some(*id),
         ScalarOp::Load(Source::Param(_) | Source::State(_), _)

@@ -88,6 +88,23 @@ impl UnaryOp {
         }
     }
 
+    /// Whether it jumps: the last bit of a float argument may decide about all of the value.
+    pub fn is_discontinuous(self) -> bool {
+        match self {
+            UnaryOp::Floor | UnaryOp::Sign => true,
+            UnaryOp::Neg
+            | UnaryOp::Not
+            | UnaryOp::Abs
+            | UnaryOp::Sqrt
+            | UnaryOp::Exp
+            | UnaryOp::Log
+            | UnaryOp::Sin
+            | UnaryOp::Cos
+            | UnaryOp::Tanh
+            | UnaryOp::Erf => false,
+        }
+    }
+
     /// The inverse of [`UnaryOp::name`].
     pub fn from_name(name: &str) -> Option<UnaryOp> {
         UnaryOp::ALL.into_iter().find(|op| op.name() == name)
@@ -190,6 +207,11 @@ impl BinaryOp {
             BinaryOp::Gt => "gt",
             BinaryOp::Ge => "ge",
         }
+    }
+
+    /// Whether it jumps: the last bit of a float argument may decide about all of the value.
+    pub fn is_discontinuous(self) -> bool {
+        self.is_comparison() || matches!(self, BinaryOp::FloorDiv | BinaryOp::Mod)
     }
 
     /// The inverse of [`BinaryOp::name`].

@@ -8,7 +8,7 @@
 use moat_optimizer::dtype::{DType, Literal};
 use moat_optimizer::nest::{LoopNest, Node, Tile, TileScalar};
 use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
-use moat_optimizer::scalar::{BinaryOp, UnaryOp};
+use moat_optimizer::scalar::BinaryOp;
 
 /// The nest with products for quotients.
 pub(super) fn multiplied(nest: &LoopNest) -> LoopNest {
@@ -62,21 +62,8 @@ fn watched_nodes(tile: &Tile, watched: &[bool]) -> Vec<bool> {
 /// Whether an operator is discontinuous in an operand that is a float.
 fn jumps(node: &ScalarNode, nodes: &[TileScalar]) -> bool {
     match &node.op {
-        ScalarOp::Unary(UnaryOp::Floor | UnaryOp::Sign, _) => true,
-        ScalarOp::Unary(
-            UnaryOp::Neg
-            | UnaryOp::Not
-            | UnaryOp::Abs
-            | UnaryOp::Sqrt
-            | UnaryOp::Exp
-            | UnaryOp::Log
-            | UnaryOp::Sin
-            | UnaryOp::Cos
-            | UnaryOp::Tanh
-            | UnaryOp::Erf,
-            _,
-        ) => false,
-        ScalarOp::Binary(op, ..) => op.is_comparison() || matches!(op, BinaryOp::FloorDiv | BinaryOp::Mod),
+        ScalarOp::Unary(op, _) => op.is_discontinuous(),
+        ScalarOp::Binary(op, ..) => op.is_discontinuous(),
         ScalarOp::Cast(x) => {
             let from_float = match &nodes[*x] {
                 TileScalar::Compute(from) => from.dtype.is_float(),

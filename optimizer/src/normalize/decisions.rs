@@ -5,7 +5,7 @@
 //! computed for; then rules that regroup products are not for it, and only the order of sums and products is free.
 
 use crate::expr::{Node, NodeId, Op, Program, Statement};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::scalar::{BinaryOp, FoldOp};
 
 /// Whether a discontinuous function reads, of floats, a product, a quotient or a sum, or what was computed from one.
 pub(super) fn reads_computed(program: &Program) -> bool {
@@ -49,22 +49,9 @@ fn values(statements: &[Statement], stored: &mut [Vec<NodeId>]) {
 
 /// Whether an operator of floats is discontinuous.
 fn jumps(node: &Node) -> bool {
-    let binary = |op: BinaryOp| op.is_comparison() || matches!(op, BinaryOp::FloorDiv | BinaryOp::Mod);
     match &node.op {
-        Op::Unary(op) => match op {
-            UnaryOp::Floor | UnaryOp::Sign => true,
-            UnaryOp::Neg
-            | UnaryOp::Not
-            | UnaryOp::Abs
-            | UnaryOp::Sqrt
-            | UnaryOp::Exp
-            | UnaryOp::Log
-            | UnaryOp::Sin
-            | UnaryOp::Cos
-            | UnaryOp::Tanh
-            | UnaryOp::Erf => false,
-        },
-        Op::Binary(op) | Op::Outer(op) => binary(*op),
+        Op::Unary(op) => op.is_discontinuous(),
+        Op::Binary(op) | Op::Outer(op) => op.is_discontinuous(),
         Op::Cast => !node.dtype.is_float(),
         Op::Input(_)
         | Op::State(_)

@@ -8,6 +8,7 @@
 use super::choices::moved;
 use crate::affine::Affine;
 use crate::expr::{InputHint, Param};
+use crate::lower::sources;
 use crate::normal_form::{Def, DefId, NormalForm, ScalarOp, Source, State, Step};
 use crate::schedule::{Place, Schedule, StageSchedule};
 use moat_rules::schedule_rules::Proposals;
@@ -38,7 +39,7 @@ pub(super) fn windows(form: &NormalForm) -> Vec<Vec<DefId>> {
     let mut last = vec![0; form.defs.len()];
     for (id, def) in form.defs.iter().enumerate() {
         let at = unit_of.get(&id).copied().unwrap_or(0);
-        for read in read_by(def) {
+        for read in sources(def) {
             last[read] = last[read].max(at);
         }
     }
@@ -66,26 +67,13 @@ pub(super) fn windows(form: &NormalForm) -> Vec<Vec<DefId>> {
     found
 }
 
-fn read_by(def: &Def) -> impl Iterator<Item = DefId> + '_ {
-    def.pieces.iter().flat_map(|piece| &piece.value.nodes).filter_map(|node| match &node.op {
-        ScalarOp::Load(Source::Def(id), _) => Some(*id),
-        ScalarOp::Load(Source::Param(_) | Source::State(_), _)
-        | ScalarOp::Const(_)
-        | ScalarOp::Index(_)
-        | ScalarOp::Unary(..)
-        | ScalarOp::Binary(..)
-        | ScalarOp::Where(..)
-        | ScalarOp::Cast(_) => None,
-    })
-}
-
 /// The definitions that some definition outside of their window reads.
 pub(super) fn read_outside(form: &NormalForm, windows: &[Vec<DefId>]) -> BTreeSet<DefId> {
     let mut window_of = vec![0; form.defs.len()];
     for (window, ids) in windows.iter().enumerate() {
         ids.iter().for_each(|&id| window_of[id] = window);
     }
-    let reads = form.defs.iter().enumerate().flat_map(|(id, def)| read_by(def).map(move |read| (id, read)));
+    let reads = form.defs.iter().enumerate().flat_map(|(id, def)| sources(def).map(move |read| (id, read)));
     reads.filter(|&(id, read)| window_of[id] != window_of[read]).map(|(_, read)| read).collect()
 }
 
