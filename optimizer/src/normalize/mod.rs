@@ -37,6 +37,7 @@ use egglog::ast::Expr;
 use egglog::span;
 use moat_rules::RuleBase;
 use run::{Limits, Session};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use term::Snapshot;
 use thiserror::Error;
@@ -85,6 +86,25 @@ impl Default for NormalizeConfig<'_> {
 pub struct Prepared {
     session: Session,
     numerics: Numerics,
+    /// The rules for programs in which a discontinuous function reads what is computed: loaded by the first of them.
+    ordered: OnceCell<Session>,
+}
+
+impl Prepared {
+    /// The rules that `program` may be rewritten by; `rules` is the rule base that this was made of.
+    ///
+    /// # Errors
+    /// A rule file that egglog refuses.
+    fn session(&self, program: &Program, rules: &RuleBase) -> Result<&Session, NormalizeError> {
+        if self.numerics != Numerics::Reassociate || !decisions::reads_computed(program) {
+            return Ok(&self.session);
+        }
+        if let Some(known) = self.ordered.get() {
+            return Ok(known);
+        }
+        let loaded = Session::load(rules, moat_rules::Numerics::Reorder)?;
+        Ok(self.ordered.get_or_init(|| loaded))
+    }
 }
 
 /// Loads the rules that hold at `numerics`.
@@ -92,7 +112,7 @@ pub struct Prepared {
 /// # Errors
 /// A rule file that egglog refuses.
 pub fn prepare(rules: &RuleBase, numerics: Numerics) -> Result<Prepared, NormalizeError> {
-    Ok(Prepared { session: Session::load(rules, rule_numerics(numerics))?, numerics })
+    Ok(Prepared { session: Session::load(rules, rule_numerics(numerics))?, numerics, ordered: OnceCell::new() })
 }
 
 /// The forms of a program.
@@ -242,13 +262,7 @@ pub fn normalize_prepared(
     config: &NormalizeConfig<'_>,
 ) -> Result<Normalized, NormalizeError> {
     let config = &NormalizeConfig { numerics: prepared.numerics, ..*config };
-    let ordered;
-    let base = if prepared.numerics == Numerics::Reassociate && decisions::reads_computed(program) {
-        ordered = Session::load(rules, moat_rules::Numerics::Reorder)?;
-        &ordered
-    } else {
-        &prepared.session
-    };
+    let base = prepared.session(program, rules)?;
     let mut run = Run::new(config);
     if !program.body.is_empty() {
         return statements::normalize(program, rules, base, config, &mut run);
