@@ -73,6 +73,8 @@ pub(super) struct Carried {
     pub(super) shape: Vec<usize>,
     /// It is a Python number: its dtype gives way to those of arrays.
     pub(super) weak: bool,
+    /// It may hold a view that NumPy does not write through.
+    pub(super) read_only: bool,
 }
 
 /// A carried name while its loop or condition is open.
@@ -206,7 +208,7 @@ impl Evaluator<'_> {
         let value = if carried.weak {
             Value::Weak(node)
         } else {
-            Value::Array(Array { node, storage: is_array.then_some(storage), writable: true })
+            Value::Array(Array { node, storage: is_array.then_some(storage), writable: !carried.read_only })
         };
         let slot = Slot { state, carried, value, storage: is_array.then_some(storage) };
         match before {
@@ -250,7 +252,10 @@ impl Evaluator<'_> {
             (None, _) => false,
             (Some(found), true) => found.weak && rank(found.dtype) <= rank(carried.dtype),
             (Some(found), false) if found.weak => carried.shape.is_empty() && kind_fits(found.dtype, carried.dtype),
-            (Some(found), false) => found == *carried,
+            (Some(found), false) => {
+                (&found.shape, found.dtype) == (&carried.shape, carried.dtype)
+                    && (carried.read_only || !found.read_only)
+            }
         }
     }
 
@@ -262,7 +267,7 @@ impl Evaluator<'_> {
 
     /// The type that a name with this value would be carried as; `None` of anything but fixed arrays and numbers.
     fn type_of(&self, value: &Value) -> Option<Carried> {
-        let weak = |dtype: DType| Some(Carried { dtype, shape: Vec::new(), weak: true });
+        let weak = |dtype: DType| Some(Carried { dtype, shape: Vec::new(), weak: true, read_only: false });
         match value {
             Value::Number(Number::Bool(_)) | Value::Condition(_) => weak(DType::Bool),
             Value::Number(Number::Int(_)) | Value::Affine(_) => weak(DType::I64),
@@ -270,7 +275,7 @@ impl Evaluator<'_> {
             Value::Weak(node) => weak(self.dtype(*node)),
             Value::Array(array) => {
                 let shape = fixed(&self.extents(array.node))?;
-                Some(Carried { dtype: self.dtype(array.node), shape, weak: false })
+                Some(Carried { dtype: self.dtype(array.node), shape, weak: false, read_only: !array.writable })
             }
             _ => None,
         }
@@ -486,10 +491,11 @@ fn kind_fits(number: DType, strong: DType) -> bool {
 
 /// The type of a name that has one type before and another after an iteration.
 fn merge(before: &Carried, after: &Carried) -> Option<Carried> {
-    if before == after {
-        return Some(after.clone());
-    }
+    let read_only = before.read_only || after.read_only;
     match (before.weak, after.weak) {
+        (false, false) if (&before.shape, before.dtype) == (&after.shape, after.dtype) => {
+            Some(Carried { read_only, ..after.clone() })
+        }
         (true, true) => Some(if rank(before.dtype) >= rank(after.dtype) { before.clone() } else { after.clone() }),
         // The second time round NumPy computes with the strong one.
         (true, false) if after.shape.is_empty() && kind_fits(before.dtype, after.dtype) => Some(after.clone()),
@@ -508,7 +514,7 @@ pub(super) fn is_memory(value: &Value) -> bool {
 /// Whether two values are one and the same.
 pub(super) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Array(x), Value::Array(y)) => x.node == y.node && x.storage == y.storage,
+        (Value::Array(x), Value::Array(y)) => x.node == y.node && x.storage == y.storage && x.writable == y.writable,
         (Value::Weak(x), Value::Weak(y)) => x == y,
         (Value::Affine(x), Value::Affine(y)) => x == y,
         // Zeros of both signs are equal, not the same.

@@ -253,7 +253,12 @@ pub(super) fn ravel(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 fn reshaped(evaluator: &mut Evaluator<'_>, array: &Array, shape: Vec<usize>, span: Span) -> Eval {
     let is_view = evaluator.reshape_is_view(array.node, &shape);
     let node = evaluator.reshape(array.node, shape, span)?;
-    if is_view { Ok(evaluator.view(node, array)) } else { evaluator.copied(node) }
+    if is_view {
+        return Ok(evaluator.view(node, array));
+    }
+    // Where the elements of a read-only view stand is not known: it may be a view as well.
+    let copy = evaluator.fresh(node);
+    Ok(Value::Array(Array { writable: array.writable, ..copy }))
 }
 
 /// `flatten`: a copy.
