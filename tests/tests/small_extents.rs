@@ -74,7 +74,7 @@ const EXPRESSIONS: [&str; 58] = [
 ];
 
 /// Statements that change x, in a loop over t.
-const STATEMENTS: [&str; 12] = [
+const STATEMENTS: [&str; 18] = [
     "x += y",
     "x[:] = x * 0.5 + y[::-1]",
     "x = x + (A @ x) @ A",
@@ -87,6 +87,14 @@ const STATEMENTS: [&str; 12] = [
     "x += np.ones(x.size)",
     "x = x - x.sum() * y",
     "x[:] = x[::-1]",
+    // An iteration decides which part of a joined array it reads.
+    "x[0:1] = np.concatenate([x, y])[t]",
+    "x[0:1] = np.hstack([x[:1], y])[t] + 1.0",
+    "x[0:1] = (B @ np.concatenate([A, A[:, ::-1]], axis=1))[0, t]",
+    "x[:] = np.concatenate([A, A + 1.0], axis=0)[t]",
+    // Nothing is stored, or nothing is summed.
+    "x += (np.ones(A.shape[0]) @ np.concatenate([A, A[:, ::-1]], axis=1))[: x.size]",
+    "A[:, 1:0] = A @ np.concatenate([B, B], axis=1)[:, 1:0]",
 ];
 
 /// What is wrong with a program's forms; `None` if the frontend refuses it.

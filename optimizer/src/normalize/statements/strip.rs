@@ -44,12 +44,12 @@ pub(super) fn strip(
     around: &[Around],
     live: &[Affine],
 ) -> Result<Stripped, NormalizeError> {
-    let masked_by_readers;
+    let prepared;
     let form = if around.is_empty() {
         form
     } else {
-        masked_by_readers = with_masks_at_readers(form);
-        &masked_by_readers
+        prepared = with_whole_results(with_masks_at_readers(form), around.len());
+        &prepared
     };
     let mut strip = Strip { form, leaves, around, uses: Vec::new(), done: vec![None; form.defs.len()] };
     strip.uses.resize_with(form.defs.len(), Vec::new);
@@ -167,8 +167,10 @@ impl Strip<'_> {
     fn internal(&mut self, id: usize) -> Result<(), NormalizeError> {
         let def = &self.form.defs[id];
         let mut by: Vec<Option<Affine>> = vec![None; def.axes.len()];
-        // Without elements, all indices are 0, and say nothing of an axis: one of extent 0 must stay.
-        for (axis, slot) in by.iter_mut().enumerate().filter(|(axis, _)| def.axes[*axis] != 0) {
+        // Without elements, all indices are 0, and say nothing of an axis. Where an iteration decides which piece it reads,
+        // the axis stays, and its ranges are narrowed to that iteration.
+        let goes = |axis: usize| !def.axes.contains(&0) && is_whole_along(def, axis);
+        for (axis, slot) in by.iter_mut().enumerate().filter(|(axis, _)| goes(*axis)) {
             let mut forms = self.uses[id].iter().map(|read| read.index.as_ref().and_then(|index| index.get(axis)));
             if let Some(Some(first)) = forms.next()
                 && first.terms.iter().all(|term| crate::normal_form::loop_of(term.0).is_some())
@@ -373,11 +375,15 @@ impl Strip<'_> {
 /// A gather from an array with margins, as one from the array itself. `None` where the index on each axis cannot be told
 /// from the offset: it can where all stay inside the margins, as the digits of a number can, and one axis is gathered.
 fn without_margins(gather: &Gather, piece: &Piece, padded: &[usize], leaf: &Leaf) -> Option<Gather> {
+    let ranges = piece.domain.iter().map(Range::as_constant).collect::<Option<Vec<_>>>()?;
+    // Without a point nothing is read, wherever it is.
+    if ranges.iter().any(|(lo, hi)| lo >= hi) {
+        return Some(Gather { offset: Affine::constant(0), stride: 0, at: gather.at });
+    }
     // An array without elements has no offsets.
     if padded.contains(&0) {
         return None;
     }
-    let ranges = piece.domain.iter().map(Range::as_constant).collect::<Option<Vec<_>>>()?;
     let value = gather.bounds(|at| piece.value.nodes.get(at))?;
     let strides = |shape: &[usize]| row_major(&shape.iter().map(|&n| to_i64(n)).collect::<Vec<_>>());
     let (outer, inner) = (strides(padded), strides(&leaf.shape));
@@ -588,6 +594,36 @@ fn with_masks_at_readers(form: &NormalForm) -> NormalForm {
             let value = &mut form.defs[id].pieces[0].value;
             *value = mask.taken_off(value);
         }
+    }
+    form
+}
+
+/// Whether the pieces of a definition are not told apart by the index of an axis.
+fn is_whole_along(def: &Def, axis: usize) -> bool {
+    let whole = Some((0, to_i64(def.axes[axis])));
+    def.pieces.iter().all(|piece| piece.domain.get(axis).is_some_and(|range| range.as_constant() == whole))
+}
+
+/// Results whose pieces an iteration of the loops tells apart, each read by a result of one piece: of a definition that
+/// others read, an iteration may need some pieces only.
+fn with_whole_results(mut form: NormalForm, loops: usize) -> NormalForm {
+    for at in 0..form.outputs.len() {
+        let def = &form.defs[form.outputs[at]];
+        // The first digits, as many as have the iterations.
+        let iterations: usize = def.shape.iter().take(loops).product();
+        let reached = |count: usize| def.axes[..count].iter().product::<usize>() >= iterations;
+        let leading = (0..def.axes.len()).find(|&count| reached(count)).unwrap_or(def.axes.len());
+        if def.axes.contains(&0) || (0..leading).all(|axis| is_whole_along(def, axis)) {
+            continue;
+        }
+        let index = (0..def.axes.len()).map(Affine::variable).collect();
+        let load = ScalarOp::Load(Source::Def(form.outputs[at]), Access::Axes(index));
+        let value = Scalar { nodes: vec![ScalarNode { op: load, dtype: def.dtype }] };
+        let domain = def.axes.iter().map(|&extent| Range::constant(0, to_i64(extent))).collect();
+        let pieces = vec![Piece { domain, fold: None, depth: None, value }];
+        let whole = Def { pieces, update: None, scope: Vec::new(), ..def.clone() };
+        form.outputs[at] = form.defs.len();
+        form.defs.push(whole);
     }
     form
 }
