@@ -42,6 +42,8 @@ class Run:
         self.at = 0
         self.random = numpy.random.Generator(numpy.random.PCG64(seed))
         self.peak = 0.0
+        # The largest sum of absolute values of finite terms of a product of arrays.
+        self.terms = 0.0
 
     def moved(self, value, ulps=1.0):
         """Each element up to `ulps` times the run's ulps away; zeros and what is not finite stay."""
@@ -206,6 +208,8 @@ class Traced(numpy.ndarray):
         if operands:
             args = [RUN.moved(value) if is_float(value) and not isinstance(value, float) else value for value in args]
         call = getattr(ufunc, method)
+        if name in CONTRACTIONS:
+            see_terms(call, args, options)
         target = out[0] if out else None
         try:
             result = call(*args, **options)
@@ -317,6 +321,19 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift"
     setattr(Traced, f"__i{_name}__", in_place(f"__i{_name}__"))
 
 
+def see_terms(product, args, options):
+    """In a wide run: how large the sums of a product of arrays may become, in whatever order they are made."""
+    if RUN.mode != "wide":
+        return
+    sizes = [numpy.abs(value) if is_float(value) else value for value in args]
+    finite = [numpy.where(numpy.isfinite(value), value, 0) if is_float(value) else value for value in sizes]
+    with numpy.errstate(all="ignore"):
+        RUN.seen(product(*sizes, **options))
+        terms = numpy.asarray(product(*finite, **options))
+    if is_float(terms) and terms.size:
+        RUN.terms = max(RUN.terms, float(min(terms.max(), numpy.longdouble(1.7e308))))
+
+
 def contraction(function, args, options, made):
     """A product of arrays: the terms move, and the sum."""
     args = bare_all(list(args))
@@ -324,10 +341,7 @@ def contraction(function, args, options, made):
     moves = RUN.moves(function.__name__, made)[0]
     if moves:
         args = [RUN.moved(value) if is_float(value) and not isinstance(value, float) else value for value in args]
-    if RUN.mode == "wide":
-        sizes = [numpy.abs(value) if is_float(value) else value for value in args]
-        with numpy.errstate(all="ignore"):
-            RUN.seen(function(*sizes, **options))
+    see_terms(function, args, options)
     result = function(*args, **options)
     if is_float(numpy.asarray(result)):
         RUN.seen(result)
@@ -521,7 +535,7 @@ def tolerance(request, data):
     RUN = Run("wide", numerics, pins, 0, 0.0)
     try:
         wide = traced_run(source, arrays)
-        answer["peak"] = RUN.peak
+        answer["peak"], answer["terms"] = RUN.peak, RUN.terms
     except Exception as error:
         answer["opaque"] = answer["opaque"] or f"in long double: {type(error).__name__}: {error}"
         wide, answer["peak"] = plain, 0.0

@@ -302,7 +302,7 @@ pub fn case(seed: u64, program: &Generated, slice: &Slice) -> Case {
         values: slice.values.unwrap_or_else(|| values(seed)),
         numerics: slice.numerics.unwrap_or(drawn),
         schedule,
-        replay: random.next_below(4) == 0,
+        replay: random.next_below(16) == 0,
         plant: slice.plant,
     }
 }
