@@ -146,6 +146,11 @@ fn rewritten(form: &NormalForm, nest: &Nest, skew: i64) -> Option<NormalForm> {
     if !trips.is_constant() || trips.constant < width {
         return None;
     }
+    // With fewer rows, no wavefront has all iterations of a block.
+    let (reach, rows) = (skew * (width - 1), row_hi.minus(row_lo));
+    if rows.is_constant() && rows.constant <= reach {
+        return None;
+    }
     let blocks = trips.constant / width;
     let mut next = form.clone();
     let originals = nest.defs.iter().map(|&id| (id, form.defs[id].clone())).collect();
@@ -154,7 +159,6 @@ fn rewritten(form: &NormalForm, nest: &Nest, skew: i64) -> Option<NormalForm> {
     let block = copies.fresh();
     let begin = lo.plus(&Affine::variable(loop_variable(block)).times(width));
     let end = begin.offset(width);
-    let reach = skew * (width - 1);
     let within = Range { lo: vec![begin.clone()], hi: vec![end.clone()] };
     let edge = Edge { begin: &begin, within: &within, rows: (row_lo, row_hi), skew };
     let fronts = Range { lo: vec![row_lo.clone()], hi: vec![row_lo.offset(reach)] };

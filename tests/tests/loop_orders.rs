@@ -623,10 +623,10 @@ def f(A: f64[160, 7]):
 
 /// 19 iterations are two blocks and a rest; 3 rows are fewer than a block's wavefronts need.
 const SWEEPS: &str = "
-def f(A: f64[12, 9]):
+def f(A: f64[24, 9]):
     A = A.copy()
     for t in range(19):
-        for i in range(1, 11):
+        for i in range(1, 23):
             for j in range(1, 8):
                 A[i, j] = (A[i - 1, j - 1] + A[i - 1, j] + A[i, j - 1] + A[i, j] + A[i, j + 1] + A[i + 1, j + 1]) / 6.0
     return A
@@ -653,14 +653,14 @@ def f(x: f64[40]):
 
 #[test]
 fn sweeps_that_read_their_own_neighbours_have_wavefronts() {
-    for source in [SWEEPS, FEW_ROWS, LINE] {
+    for source in [SWEEPS, LINE] {
         assert!(found(source, wavefront::RULE) > 0, "{source}");
         agrees(source);
     }
 }
 
 #[test]
-fn sweeps_that_read_far_ahead_have_none() {
+fn sweeps_that_read_far_ahead_or_are_short_have_none() {
     // The last element of one sweep is the neighbour of the first of the next.
     let periodic = "
 def f(x: f64[40]):
@@ -671,7 +671,7 @@ def f(x: f64[40]):
     return x
 ";
     let few = SWEEPS.replace("range(19)", "range(7)");
-    for source in [periodic, few.as_str()] {
+    for source in [periodic, few.as_str(), FEW_ROWS] {
         assert_eq!(found(source, wavefront::RULE), 0, "{source}");
         agrees(source);
     }
