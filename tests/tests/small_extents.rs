@@ -74,7 +74,7 @@ const EXPRESSIONS: [&str; 58] = [
 ];
 
 /// Statements that change x, in a loop over t.
-const STATEMENTS: [&str; 18] = [
+const STATEMENTS: [&str; 21] = [
     "x += y",
     "x[:] = x * 0.5 + y[::-1]",
     "x = x + (A @ x) @ A",
@@ -92,6 +92,10 @@ const STATEMENTS: [&str; 18] = [
     "x[0:1] = np.hstack([x[:1], y])[t] + 1.0",
     "x[0:1] = (B @ np.concatenate([A, A[:, ::-1]], axis=1))[0, t]",
     "x[:] = np.concatenate([A, A + 1.0], axis=0)[t]",
+    // A section of what is computed that is beyond it in iterations that do not happen, or past its live extents.
+    "B.T[:t + 1, t] += A[:t + 1, t]",
+    "x[t:] = (x + y)[t:] * (A @ y).sum()",
+    "x[0:1] = (x + y)[t:t + 3].sum() * np.ones(3)[t]",
     // Nothing is stored, or nothing is summed.
     "x += (np.ones(A.shape[0]) @ np.concatenate([A, A[:, ::-1]], axis=1))[: x.size]",
     "A[:, 1:0] = A @ np.concatenate([B, B], axis=1)[:, 1:0]",

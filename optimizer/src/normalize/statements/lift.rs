@@ -137,18 +137,7 @@ impl Lift<'_> {
                 }
                 .unwrap_or_default();
                 let known = reach.entry(source).or_insert((array.shape.clone(), array.dtype, name, none));
-                let mut result = 0;
-                for (axis, section) in axes.iter().enumerate() {
-                    let (low, high) = match section {
-                        SectionAxis::At(at) => self.bounds(at),
-                        SectionAxis::Slice { start, step } => {
-                            let (low, high) = self.bounds(start);
-                            let length = node.shape.get(result).copied().unwrap_or(1).max(1);
-                            result += 1;
-                            let last = step * (to_i64(length) - 1);
-                            (low + last.min(0), high + last.max(0))
-                        }
-                    };
+                for (axis, (low, high)) in self.indices(axes, &node.shape).into_iter().enumerate() {
                     let extent = to_i64(known.0[axis]);
                     known.3[axis].0 = known.3[axis].0.max(-low);
                     known.3[axis].1 = known.3[axis].1.max(high + 1 - extent);
@@ -442,11 +431,7 @@ impl Lift<'_> {
                 let (shape, dtype) = (self.out.params[at].shape.clone(), self.out.params[at].dtype);
                 (self.push(Op::Input(at), Vec::new(), shape, dtype), self.leaves[at].margins.clone())
             }
-            // What the loops change has its values in their box, and no margins around them.
-            None if done.over && !self.stays_inside(axes, &node.shape, &self.program.nodes[arg].shape) => {
-                return malformed(id, "a section that is beyond a computed array in iterations that do not happen");
-            }
-            None => (done.node, vec![0; axes.len()]),
+            None => self.with_room(done, axes, &node.shape, arg)?,
         };
         let place = |form: &Affine| {
             form.substitute(|v| match self.around.iter().position(|a| a.var == v) {
@@ -470,21 +455,49 @@ impl Lift<'_> {
         Ok(Done { node: self.push(Op::Section(rows), vec![from], shape, node.dtype), over: true })
     }
 
-    /// Whether a section of this shape never leaves an array of these extents, wherever the loops are in their box.
-    fn stays_inside(&self, axes: &[SectionAxis], shape: &[usize], extents: &[usize]) -> bool {
+    /// The least and the greatest index that a section of this shape has on each axis of its argument, wherever the loops
+    /// are in their box.
+    fn indices(&self, axes: &[SectionAxis], shape: &[usize]) -> Vec<(i64, i64)> {
         let mut lengths = shape.iter();
-        axes.len() == extents.len()
-            && axes.iter().zip(extents).all(|(axis, &extent)| {
-                let (low, high) = match axis {
-                    SectionAxis::At(at) => self.bounds(at),
-                    SectionAxis::Slice { start, step } => {
-                        let (low, high) = self.bounds(start);
-                        let last = step * (to_i64(lengths.next().copied().unwrap_or(1).max(1)) - 1);
-                        (low + last.min(0), high + last.max(0))
-                    }
-                };
-                low >= 0 && high < to_i64(extent)
-            })
+        let of = |axis: &SectionAxis| match axis {
+            SectionAxis::At(at) => self.bounds(at),
+            SectionAxis::Slice { start, step } => {
+                let (low, high) = self.bounds(start);
+                let last = step * (to_i64(lengths.next().copied().unwrap_or(1).max(1)) - 1);
+                (low + last.min(0), high + last.max(0))
+            }
+        };
+        axes.iter().map(of).collect()
+    }
+
+    /// A computed array with room around it for what a section reads in iterations that do not happen, or beyond its live
+    /// extents: zeros, which nobody needs. Its margins before each axis.
+    fn with_room(
+        &mut self,
+        done: Done,
+        axes: &[SectionAxis],
+        shape: &[usize],
+        arg: NodeId,
+    ) -> Result<(NodeId, Vec<i64>), NormalizeError> {
+        let own = &self.program.nodes[arg];
+        if axes.len() != own.shape.len() {
+            return malformed(arg, "another number of axes than its section");
+        }
+        let room = |(&(low, high), &extent): (&(i64, i64), &usize)| ((-low).max(0), (high + 1 - to_i64(extent)).max(0));
+        let margins: Vec<(i64, i64)> = self.indices(axes, shape).iter().zip(&own.shape).map(room).collect();
+        let before = margins.iter().map(|margin| margin.0).collect();
+        if margins.iter().all(|&margin| margin == (0, 0)) {
+            return Ok((done.node, before));
+        }
+        let dtype = own.dtype;
+        let lead = if done.over { self.lead() } else { Vec::new() };
+        let size = |n: i64| usize::try_from(n).unwrap_or(0);
+        let widths: Vec<(usize, usize)> = margins.iter().map(|&(before, after)| (size(before), size(after))).collect();
+        let padded = own.shape.iter().zip(&widths).map(|(extent, (before, after))| extent + before + after);
+        let padded = lead.iter().copied().chain(padded).collect();
+        let widths = [vec![(0, 0); lead.len()], widths].concat();
+        let pad = Op::Pad { widths, value: Literal::Int(0).at(dtype) };
+        Ok((self.push(pad, vec![done.node], padded, dtype), before))
     }
 
     /// A contraction over axes that are as long as an iteration of the loops makes them: the sum of the products that there
