@@ -40,10 +40,12 @@ class Run:
     def __init__(self, mode, numerics, pins, seed, ulps):
         self.mode, self.numerics, self.pins, self.ulps = mode, numerics, pins, ulps
         self.at = 0
+        # The dtypes that the program looked at.
+        self.kinds = []
         self.random = numpy.random.Generator(numpy.random.PCG64(seed))
         self.peak = 0.0
-        # The largest sum of absolute values of finite terms of a product of arrays.
-        self.terms = 0.0
+        # The largest sum of absolute values of finite terms of a product of arrays, if there is one.
+        self.terms = None
 
     def moved(self, value, ulps=1.0):
         """Each element up to `ulps` times the run's ulps away; zeros and what is not finite stay."""
@@ -69,6 +71,12 @@ class Run:
         pin = self.pins[self.at]
         self.at += 1
         return pin.astype(numpy.asarray(taken).dtype)
+
+    def kind(self, dtype):
+        """A dtype that the program looks at: in long double the recorded one."""
+        if self.mode == "record":
+            self.kinds.append(dtype)
+        return self.kinds.pop(0) if self.mode == "wide" and self.kinds else dtype
 
     def seen(self, value):
         if self.mode == "wide":
@@ -171,6 +179,11 @@ class Traced(numpy.ndarray):
     plain run, which in-place operators do not change."""
 
     __array_priority__ = 1000.0
+
+    @property
+    def dtype(self):
+        dtype = numpy.ndarray.dtype.__get__(self)
+        return RUN.kind(dtype) if sys._getframe(1).f_code.co_filename == PROGRAM else dtype
 
     def __array_finalize__(self, parent):
         self.made = getattr(parent, "made", 0)
@@ -331,7 +344,7 @@ def see_terms(product, args, options):
         RUN.seen(product(*sizes, **options))
         terms = numpy.asarray(product(*finite, **options))
     if is_float(terms) and terms.size:
-        RUN.terms = max(RUN.terms, float(min(terms.max(), numpy.longdouble(1.7e308))))
+        RUN.terms = max(RUN.terms or 0.0, float(min(terms.max(), numpy.longdouble(1.7e308))))
 
 
 def contraction(function, args, options, made):
@@ -419,7 +432,7 @@ def function_of(source, module):
     code = COMPILED.get(source)
     if code is None:
         COMPILED.clear()
-        code = COMPILED[source] = compile(source, "program.py", "exec")
+        code = COMPILED[source] = compile(source, PROGRAM, "exec")
     before = sys.modules["numpy"]
     sys.modules["numpy"] = module
     try:
@@ -431,6 +444,7 @@ def function_of(source, module):
 
 
 COMPILED = {}
+PROGRAM = "program.py"
 
 
 def read_arrays(described, data):
@@ -500,6 +514,7 @@ def tolerance(request, data):
     pins = []
     RUN = Run("record", numerics, pins, 0, 0.0)
     same = traced_run(source, arrays)
+    kinds = RUN.kinds
     for at, (value, again) in enumerate(zip(plain, same)):
         if value.dtype != again.dtype or value.shape != again.shape:
             answer["opaque"] = f"array {at} is {again.dtype}{again.shape} where its operations are traced"
@@ -533,6 +548,7 @@ def tolerance(request, data):
             else:
                 undecided[at] |= apart > 0
     RUN = Run("wide", numerics, pins, 0, 0.0)
+    RUN.kinds = kinds
     try:
         wide = traced_run(source, arrays)
         answer["peak"], answer["terms"] = RUN.peak, RUN.terms
