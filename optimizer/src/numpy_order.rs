@@ -4,11 +4,12 @@
 //! them is one pairwise sum ([`crate::pairwise`]), and the runs of other reduced axes are added one after the other; where
 //! the innermost axis stays, all terms are. So the order depends on how each array lies in memory: parameters and states
 //! row-major, views with the strides that they take, results of element-wise functions in the order of their operands
-//! (`order='K'`).
+//! (`order='K'`). Arrays that `np.full` and its like make, and copies, have an order of their own, which no operator shows.
 //!
 //! Input: the nodes of a program. Output: strides in elements, and the order of a reduction.
 
 use crate::expr::{Node, NodeId, Op, SectionAxis, SumOrder};
+use std::collections::BTreeMap;
 
 /// Runs along several axes that do not follow each other in memory go through a buffer of so many elements.
 const BUFFER: usize = 8192;
@@ -17,16 +18,40 @@ const BUFFER: usize = 8192;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layouts {
     strides: Vec<Vec<i64>>,
+    /// Nodes that are arrays of their own, each with the array in whose order it lies; row-major without one.
+    own: BTreeMap<NodeId, Option<NodeId>>,
 }
 
 impl Layouts {
-    /// The order of the sum over `axes` of a node.
-    pub(crate) fn order(&mut self, nodes: &[Node], of: NodeId, axes: &[usize]) -> SumOrder {
+    /// Says that a new node is an array of its own, in the order of another array or row-major.
+    pub(crate) fn owns(&mut self, node: NodeId, like: Option<NodeId>) {
+        self.own.insert(node, like);
+    }
+
+    /// Whether an array lies in memory in the order of its axes.
+    pub(crate) fn is_row_major(&mut self, nodes: &[Node], of: NodeId) -> bool {
+        let shape = &nodes[of].shape;
+        let strides = self.of(nodes, of);
+        shape.iter().zip(strides).zip(row_major(shape)).all(|((&extent, &own), stride)| extent == 1 || own == stride)
+    }
+
+    fn of(&mut self, nodes: &[Node], of: NodeId) -> &[i64] {
         while self.strides.len() <= of {
-            let next = strides(nodes, self.strides.len(), &self.strides);
+            let id = self.strides.len();
+            let shape = nodes[id].shape.as_slice();
+            let next = match self.own.get(&id) {
+                None => strides(nodes, id, &self.strides),
+                Some(Some(other)) if nodes[*other].shape == shape => like(shape, &[&self.strides[*other]]),
+                Some(_) => row_major(shape),
+            };
             self.strides.push(next);
         }
-        sum_order(&nodes[of].shape, &self.strides[of], axes)
+        &self.strides[of]
+    }
+
+    /// The order of the sum over `axes` of a node.
+    pub(crate) fn order(&mut self, nodes: &[Node], of: NodeId, axes: &[usize]) -> SumOrder {
+        sum_order(&nodes[of].shape, self.of(nodes, of), axes)
     }
 }
 

@@ -42,6 +42,10 @@ pub(super) fn ascontiguousarray(evaluator: &mut Evaluator<'_>, call: &Call) -> E
             let node = evaluator.reshape(array.node, vec![1], call.span)?;
             Ok(evaluator.view(node, &array))
         }
+        Value::Array(array) if !evaluator.layouts.is_row_major(&evaluator.nodes, array.node) => {
+            let node = evaluator.row_major_copy(array.node);
+            Ok(Value::Array(evaluator.fresh_array(node)))
+        }
         value => Ok(value),
     }
 }
@@ -223,8 +227,8 @@ fn known_number(evaluator: &mut Evaluator<'_>, arg: &Arg) -> Eval<Number> {
     }
 }
 
-/// A new array, every element `value`.
-fn filled(evaluator: &mut Evaluator<'_>, value: NodeId, shape: &[usize], span: Span) -> Eval {
+/// A new array, every element `value`, in the order in memory of another array or row-major.
+fn filled(evaluator: &mut Evaluator<'_>, value: NodeId, shape: &[usize], like: Option<NodeId>, span: Span) -> Eval {
     let result = evaluator.fixed_shape(value, "full", span)?;
     let fits = result.len() <= shape.len()
         && result.iter().rev().zip(shape.iter().rev()).all(|(&own, &target)| own == 1 || own == target);
@@ -236,7 +240,7 @@ fn filled(evaluator: &mut Evaluator<'_>, value: NodeId, shape: &[usize], span: S
         );
         return Err(evaluator.error(span, message, None));
     }
-    let node = evaluator.broadcast(value, &constants(shape), span)?;
+    let node = evaluator.stretched(value, shape, like, span)?;
     Ok(Value::Array(evaluator.fresh_array(node)))
 }
 
@@ -244,23 +248,24 @@ fn constant_filled(evaluator: &mut Evaluator<'_>, call: &Call, value: i64) -> Ev
     let shape = evaluator.shape_argument(call.required("shape")?)?;
     let dtype = evaluator.dtype_argument(call)?.unwrap_or(DType::F64);
     let value = evaluator.constant(Literal::Int(value).at(dtype), dtype, call.span)?;
-    filled(evaluator, value, &shape, call.span)
+    filled(evaluator, value, &shape, None, call.span)
 }
 
 fn constant_like(evaluator: &mut Evaluator<'_>, call: &Call, value: i64) -> Eval {
-    let (shape, dtype) = like(evaluator, call)?;
+    let (shape, dtype, like) = like(evaluator, call)?;
     let value = evaluator.constant(Literal::Int(value).at(dtype), dtype, call.span)?;
-    filled(evaluator, value, &shape, call.span)
+    filled(evaluator, value, &shape, Some(like), call.span)
 }
 
-fn like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval<(Vec<usize>, DType)> {
+/// Shape, dtype and prototype of `np.zeros_like` and its like.
+fn like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval<(Vec<usize>, DType, NodeId)> {
     let node = evaluator.array(call.required("a")?, call.function.name)?.node;
     let dtype = evaluator.dtype_argument(call)?.unwrap_or(evaluator.dtype(node));
     let shape = match call.optional("shape") {
         Some(arg) => evaluator.shape_argument(arg)?,
         None => evaluator.fixed_shape(node, call.function.name, call.span)?,
     };
-    Ok((shape, dtype))
+    Ok((shape, dtype, node))
 }
 
 /// `np.empty`.
@@ -272,7 +277,7 @@ pub(super) fn empty(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 
 /// `np.empty_like`.
 pub(super) fn empty_like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
-    let (shape, dtype) = like(evaluator, call)?;
+    let (shape, dtype, _) = like(evaluator, call)?;
     evaluator.undefined(&shape, dtype, call.span).map(Value::Array)
 }
 
@@ -302,15 +307,15 @@ pub(super) fn full(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let value = evaluator.operand(call.required("fill_value")?, "full")?;
     let dtype = evaluator.dtype_argument(call)?.unwrap_or(promote::common([evaluator.kind(&value)]));
     let value = evaluator.at_dtype(&value, dtype, call.span)?;
-    filled(evaluator, value, &shape, call.span)
+    filled(evaluator, value, &shape, None, call.span)
 }
 
 /// `np.full_like`.
 pub(super) fn full_like(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
-    let (shape, dtype) = like(evaluator, call)?;
+    let (shape, dtype, like) = like(evaluator, call)?;
     let value = evaluator.operand(call.required("fill_value")?, "full_like")?;
     let value = evaluator.at_dtype(&value, dtype, call.span)?;
-    filled(evaluator, value, &shape, call.span)
+    filled(evaluator, value, &shape, Some(like), call.span)
 }
 
 /// `np.eye` and `np.identity`.

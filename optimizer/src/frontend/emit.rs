@@ -62,9 +62,56 @@ impl Evaluator<'_> {
             return Ok(node);
         }
         let (op, args, shape, live, dtype) = key.clone();
-        let node = self.nodes.len();
+        let node = self.push(Node { op, args, shape, live, dtype, span });
+        self.shared.insert(key, node);
+        Ok(node)
+    }
+
+    /// An array of its own with the elements of another one, row-major in memory: what is summed of it is summed in that
+    /// order.
+    pub(super) fn row_major_copy(&mut self, node: NodeId) -> NodeId {
+        let of = &self.nodes[node];
+        if of.shape.len() < 2 || !of.live.is_empty() || self.layouts.is_row_major(&self.nodes, node) {
+            return node;
+        }
+        let copy = Node { op: Op::Reshape, args: vec![node], ..of.clone() };
+        self.own_memory(copy, None)
+    }
+
+    /// A value stretched to an array of its own, in the order in memory of another array or row-major.
+    pub(super) fn stretched(
+        &mut self,
+        value: NodeId,
+        shape: &[usize],
+        like: Option<NodeId>,
+        span: Span,
+    ) -> Eval<NodeId> {
+        self.check_size(shape, span)?;
+        if self.shape(value) == shape {
+            return Ok(value);
+        }
+        let dtype = self.dtype(value);
+        let array = Node { op: Op::Broadcast, args: vec![value], shape: shape.to_vec(), live: Vec::new(), dtype, span };
+        let like = like.filter(|&like| !self.layouts.is_row_major(&self.nodes, like));
+        Ok(self.own_memory(array, like))
+    }
+
+    /// The node of an array with an order of its own in memory, which no array without one is.
+    fn own_memory(&mut self, array: Node, like: Option<NodeId>) -> NodeId {
+        let known = (array.op.clone(), array.args.clone(), array.shape.clone(), like);
+        if let Some(&node) = self.owned.get(&known) {
+            return node;
+        }
+        let node = self.push(array);
+        self.layouts.owns(node, like);
+        self.owned.insert(known, node);
+        node
+    }
+
+    fn push(&mut self, new: Node) -> NodeId {
+        let (Node { op, args, live, .. }, node) = (&new, self.nodes.len());
         self.reads_state.push(matches!(op, Op::State(_)) || args.iter().any(|&arg| self.reads_state[arg]));
-        let own = match &op {
+        let own = match op {
             Op::LoopIndex(form) => !form.is_constant(),
             Op::Section(axes) => axes.iter().any(|axis| match axis {
                 SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => !form.is_constant(),
@@ -72,9 +119,8 @@ impl Evaluator<'_> {
             _ => false,
         };
         self.in_loop.push(own || !live.is_empty() || args.iter().any(|&arg| self.in_loop[arg]));
-        self.nodes.push(Node { op, args, shape, live, dtype, span });
-        self.shared.insert(key, node);
-        Ok(node)
+        self.nodes.push(new);
+        node
     }
 
     /// Refuses shapes whose element count would not be addressable.
@@ -309,13 +355,20 @@ impl Evaluator<'_> {
             FoldOp::Sum if dtype.is_float() => self.layouts.order(&self.nodes, node, &axes),
             FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min | FoldOp::All | FoldOp::Any => SumOrder::default(),
         };
-        self.emit_live(Op::Reduce { op, axes, order }, vec![node], extents, dtype, span)
+        let one_term = axes.iter().all(|&axis| self.extents(node)[axis] == Affine::constant(1));
+        let sum = self.emit_live(Op::Reduce { op, axes, order }, vec![node], extents, dtype, span)?;
+        // NumPy adds to 0, which only a single −0 shows.
+        if op == FoldOp::Sum && dtype.is_float() && one_term {
+            self.with_scalar(BinaryOp::Add, sum, 0.0, span)
+        } else {
+            Ok(sum)
+        }
     }
 
     /// A new array in memory of its own (a NumPy scalar if of rank 0).
     pub(super) fn fresh(&mut self, node: NodeId) -> Array {
         if self.shape(node).is_empty() {
-            return Array { node, storage: None, writable: true };
+            return Array { node, storage: None, writable: true, number: false };
         }
         self.fresh_array(node)
     }
@@ -329,7 +382,7 @@ impl Evaluator<'_> {
         {
             return array;
         }
-        Array { node, storage: Some(storage), writable: true }
+        Array { node, storage: Some(storage), writable: true, number: false }
     }
 }
 

@@ -81,6 +81,8 @@ pub(super) struct Evaluator<'s> {
     /// For each node whether a loop's variable makes a difference.
     pub(super) in_loop: Vec<bool>,
     pub(super) shared: HashMap<NodeKey, NodeId>,
+    /// Arrays with an order of their own in memory, by operator, arguments, shape, and the array in whose order they lie.
+    pub(super) owned: HashMap<(Op, Vec<NodeId>, Vec<usize>, Option<NodeId>), NodeId>,
     pub(super) errors: Vec<FrontendError>,
     pub(super) frames: Vec<Frame>,
     pub(super) frame: FrameId,
@@ -160,6 +162,7 @@ impl<'s> Evaluator<'s> {
             reads_state: Vec::new(),
             in_loop: Vec::new(),
             shared: HashMap::new(),
+            owned: HashMap::new(),
             errors: Vec::new(),
             frames: vec![Frame::default()],
             frame: 0,

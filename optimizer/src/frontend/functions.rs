@@ -265,7 +265,7 @@ pub(super) static METHODS: &[Function] = &[
     other("argmin", "a axis? out! keepdims?", scan::argmin),
     other("astype", "a dtype order! casting! subok! copy!", structural::astype),
     other("clip", "a a_min? a_max? out! min? max?", elementwise::clip),
-    other("copy", "a order!", structural::copy),
+    other("copy", "a order!", structural::copy_method),
     other("cumprod", "a axis? dtype? out!", scan::cumprod),
     other("cumsum", "a axis? dtype? out!", scan::cumsum),
     other("diagonal", "a offset? axis1? axis2?", structural::diagonal),

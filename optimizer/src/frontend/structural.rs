@@ -57,10 +57,17 @@ pub(super) fn astype(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     evaluator.copy_of(node, &array)
 }
 
-/// `copy`.
+/// `np.copy`: in memory as its argument.
 pub(super) fn copy(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
     let array = evaluator.argument(call, "a")?;
     evaluator.copy_of(array.node, &array)
+}
+
+/// `A.copy`: row-major.
+pub(super) fn copy_method(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
+    let array = evaluator.argument(call, "a")?;
+    let node = evaluator.row_major_copy(array.node);
+    evaluator.copy_of(node, &array)
 }
 
 /// `np.shape(a)`.
