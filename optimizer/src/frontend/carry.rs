@@ -75,6 +75,8 @@ pub(super) struct Carried {
     pub(super) weak: bool,
     /// It may hold a view that NumPy does not write through.
     pub(super) read_only: bool,
+    /// It may hold a Python number where its type is a NumPy scalar's.
+    pub(super) number: bool,
 }
 
 /// A carried name while its loop or condition is open.
@@ -208,7 +210,12 @@ impl Evaluator<'_> {
         let value = if carried.weak {
             Value::Weak(node)
         } else {
-            Value::Array(Array { node, storage: is_array.then_some(storage), writable: !carried.read_only })
+            Value::Array(Array {
+                node,
+                storage: is_array.then_some(storage),
+                writable: !carried.read_only,
+                number: carried.number,
+            })
         };
         let slot = Slot { state, carried, value, storage: is_array.then_some(storage) };
         match before {
@@ -251,10 +258,13 @@ impl Evaluator<'_> {
         match (self.type_of(value), carried.weak) {
             (None, _) => false,
             (Some(found), true) => found.weak && rank(found.dtype) <= rank(carried.dtype),
-            (Some(found), false) if found.weak => carried.shape.is_empty() && kind_fits(found.dtype, carried.dtype),
+            (Some(found), false) if found.weak => {
+                carried.number && carried.shape.is_empty() && kind_fits(found.dtype, carried.dtype)
+            }
             (Some(found), false) => {
                 (&found.shape, found.dtype) == (&carried.shape, carried.dtype)
                     && (carried.read_only || !found.read_only)
+                    && (carried.number || !found.number)
             }
         }
     }
@@ -267,7 +277,8 @@ impl Evaluator<'_> {
 
     /// The type that a name with this value would be carried as; `None` of anything but fixed arrays and numbers.
     fn type_of(&self, value: &Value) -> Option<Carried> {
-        let weak = |dtype: DType| Some(Carried { dtype, shape: Vec::new(), weak: true, read_only: false });
+        let weak =
+            |dtype: DType| Some(Carried { dtype, shape: Vec::new(), weak: true, read_only: false, number: false });
         match value {
             Value::Number(Number::Bool(_)) | Value::Condition(_) => weak(DType::Bool),
             Value::Number(Number::Int(_)) | Value::Affine(_) => weak(DType::I64),
@@ -275,7 +286,8 @@ impl Evaluator<'_> {
             Value::Weak(node) => weak(self.dtype(*node)),
             Value::Array(array) => {
                 let shape = fixed(&self.extents(array.node))?;
-                Some(Carried { dtype: self.dtype(array.node), shape, weak: false, read_only: !array.writable })
+                let (dtype, read_only) = (self.dtype(array.node), !array.writable);
+                Some(Carried { dtype, shape, weak: false, read_only, number: array.number })
             }
             _ => None,
         }
@@ -447,6 +459,11 @@ impl Evaluator<'_> {
             let closed = self.frames[frame].carried.remove(&name);
             if let Some(slot) = closed {
                 self.slots.remove(&slot.state);
+                // Where the body may not have run, the name may hold what it held before.
+                let held = self.frames[frame].names.get(&name);
+                if !always && held.is_some_and(|held| same(held, &slot.value)) {
+                    self.bind(&name, slot.value);
+                }
             }
             if let Some(outer) = outer {
                 self.frames[frame].carried.insert(name, outer);
@@ -492,14 +509,16 @@ fn kind_fits(number: DType, strong: DType) -> bool {
 /// The type of a name that has one type before and another after an iteration.
 fn merge(before: &Carried, after: &Carried) -> Option<Carried> {
     let read_only = before.read_only || after.read_only;
+    let number = before.number || after.number;
+    let begins_as_number = |scalar: &Carried| Some(Carried { number: true, ..scalar.clone() });
     match (before.weak, after.weak) {
         (false, false) if (&before.shape, before.dtype) == (&after.shape, after.dtype) => {
-            Some(Carried { read_only, ..after.clone() })
+            Some(Carried { read_only, number, ..after.clone() })
         }
         (true, true) => Some(if rank(before.dtype) >= rank(after.dtype) { before.clone() } else { after.clone() }),
         // The second time round NumPy computes with the strong one.
-        (true, false) if after.shape.is_empty() && kind_fits(before.dtype, after.dtype) => Some(after.clone()),
-        (false, true) if before.shape.is_empty() && kind_fits(after.dtype, before.dtype) => Some(before.clone()),
+        (true, false) if after.shape.is_empty() && kind_fits(before.dtype, after.dtype) => begins_as_number(after),
+        (false, true) if before.shape.is_empty() && kind_fits(after.dtype, before.dtype) => begins_as_number(before),
         (true | false, true | false) => None,
     }
 }

@@ -5,7 +5,9 @@ use super::evaluate::{Body, Closure, Eval, Evaluator, Poisoned, span_of};
 use super::functions;
 use super::functions::{Binary, METHODS, Unary, find, help_for};
 use super::number::{self, Number};
-use super::value::{Arg, Builtin, UfuncMethod, Value};
+use super::promote::{self, Kind};
+use super::value::{Arg, Array, Builtin, UfuncMethod, Value};
+use crate::dtype::DType;
 use crate::expr::Span;
 use crate::scalar::{BinaryOp, UnaryOp};
 use rustpython_ruff_python_ast::{self as ast, Expr, Number as NumberLiteral, Operator, UnaryOp as PythonUnaryOp};
@@ -192,8 +194,61 @@ impl<'s> Evaluator<'s> {
         }
         let x = self.operand(a, &format!("'{symbol}'"));
         let y = self.operand(b, &format!("'{symbol}'"));
-        let node = self.elementwise(Binary::Op(ufunc(op)), &format!("'{symbol}'"), &x?, &y?, span)?;
-        Ok(Value::Array(self.fresh(node)))
+        let (x, y) = (x?, y?);
+        let number = may_be_number(&a.value) && may_be_number(&b.value);
+        if number || may_be_number(&a.value) || may_be_number(&b.value) {
+            self.as_python_computes(op, a, b, span)?;
+        }
+        let node = self.elementwise(Binary::Op(ufunc(op)), &format!("'{symbol}'"), &x, &y, span)?;
+        Ok(Value::Array(Array { number, ..self.fresh(node) }))
+    }
+
+    /// Refuses an operation on what is a Python number in one iteration and a NumPy scalar in another, where that makes a
+    /// difference: Python raises where NumPy gives a number, and a Python number takes the dtype of an array beside it.
+    fn as_python_computes(&mut self, op: Operator, a: &Arg, b: &Arg, span: Span) -> Eval<()> {
+        let help = "begin with a NumPy number, as in s = np.float64(0)";
+        let symbol = op.as_str();
+        let is_zero = match &b.value {
+            Value::Number(number) => !number.truth(),
+            Value::Affine(form) => {
+                let positive = |form: crate::affine::Affine| self.domain.proves(&form.offset(-1));
+                !positive(form.clone()) && !positive(form.times(-1))
+            }
+            _ => true,
+        };
+        let raises = match op {
+            Operator::Div | Operator::FloorDiv | Operator::Mod => is_zero,
+            Operator::Pow => !matches!(&b.value, Value::Number(number) if number.as_int().is_some_and(|n| n >= 0)),
+            Operator::Add
+            | Operator::Sub
+            | Operator::Mult
+            | Operator::MatMult
+            | Operator::LShift
+            | Operator::RShift
+            | Operator::BitOr
+            | Operator::BitXor
+            | Operator::BitAnd => false,
+        };
+        if may_be_number(&a.value) && may_be_number(&b.value) {
+            if raises {
+                let message = format!("'{symbol}' of what is a Python number in one iteration and NumPy's in another");
+                return Err(self.error(span, message, Some(help)));
+            }
+            return Ok(());
+        }
+        let (own, other) = if may_be_number(&a.value) { (a, b) } else { (b, a) };
+        let (Value::Array(number), Value::Array(array)) = (&own.value, &other.value) else { return Ok(()) };
+        let (own, array) = (self.dtype(number.node), self.dtype(array.node));
+        let weak = if own.is_float() { Kind::WeakFloat } else { Kind::WeakInt };
+        let as_number = promote::common([weak, Kind::Strong(array)]);
+        let as_scalar = promote::common([Kind::Strong(own), Kind::Strong(array)]);
+        if own == DType::Bool || as_number == as_scalar {
+            return Ok(());
+        }
+        let message = format!(
+            "'{symbol}' gives {as_number} while this is a Python number and {as_scalar} once it is NumPy's {own}"
+        );
+        Err(self.error(span, message, Some(help)))
     }
 
     fn repeated(&mut self, items: &[Value], times: i128, span: Span) -> Eval<Vec<Value>> {
@@ -227,8 +282,9 @@ impl<'s> Evaluator<'s> {
             let message = format!("{name} is not defined on {}", self.describe(&operand.value));
             return Err(self.error(span, message, None));
         };
+        let number = array.number;
         let node = self.apply_unary(kind, name, &Operand::Node(array.node), span)?;
-        Ok(Value::Array(self.fresh(node)))
+        Ok(Value::Array(Array { number, ..self.fresh(node) }))
     }
 
     fn attribute(&mut self, base: &Arg, name: &str, span: Span) -> Eval {
@@ -372,6 +428,11 @@ impl<'s> Evaluator<'s> {
 /// Whether a value is a Python number that may depend on loop variables.
 fn is_number(value: &Value) -> bool {
     matches!(value, Value::Number(_) | Value::Affine(_) | Value::Weak(_) | Value::Condition(_))
+}
+
+/// Whether a value is a Python number in some iterations.
+pub(super) fn may_be_number(value: &Value) -> bool {
+    is_number(value) || matches!(value, Value::Array(Array { number: true, .. }))
 }
 
 pub(super) fn ufunc(op: Operator) -> BinaryOp {

@@ -7,6 +7,7 @@
 use super::elementwise::Operand;
 use super::emit::show;
 use super::evaluate::{Eval, Evaluator, Poisoned};
+use super::expression::may_be_number;
 use super::value::{Arg, Array, Storage, Value};
 use crate::affine::Affine;
 use crate::dtype::DType;
@@ -84,7 +85,7 @@ impl Evaluator<'_> {
         let extents = self.extents(node);
         let axes = self.whole_section(whole);
         let node = self.section(whole, axes, extents, span)?;
-        Ok(Array { node, storage: Some(storage), writable: true })
+        Ok(Array { node, storage: Some(storage), writable: true, number: false })
     }
 
     /// `state[…] = node`, from the first index on every axis.
@@ -274,6 +275,15 @@ impl Evaluator<'_> {
         axes.sort_unstable();
         let units: Vec<usize> = (0..region.order.len()).filter(|&axis| region.order[axis].is_none()).collect();
         let mut extents = self.extents(node);
+        for &axis in &units {
+            if !extents[axis].is_constant() {
+                let message = "an axis that the array does not have is cut to a length that depends on a loop";
+                return Err(self.error(span, message, Some("write to the array itself, without np.newaxis")));
+            }
+            if extents[axis].constant == 0 {
+                return Ok(());
+            }
+        }
         units.iter().rev().for_each(|&axis| drop(extents.remove(axis)));
         let node = self.reshape_live(node, extents, span)?;
         let before = |axis: usize| axis - units.iter().filter(|&&unit| unit < axis).count();
@@ -403,7 +413,11 @@ impl Evaluator<'_> {
                 let itself = self.nodes[node].op == Op::State(slot.state);
                 if itself { Ok(()) } else { self.update_whole(slot.state, node, value.span) }
             });
-            let kept = if stored.is_ok() { slot.value } else { Value::Poison };
+            let kept = match (slot.value, stored) {
+                (_, Err(_)) => Value::Poison,
+                (Value::Array(array), Ok(())) => Value::Array(Array { number: may_be_number(&value.value), ..array }),
+                (other, Ok(())) => other,
+            };
             self.bind(name, kept);
             return;
         }
@@ -429,7 +443,7 @@ impl Evaluator<'_> {
         if self.facts.written.contains(&storage) {
             return self.reserved(node, storage);
         }
-        Ok(Array { node, storage: Some(storage), writable: true })
+        Ok(Array { node, storage: Some(storage), writable: true, number: false })
     }
 
     /// Whether NumPy makes a view where an array is reshaped; it copies where the elements do not stand in order.

@@ -290,8 +290,10 @@ pub(super) fn einsum(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
         return Ok(evaluator.view(node, array));
     }
     let nodes = arrays.iter().map(|array| array.node).collect();
+    // Of one argument without a sum, NumPy gives a view: a diagonal.
+    let is_view = inputs.len() == 1 && inputs[0].iter().all(|label| output.contains(label));
     let node = evaluator.contraction(nodes, inputs, output, "einsum", call.span)?;
-    Ok(Value::Array(evaluator.fresh(node)))
+    Ok(if is_view { evaluator.view(node, &arrays[0]) } else { Value::Array(evaluator.fresh(node)) })
 }
 
 /// The axes of a transpose, where `output` is a permutation of the distinct `labels`.

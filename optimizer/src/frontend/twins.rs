@@ -313,7 +313,7 @@ impl Evaluator<'_> {
         }
         self.memory.remove(&storage);
         self.made_now(own);
-        Value::Array(Array { node: kept, storage: Some(own), writable })
+        Value::Array(Array { node: kept, storage: Some(own), writable, number: false })
     }
 
     /// Lets the last statement, if it stores all of a state, store all of another one.

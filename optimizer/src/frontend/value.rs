@@ -18,6 +18,8 @@ pub(super) struct Array {
     pub(super) storage: Option<Storage>,
     /// Whether NumPy would allow writing through it.
     pub(super) writable: bool,
+    /// A scalar that is a Python number in some iterations: of a name that began as one, or computed from such alone.
+    pub(super) number: bool,
 }
 
 /// A Python value.
