@@ -67,6 +67,9 @@ pub(super) enum Body<'s> {
     Expression(&'s Expr),
 }
 
+/// What tells an array with an order of its own in memory apart: operator, arguments, shape, and the array it lies like.
+type OwnKey = (Op, Vec<NodeId>, Vec<usize>, Option<NodeId>);
+
 /// Identity of a node, for sharing.
 type NodeKey = (Op, Vec<NodeId>, Vec<usize>, Vec<Affine>, DType);
 
@@ -81,8 +84,8 @@ pub(super) struct Evaluator<'s> {
     /// For each node whether a loop's variable makes a difference.
     pub(super) in_loop: Vec<bool>,
     pub(super) shared: HashMap<NodeKey, NodeId>,
-    /// Arrays with an order of their own in memory, by operator, arguments, shape, and the array in whose order they lie.
-    pub(super) owned: HashMap<(Op, Vec<NodeId>, Vec<usize>, Option<NodeId>), NodeId>,
+    /// Arrays with an order of their own in memory.
+    pub(super) owned: HashMap<OwnKey, NodeId>,
     pub(super) errors: Vec<FrontendError>,
     pub(super) frames: Vec<Frame>,
     pub(super) frame: FrameId,
