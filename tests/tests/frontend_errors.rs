@@ -262,6 +262,28 @@ fn messages_do_not_mislead() {
             "over range(…)",
         ),
         ("x: f64[8]", "return x.astype(np.float16)", "np.float16 is not supported", "supported yet"),
+        // What NumPy does not write through stays so in the next iteration, through a reshape, and as a diagonal.
+        (
+            "x: f64[2, 1]",
+            "a = x.copy()\nfor i in range(2):\n    a[i] = 1.0\n    a = np.broadcast_to(np.ones(1), (2, 1))\nreturn a",
+            "read-only view",
+            "not known",
+        ),
+        ("x: f64[1]", "v = np.reshape(np.broadcast_to(x[0], (4,)), (2, 2))\nv[0] = 1.0", "read-only view", "reshapes"),
+        ("x: f64[3]", "v = np.einsum('ii->i', np.broadcast_to(x, (3, 3)))\nv += x", "read-only view", "reshapes"),
+        // A Python number in the first iteration, a NumPy number in the second.
+        (
+            "x: f64[4]",
+            "s = 0.0\nfor i in range(4):\n    x[i] = s / s\n    s = s + x[i]",
+            "a Python number in one iteration",
+            "division by zero",
+        ),
+        (
+            "x: f64[4], y: f32[4]",
+            "s = 1.0\nfor i in range(4):\n    y[:] = s * y\n    s = s * x[i]",
+            "begin with a NumPy number",
+            "give it one shape",
+        ),
     ] {
         let found = errors(&file(parameters, body), &ParseOptions::default());
         assert!(found.contains(expected) && !found.contains(absent), "{body}\n{found}");

@@ -131,6 +131,31 @@ fn exact_sums_of_three_axes_are_numpys() {
 }
 
 /// A slice whose length changes in a loop is summed by its own length.
+/// Arrays that are filled or copied lie in memory as NumPy lays them out, and a sum of one term adds to 0.
+#[test]
+fn exact_sums_of_new_arrays_are_numpys() {
+    let arrays = [
+        "np.full((7, 13, 2), 1e-2, dtype=np.float32)",
+        "np.full_like(x.T, 1e-2)",
+        "x.T.copy()",
+        "np.copy(x.T)",
+        "np.ascontiguousarray(x.T)",
+        "np.ascontiguousarray(x.T) * np.ones((2, 13, 7), dtype=np.float32)",
+        "x * 0.1 + np.full((7, 13, 2), 1e-2, dtype=np.float32)",
+        "-(x[:1, :1, :1] * 0.0)",
+    ];
+    let sums = ["(0, 2)", "(1, 2)", "(0, 1)", "0", "1", "2", "None"];
+    let sources: Vec<String> = arrays
+        .iter()
+        .map(|array| {
+            let of = |axes: &&str| format!("np.moveaxis(a, 0, -1).sum(axis={axes}), a.sum(axis={axes})");
+            let body = format!("a = {array}; return {}", sums.iter().map(of).collect::<Vec<_>>().join(", "));
+            source("x: f32[7, 13, 2]", &body)
+        })
+        .collect();
+    equal_bits(&sources);
+}
+
 #[test]
 fn exact_sums_in_loops_are_numpys() {
     let sources = [
