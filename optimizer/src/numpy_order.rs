@@ -35,6 +35,12 @@ impl Layouts {
         shape.iter().zip(strides).zip(row_major(shape)).all(|((&extent, &own), stride)| extent == 1 || own == stride)
     }
 
+    /// Whether NumPy reshapes an array without a copy.
+    pub(crate) fn reshape_is_view(&mut self, nodes: &[Node], of: NodeId, shape: &[usize]) -> bool {
+        let own = &nodes[of].shape;
+        own.contains(&0) || reshaped(own, self.of(nodes, of), shape).is_some()
+    }
+
     fn of(&mut self, nodes: &[Node], of: NodeId) -> &[i64] {
         while self.strides.len() <= of {
             let id = self.strides.len();

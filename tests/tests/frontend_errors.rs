@@ -271,6 +271,13 @@ fn messages_do_not_mislead() {
         ),
         ("x: f64[1]", "v = np.reshape(np.broadcast_to(x[0], (4,)), (2, 2))\nv[0] = 1.0", "read-only view", "reshapes"),
         ("x: f64[3]", "v = np.einsum('ii->i', np.broadcast_to(x, (3, 3)))\nv += x", "read-only view", "reshapes"),
+        // A reshape of a reshape is a view of the same memory.
+        (
+            "x: f64[2, 3]",
+            "v = np.ravel(x.reshape(-1, 2))\nv *= 2.0\nreturn x",
+            "this view are not written to",
+            "unknown",
+        ),
         // A Python number in the first iteration, a NumPy number in the second.
         (
             "x: f64[4]",

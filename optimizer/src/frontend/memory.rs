@@ -447,9 +447,9 @@ impl Evaluator<'_> {
     }
 
     /// Whether NumPy makes a view where an array is reshaped; it copies where the elements do not stand in order.
-    pub(super) fn reshape_is_view(&self, node: NodeId, shape: &[usize]) -> bool {
+    pub(super) fn reshape_is_view(&mut self, node: NodeId, shape: &[usize]) -> bool {
         let (Some(region), true) = (self.region_of(node), self.nodes[node].live.is_empty()) else {
-            return !self.reads_state[node];
+            return self.layouts.reshape_is_view(&self.nodes, node, shape);
         };
         let whole = &self.states[region.state].shape;
         let mut stride = 1_i128;
