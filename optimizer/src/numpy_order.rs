@@ -35,7 +35,7 @@ impl Layouts {
         shape.iter().zip(strides).zip(row_major(shape)).all(|((&extent, &own), stride)| extent == 1 || own == stride)
     }
 
-    /// Whether NumPy reshapes an array without a copy.
+    /// Whether NumPy makes a view where an array is reshaped; it copies where the elements do not stand in order.
     pub(crate) fn reshape_is_view(&mut self, nodes: &[Node], of: NodeId, shape: &[usize]) -> bool {
         let own = &nodes[of].shape;
         own.contains(&0) || reshaped(own, self.of(nodes, of), shape).is_some()

@@ -196,7 +196,7 @@ impl<'s> Evaluator<'s> {
         let y = self.operand(b, &format!("'{symbol}'"));
         let (x, y) = (x?, y?);
         let number = may_be_number(&a.value) && may_be_number(&b.value);
-        if number || may_be_number(&a.value) || may_be_number(&b.value) {
+        if may_be_number(&a.value) || may_be_number(&b.value) {
             self.as_python_computes(op, a, b, span)?;
         }
         let node = self.elementwise(Binary::Op(ufunc(op)), &format!("'{symbol}'"), &x, &y, span)?;
@@ -208,16 +208,8 @@ impl<'s> Evaluator<'s> {
     fn as_python_computes(&mut self, op: Operator, a: &Arg, b: &Arg, span: Span) -> Eval<()> {
         let help = "begin with a NumPy number, as in s = np.float64(0)";
         let symbol = op.as_str();
-        let is_zero = match &b.value {
-            Value::Number(number) => !number.truth(),
-            Value::Affine(form) => {
-                let positive = |form: crate::affine::Affine| self.domain.proves(&form.offset(-1));
-                !positive(form.clone()) && !positive(form.times(-1))
-            }
-            _ => true,
-        };
         let raises = match op {
-            Operator::Div | Operator::FloorDiv | Operator::Mod => is_zero,
+            Operator::Div | Operator::FloorDiv | Operator::Mod => !self.is_never_zero(&b.value),
             Operator::Pow => !matches!(&b.value, Value::Number(number) if number.as_int().is_some_and(|n| n >= 0)),
             Operator::Add
             | Operator::Sub

@@ -111,14 +111,23 @@ impl Evaluator<'_> {
         if let Value::Number(number) = &divisor.value {
             return if number.truth() { Ok(()) } else { Err(self.error(span, "division by zero", None)) };
         }
-        if let Value::Affine(form) = &divisor.value
-            && (self.domain.proves(&form.offset(-1)) || self.domain.proves(&form.times(-1).offset(-1)))
-        {
+        if self.is_never_zero(&divisor.value) {
             return Ok(());
         }
         let node = self.strong(operand, span)?;
         let holds = self.with_scalar(BinaryOp::Ne, node, 0.0, span)?;
         self.require(holds, Check { span, requirement: Requirement::Divisor })
+    }
+
+    /// Whether a Python number is known not to be 0.
+    pub(super) fn is_never_zero(&self, value: &Value) -> bool {
+        match value {
+            Value::Number(number) => number.truth(),
+            Value::Affine(form) => {
+                self.domain.proves(&form.offset(-1)) || self.domain.proves(&form.times(-1).offset(-1))
+            }
+            _ => false,
+        }
     }
 
     fn require_shift(&mut self, operand: &Operand, span: Span) -> Eval<()> {

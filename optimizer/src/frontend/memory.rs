@@ -446,62 +446,10 @@ impl Evaluator<'_> {
         Ok(Array { node, storage: Some(storage), writable: true, number: false })
     }
 
-    /// Whether NumPy makes a view where an array is reshaped; it copies where the elements do not stand in order.
-    pub(super) fn reshape_is_view(&mut self, node: NodeId, shape: &[usize]) -> bool {
-        let (Some(region), true) = (self.region_of(node), self.nodes[node].live.is_empty()) else {
-            return self.layouts.reshape_is_view(&self.nodes, node, shape);
-        };
-        let whole = &self.states[region.state].shape;
-        let mut stride = 1_i128;
-        let mut strides = vec![0_i128; whole.len()];
-        for axis in (0..whole.len()).rev() {
-            strides[axis] = stride;
-            stride *= whole[axis].max(1) as i128;
-        }
-        let step = |axis: usize| match region.axes[axis] {
-            SectionAxis::Slice { step, .. } => strides[axis] * i128::from(step),
-            SectionAxis::At(_) => 0,
-        };
-        let axes = self.shape(node).iter().zip(&region.order);
-        let old: Vec<(usize, i128)> =
-            axes.filter(|(extent, _)| **extent != 1).map(|(&extent, axis)| (extent, axis.map_or(0, step))).collect();
-        views_as(&old, shape)
-    }
-
     /// A shape as NumPy prints it, for messages about nodes.
     pub(super) fn show_node(&self, node: NodeId) -> String {
         if self.nodes[node].live.is_empty() { show(self.shape(node)) } else { self.show_extents(&self.extents(node)) }
     }
-}
-
-/// NumPy's rule: runs of axes of the old array, each in order without gaps, are split and merged into the new axes.
-fn views_as(old: &[(usize, i128)], shape: &[usize]) -> bool {
-    let new: Vec<usize> = shape.iter().copied().filter(|&extent| extent != 1).collect();
-    if old.iter().any(|axis| axis.0 == 0) {
-        return true;
-    }
-    let (mut from, mut to) = (0, 0);
-    while from < old.len() && to < new.len() {
-        let (first, mut size, mut wanted) = (from, old[from].0, new[to]);
-        from += 1;
-        to += 1;
-        while size != wanted {
-            if size < wanted && from < old.len() {
-                size *= old[from].0;
-                from += 1;
-            } else if size > wanted && to < new.len() {
-                wanted *= new[to];
-                to += 1;
-            } else {
-                return false;
-            }
-        }
-        let in_order = old[first..from].windows(2).all(|pair| pair[0].1 == pair[1].1 * pair[1].0 as i128);
-        if !in_order {
-            return false;
-        }
-    }
-    true
 }
 
 impl Region {

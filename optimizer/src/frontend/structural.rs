@@ -258,7 +258,7 @@ pub(super) fn ravel(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {
 
 /// A reshape: a view where the elements stand in order, a copy otherwise.
 fn reshaped(evaluator: &mut Evaluator<'_>, array: &Array, shape: Vec<usize>, span: Span) -> Eval {
-    let is_view = evaluator.reshape_is_view(array.node, &shape);
+    let is_view = evaluator.layouts.reshape_is_view(&evaluator.nodes, array.node, &shape);
     let node = evaluator.reshape(array.node, shape, span)?;
     if is_view {
         return Ok(evaluator.view(node, array));
