@@ -291,6 +291,18 @@ fn messages_do_not_mislead() {
             "begin with a NumPy number",
             "give it one shape",
         ),
+        (
+            "x: i64[4]",
+            "s = 0.0\nfor i in range(4):\n    x[s.astype(np.bool_) % 2] = 1\n    s = s + np.float64(1)",
+            "'.astype' of what is a Python number in one iteration",
+            "unknown",
+        ),
+        (
+            "x: f64[4]",
+            "s = 0.0\nfor i in range(4):\n    x[i] = s[...]\n    s = s + x[i]",
+            "cannot be indexed",
+            "unknown",
+        ),
     ] {
         let found = errors(&file(parameters, body), &ParseOptions::default());
         assert!(found.contains(expected) && !found.contains(absent), "{body}\n{found}");

@@ -15,6 +15,9 @@ use rustpython_ruff_python_ast::{self as ast, Expr, Number as NumberLiteral, Ope
 /// Expressions and calls nest at most this deep.
 const MAX_DEPTH: usize = 200;
 
+/// The remedy where a Python number becomes NumPy's in a loop.
+pub(super) const BEGIN_WITH_NUMPYS: &str = "begin with a NumPy number, as in s = np.float64(0)";
+
 impl<'s> Evaluator<'s> {
     /// The value of an expression; [`Value::Poison`] where it is in error.
     pub(super) fn eval(&mut self, expr: &'s Expr) -> Value {
@@ -206,7 +209,6 @@ impl<'s> Evaluator<'s> {
     /// Refuses an operation on what is a Python number in one iteration and a NumPy scalar in another, where that makes a
     /// difference: Python raises where NumPy gives a number, and a Python number takes the dtype of an array beside it.
     fn as_python_computes(&mut self, op: Operator, a: &Arg, b: &Arg, span: Span) -> Eval<()> {
-        let help = "begin with a NumPy number, as in s = np.float64(0)";
         let symbol = op.as_str();
         let raises = match op {
             Operator::Div | Operator::FloorDiv | Operator::Mod => !self.is_never_zero(&b.value),
@@ -224,7 +226,7 @@ impl<'s> Evaluator<'s> {
         if may_be_number(&a.value) && may_be_number(&b.value) {
             if raises {
                 let message = format!("'{symbol}' of what is a Python number in one iteration and NumPy's in another");
-                return Err(self.error(span, message, Some(help)));
+                return Err(self.error(span, message, Some(BEGIN_WITH_NUMPYS)));
             }
             return Ok(());
         }
@@ -240,7 +242,7 @@ impl<'s> Evaluator<'s> {
         let message = format!(
             "'{symbol}' gives {as_number} while this is a Python number and {as_scalar} once it is NumPy's {own}"
         );
-        Err(self.error(span, message, Some(help)))
+        Err(self.error(span, message, Some(BEGIN_WITH_NUMPYS)))
     }
 
     fn repeated(&mut self, items: &[Value], times: i128, span: Span) -> Eval<Vec<Value>> {
@@ -285,6 +287,12 @@ impl<'s> Evaluator<'s> {
             Value::Module(path) => {
                 let path = path.clone();
                 self.module_attribute(&path, name, span)
+            }
+            Value::Array(array) if array.number => {
+                let message = format!(
+                    "'.{name}' of what is a Python number in one iteration and NumPy's in another, which alone has it"
+                );
+                Err(self.error(span, message, Some(BEGIN_WITH_NUMPYS)))
             }
             Value::Array(array) => {
                 let array = array.clone();

@@ -2,6 +2,7 @@
 
 use super::emit::{fixed, show};
 use super::evaluate::{Eval, Evaluator, Poisoned};
+use super::expression::BEGIN_WITH_NUMPYS;
 use super::number::Number;
 use super::value::{Arg, Array, Value};
 use crate::affine::Affine;
@@ -39,6 +40,10 @@ impl<'s> Evaluator<'s> {
     pub(super) fn subscript(&mut self, base: &Arg, subscript: &'s Expr, span: Span) -> Eval {
         match &base.value {
             Value::Poison => Err(Poisoned),
+            Value::Array(array) if array.number => {
+                let message = "what is a Python number in one iteration and NumPy's in another cannot be indexed";
+                Err(self.error(base.span, message, Some(BEGIN_WITH_NUMPYS)))
+            }
             Value::Array(array) => {
                 let array = array.clone();
                 self.array_subscript(&array, subscript, span)
