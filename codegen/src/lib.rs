@@ -11,6 +11,7 @@ pub mod artifact;
 pub mod emit;
 pub mod error;
 pub mod jit;
+mod masked_stores;
 pub mod passes;
 pub mod vector_math;
 pub mod workspace;

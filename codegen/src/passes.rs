@@ -4,6 +4,7 @@
 //! already, chosen by a schedule.
 
 use crate::error::CodegenError;
+use crate::masked_stores::store_single_lanes;
 use inkwell::OptimizationLevel;
 use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
@@ -41,7 +42,7 @@ pub fn host() -> (String, String, String) {
     )
 }
 
-/// Verifies the module, runs `default<O3>`, and verifies again.
+/// Verifies the module, runs `default<O3>`, takes out what the back end would do wrong, and verifies again.
 pub fn optimise(module: &Module<'_>, machine: &TargetMachine) -> Result<(), CodegenError> {
     verify(module)?;
     let options = PassBuilderOptions::create();
@@ -53,6 +54,7 @@ pub fn optimise(module: &Module<'_>, machine: &TargetMachine) -> Result<(), Code
     module
         .run_passes("default<O3>", machine, options)
         .map_err(|message| CodegenError::Llvm { stage: "optimiser", message: message.to_string() })?;
+    store_single_lanes(module)?;
     verify(module)
 }
 

@@ -49,6 +49,22 @@ pub(crate) fn lanes_of(value: Value<'_>) -> u32 {
     }
 }
 
+/// `pointer + index` elements of type `element`.
+#[expect(unsafe_code, reason = "LLVM's C interface checks no index list; one index on a scalar type always fits")]
+pub(crate) fn element_at<'c>(
+    builder: &Builder<'c>,
+    element: BasicTypeEnum<'c>,
+    pointer: PointerValue<'c>,
+    index: IntValue<'c>,
+    name: &str,
+) -> Emit<PointerValue<'c>> {
+    if index.is_const() && index.get_zero_extended_constant() == Some(0) {
+        return Ok(pointer);
+    }
+    // SAFETY: a single index into a pointer to a sized scalar type is a valid `getelementptr`.
+    Ok(unsafe { builder.build_gep(element, pointer, &[index], name)? })
+}
+
 impl<'c> Cx<'c, '_> {
     pub(crate) fn malformed(&self, place: &str, what: impl Into<String>) -> CodegenError {
         CodegenError::Malformed { place: place.to_string(), what: what.into() }
@@ -283,7 +299,6 @@ impl<'c> Cx<'c, '_> {
     }
 
     /// `pointer + index` elements of type `element`.
-    #[expect(unsafe_code, reason = "LLVM's C interface checks no index list; one index on a scalar type always fits")]
     pub(crate) fn element(
         &self,
         element: BasicTypeEnum<'c>,
@@ -291,11 +306,7 @@ impl<'c> Cx<'c, '_> {
         index: IntValue<'c>,
         name: &str,
     ) -> Emit<PointerValue<'c>> {
-        if index.is_const() && index.get_zero_extended_constant() == Some(0) {
-            return Ok(pointer);
-        }
-        // SAFETY: a single index into a pointer to a sized scalar type is a valid `getelementptr`.
-        Ok(unsafe { self.builder.build_gep(element, pointer, &[index], name)? })
+        element_at(&self.builder, element, pointer, index, name)
     }
 
     pub(crate) fn block(&self, name: &str) -> Emit<BasicBlock<'c>> {

@@ -30,6 +30,7 @@ use crate::abi::Status;
 use crate::error::CodegenError;
 use crate::passes;
 use crate::workspace::{self, WorkspacePlan, buffers_of};
+pub(crate) use cx::element_at;
 use cx::{Cx, Emit};
 use frame::Frame;
 use inkwell::attributes::{Attribute, AttributeLoc};
