@@ -31,6 +31,8 @@ UNROUNDED = {"negative", "positive", "absolute", "fabs", "maximum", "minimum", "
 JUMPS = {"floor", "ceil", "trunc", "rint", "sign", "floor_divide"}
 # Operations that IEEE 754 rounds correctly.
 ROUNDED = {"add", "subtract", "multiply", "divide", "sqrt", "square", "reciprocal"}
+# Functions whose zeros leave terms out of a sum.
+MASKS = {"tril", "triu", "where", "pad", "concatenate", "stack", "hstack", "vstack", "column_stack", "block"}
 CONTRACTIONS = {"einsum", "dot", "inner", "vdot", "tensordot", "matmul", "vecdot", "matvec", "vecmat"}
 
 
@@ -46,6 +48,8 @@ class Run:
         self.peak = 0.0
         # The largest sum of absolute values of finite terms of a product of arrays, if there is one.
         self.terms = None
+        # A mask has made zeros, by which a sum's terms may be multiplied.
+        self.masked = False
 
     def moved(self, value, ulps=1.0):
         """Each element up to `ulps` times the run's ulps away; zeros and what is not finite stay."""
@@ -71,6 +75,15 @@ class Run:
         pin = self.pins[self.at]
         self.at += 1
         return pin.astype(numpy.asarray(taken).dtype)
+
+    def jumped(self, taken):
+        """What jumps by one, as recorded, but where one is no more than an ulp: there it goes with its operands."""
+        pin = self.decided(taken)
+        if self.mode not in ("spread", "wide"):
+            return pin
+        with numpy.errstate(all="ignore"):
+            coarse = numpy.spacing(numpy.abs(self.pins[self.at - 1])) >= 1
+        return numpy.where(coarse, taken, pin).astype(pin.dtype)
 
     def kind(self, dtype):
         """A dtype that the program looks at: in long double the recorded one."""
@@ -242,7 +255,7 @@ class Traced(numpy.ndarray):
         if floats and not is_float(numpy.asarray(result)):
             result, made_now = RUN.decided(result), 0
         elif floats and name in JUMPS:
-            result, made_now = RUN.decided(result), 0
+            result, made_now = RUN.jumped(result), 0
         elif floats and name == "remainder":
             quotient = RUN.decided(numpy.floor_divide(*args))
             if RUN.mode in ("spread", "wide"):
@@ -276,6 +289,7 @@ class Traced(numpy.ndarray):
             return contraction(function, args, options, made)
         if name == "astype":
             return traced(converted(*args), made)
+        RUN.masked |= name in MASKS
         if name in ("zeros_like", "ones_like", "empty_like", "full_like"):
             made = 0
         result = super().__array_function__(function, types, args, options)
@@ -551,7 +565,7 @@ def tolerance(request, data):
     RUN.kinds = kinds
     try:
         wide = traced_run(source, arrays)
-        answer["peak"], answer["terms"] = RUN.peak, RUN.terms
+        answer["peak"], answer["terms"], answer["masked"] = RUN.peak, RUN.terms, RUN.masked
     except Exception as error:
         answer["opaque"] = answer["opaque"] or f"in long double: {type(error).__name__}: {error}"
         wide, answer["peak"] = plain, 0.0
