@@ -154,7 +154,9 @@ impl StageChoices {
         let short = |vector: TileSpec| {
             wish.loops.iter().any(|step| step.axis == vector.axis && step.step < SHORTEST_STREAM * vector.lanes)
         };
-        wish.stream &= self.stream && !resumed && vector.is_some_and(|vector| !short(vector));
+        // What is placed in a loop is read there, while the caches still hold it.
+        wish.stream &= self.stream && wish.place == Place::Root;
+        wish.stream &= !resumed && vector.is_some_and(|vector| !short(vector));
         let loops = wish.loops.len();
         let mut seen = BTreeSet::new();
         let mut packs = std::mem::take(&mut wish.packs);
