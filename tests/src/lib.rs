@@ -3,6 +3,7 @@
 pub mod forms;
 pub mod fuzz;
 pub mod kernels;
+pub mod nest_hashes;
 pub mod nests;
 pub mod numpy_fuzz;
 pub mod python;

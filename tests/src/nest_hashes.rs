@@ -1,0 +1,132 @@
+//! A table of the loop nests of the bundled workloads, one hash each: whatever is moved or renamed, they stay the same.
+//!
+//! A line is a workload, the numerics, a form, a schedule, and the SHA-256 of the nest's text. The
+//! schedules are the default and three by seed, for one machine that is written down here.
+
+use moat_optimizer::apply::apply;
+use moat_optimizer::frontend::{ParseOptions, parse};
+use moat_optimizer::numerics::Numerics;
+use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::target::Target;
+use moat_optimizer::work::display;
+use moat_rules::RuleBase;
+use moat_rules::schedule_rules::ScheduleRules;
+use moat_tuner::candidates::{MAX_FORMS, forms};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::seeded::Seeded;
+
+/// Schedules of a form besides the default.
+const SEEDS: u64 = 3;
+
+/// The machine that the schedules are for.
+fn target() -> Target {
+    Target {
+        triple: "x86_64-unknown-linux-gnu".to_owned(),
+        cpu: "x86-64-v4".to_owned(),
+        features: String::new(),
+        model: "of the table".to_owned(),
+        cores: 2,
+        vector_bytes: 64,
+        vector_registers: 32,
+        masks: true,
+        cache_bytes: vec![32 << 10, 1 << 20, 16 << 20],
+        line_bytes: 64,
+        peak_gflops_f32: Some(250.0),
+        peak_gflops_f64: Some(125.0),
+        bandwidth_gb_s: Some(40.0),
+        crossing_store: None,
+    }
+}
+
+/// The workloads of the repository, in the order of their names.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn workloads() -> std::io::Result<Vec<PathBuf>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/workloads");
+    let mut files = Vec::new();
+    for folder in [folder.clone(), folder.join("polybench")] {
+        for entry in std::fs::read_dir(folder)? {
+            files.push(entry?.path());
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "py"));
+    files.sort();
+    Ok(files)
+}
+
+/// The name of a workload in the table: that of its file below the folder of the workloads.
+fn name(file: &Path) -> Option<String> {
+    let own = file.file_name()?.to_str()?;
+    let is_polybench = file.parent()?.ends_with("polybench");
+    Some(if is_polybench { format!("polybench/{own}") } else { own.to_owned() })
+}
+
+/// The lines of one workload.
+///
+/// # Errors
+/// If the workload has no nest: a message for a person.
+pub fn of(file: &Path, rules: &RuleBase) -> Result<String, String> {
+    let name = name(file).ok_or("a workload without a name")?;
+    let source = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let program = parse(&name, &source, &ParseOptions::default()).map_err(|errors| errors.to_string())?.program;
+    let mut lines = String::new();
+    for numerics in [Numerics::Exact, Numerics::Reassociate, Numerics::Algebraic] {
+        let forms = forms(&program, rules, numerics, MAX_FORMS).map_err(|error| error.to_string())?;
+        for (number, form) in forms.iter().enumerate() {
+            let form = &form.normal_form;
+            let space = ScheduleSpace::new(form, &target(), &ScheduleRules::standard(), numerics, 1);
+            let space = space.map_err(|error| error.to_string())?;
+            let by_seed = (0..SEEDS).map(|seed| (format!("seed {seed}"), space.sample(&mut Seeded::new(seed))));
+            for (schedule_name, schedule) in std::iter::once(("default".to_owned(), space.default())).chain(by_seed) {
+                let nest = apply(form, &schedule).map_err(|error| error.to_string())?;
+                let hash = Sha256::digest(display(&nest));
+                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                let _ = writeln!(lines, "{name} {numerics} form {number} {schedule_name}: {hash}");
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// Where the table lies.
+pub fn place() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("nest_hashes.txt")
+}
+
+/// The table as it is now.
+///
+/// # Errors
+/// If a workload has no nest: its name and a message for a person.
+pub fn table() -> Result<String, String> {
+    let files = workloads().map_err(|error| error.to_string())?;
+    let rules = RuleBase::standard().map_err(|error| error.to_string())?;
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(BTreeMap::new());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let lines = of(file, &rules).map_err(|message| format!("{}: {message}", file.display()));
+                    found.lock().unwrap_or_else(PoisonError::into_inner).insert(file, lines);
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// What stands in one table and not in the other: lines that begin with `-` for the old one and with `+` for the new one.
+pub fn difference(old: &str, new: &str) -> String {
+    let (before, after): (BTreeSet<&str>, BTreeSet<&str>) = (old.lines().collect(), new.lines().collect());
+    let gone = before.difference(&after).map(|line| format!("-{line}\n"));
+    let come = after.difference(&before).map(|line| format!("+{line}\n"));
+    gone.chain(come).collect()
+}
