@@ -11,7 +11,6 @@ use crate::error::CodegenError;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::builder::Builder;
 use inkwell::module::Module;
-use inkwell::types::BasicTypeEnum;
 use inkwell::values::{BasicValueEnum, CallSiteValue, InstructionOpcode, InstructionValue, PointerValue, VectorValue};
 
 /// Replaces the masked stores of one lane in all functions of a module.
@@ -74,11 +73,11 @@ fn replace<'c>(builder: &Builder<'c>, store: &Store<'c>) -> Result<(), CodegenEr
     builder.position_before(&store.call);
     let value = builder.build_extract_element(store.value, lane, "lane")?;
     let place = element_at(builder, element, store.pointer, lane, "place")?;
-    // Its own type's bits are those of memory: bools are bytes there.
-    let bits = match element {
-        BasicTypeEnum::IntType(int) => int.get_bit_width(),
-        BasicTypeEnum::FloatType(float) => float.get_bit_width(),
-        _ => 8,
+    // What is stored has the bits that it has in memory: bools are bytes there.
+    let bits = match (element.is_int_type(), element.is_float_type()) {
+        (true, _) => element.into_int_type().get_bit_width(),
+        (_, true) => element.into_float_type().get_bit_width(),
+        (false, false) => 8,
     };
     let align =
         if store.lane == 0 { store.align } else { store.align.min(1 << (store.lane * bits / 8).trailing_zeros()) };
