@@ -8,7 +8,7 @@ MOAT      := $(TARGET)/debug/moat
 WORKLOAD  ?= datasets/workloads/matmul_1024_f32.py
 PYTHON    := $(TARGET)/venv/bin/python
 
-.PHONY: tune test build lint bench peers polybench promise setup fuzz interrupt
+.PHONY: tune test build lint bench peers polybench promise setup fuzz check-faults interrupt
 
 tune: build
 	$(MOAT) tune $(WORKLOAD)
@@ -32,6 +32,10 @@ PROGRAMS  ?= 10000
 fuzz: setup $(TARGET)/venv/ready
 	$(CARGO) run -p moat-tests --bin fuzz -- --programs $(PROGRAMS)
 	$(CARGO) run -p moat-tests --bin fuzz_numpy -- --programs $(PROGRAMS) --state '$(CACHE)/fuzz_numpy.state'
+
+# Plants faults, one after the other, and runs the test that notices each: some twenty minutes. FAULTS are parts of their names.
+check-faults: setup $(TARGET)/venv/ready
+	CARGO_TARGET_DIR='$(TARGET)' bash tests/faults/check.sh $(FAULTS)
 
 # Interrupts and kills `moat tune` at random moments in every stage: some ten minutes.
 interrupt: setup
