@@ -42,8 +42,7 @@ fn single_lane(call: InstructionValue<'_>) -> Option<Store<'_>> {
         return None;
     }
     let site = CallSiteValue::try_from(call).ok()?;
-    let name = site.get_called_fn_value()?.get_name().to_string_lossy().into_owned();
-    if !name.starts_with("llvm.masked.store.") {
+    if !site.get_called_fn_value()?.get_name().to_bytes().starts_with(b"llvm.masked.store.") {
         return None;
     }
     let operand = |at: u32| call.get_operand(at)?.value();
