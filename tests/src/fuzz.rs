@@ -5,13 +5,14 @@
 //! nest is checked by brute force ([`crate::source_order`], [`crate::scheduled_order`]) and evaluated; a share of the
 //! cases is compiled, too.
 
+use crate::kernels::call;
 use crate::python::to_python;
 use crate::random_loops::random_source;
 use crate::random_program::random_program;
 use crate::scheduled_order::{self, Order};
 use crate::seeded::Seeded;
 use crate::source_order::SourceOrder;
-use moat_codegen::{CompileOptions, CompiledNest, Workspace};
+use moat_codegen::{CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
 use moat_optimizer::evaluate_nest;
 use moat_optimizer::expr::Program;
@@ -345,10 +346,7 @@ impl One<'_> {
 
     fn kernel(&self, nest: &LoopNest, options: &CompileOptions) -> Result<(), String> {
         let kernel = CompiledNest::load(nest, options).map_err(|error| error.to_string())?;
-        let nodes = self.program.results().iter().map(|&root| &self.program.nodes[root]);
-        let mut results: Vec<Tensor> = nodes.map(|node| Tensor::poison(node.dtype, &node.shape)).collect();
-        let read: Vec<&Tensor> = self.arguments.iter().collect();
-        kernel.call(&read, &mut results, &mut Workspace::new()).map_err(|error| error.to_string())?;
+        let results = call(&kernel, self.program, self.arguments).map_err(|error| error.to_string())?;
         self.compare(&results)
     }
 

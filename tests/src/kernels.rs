@@ -46,6 +46,17 @@ fn normal_forms(program: &Program) -> Vec<NormalForm> {
     forms.into_iter().map(|form| form.normal_form).collect()
 }
 
+/// What a kernel of `program` gives for these arguments, its results all written anew.
+///
+/// # Errors
+/// What the kernel says is wrong.
+pub fn call(kernel: &CompiledNest, program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>, CodegenError> {
+    let nodes = program.results().iter().map(|&root| &program.nodes[root]);
+    let mut results: Vec<Tensor> = nodes.map(|node| Tensor::poison(node.dtype, &node.shape)).collect();
+    let read: Vec<&Tensor> = inputs.iter().collect();
+    kernel.call(&read, &mut results, &mut Workspace::new()).map(|()| results)
+}
+
 /// Compiles every form of a program under its default schedule and one that is drawn, runs each, and gives what it
 /// says. Returns how many kernels there were.
 pub fn kernels(
@@ -65,13 +76,7 @@ pub fn kernels(
             let options =
                 CompileOptions { target: target.clone(), numerics: NUMERICS, threads, function: "f".to_owned() };
             let kernel = CompiledNest::load(&nest, &options).expect("a kernel");
-            let mut found: Vec<Tensor> = program
-                .results()
-                .iter()
-                .map(|&root| Tensor::poison(program.nodes[root].dtype, &program.nodes[root].shape))
-                .collect();
-            let read: Vec<&Tensor> = inputs.iter().collect();
-            each(kernel.call(&read, &mut found, &mut Workspace::new()).map(|()| found));
+            each(call(&kernel, program, inputs));
             count += 1;
         }
     }

@@ -3,6 +3,7 @@
 pub mod forms;
 pub mod fuzz;
 pub mod kernels;
+pub mod machine;
 pub mod nest_hashes;
 pub mod nests;
 pub mod numpy_fuzz;
@@ -12,3 +13,4 @@ pub mod random_program;
 pub mod scheduled_order;
 pub mod seeded;
 pub mod source_order;
+pub mod workloads;

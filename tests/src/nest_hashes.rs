@@ -3,11 +3,13 @@
 //! A line is a workload, the numerics, a form, a schedule, and the SHA-256 of the nest's text. The
 //! schedules are the default and three by seed, for one machine that is written down here.
 
+use crate::machine::target;
+use crate::seeded::Seeded;
+use crate::workloads;
 use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::space::ScheduleSpace;
-use moat_optimizer::target::Target;
 use moat_optimizer::work::display;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
@@ -19,47 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::seeded::Seeded;
-
 /// Schedules of a form besides the default.
 const SEEDS: u64 = 3;
-
-/// The machine that the schedules are for.
-fn target() -> Target {
-    Target {
-        triple: "x86_64-unknown-linux-gnu".to_owned(),
-        cpu: "x86-64-v4".to_owned(),
-        features: String::new(),
-        model: "of the table".to_owned(),
-        cores: 2,
-        vector_bytes: 64,
-        vector_registers: 32,
-        masks: true,
-        cache_bytes: vec![32 << 10, 1 << 20, 16 << 20],
-        line_bytes: 64,
-        peak_gflops_f32: Some(250.0),
-        peak_gflops_f64: Some(125.0),
-        bandwidth_gb_s: Some(40.0),
-        crossing_store: None,
-    }
-}
-
-/// The workloads of the repository, in the order of their names.
-///
-/// # Errors
-/// If a folder cannot be read.
-pub fn workloads() -> std::io::Result<Vec<PathBuf>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/workloads");
-    let mut files = Vec::new();
-    for folder in [folder.clone(), folder.join("polybench")] {
-        for entry in std::fs::read_dir(folder)? {
-            files.push(entry?.path());
-        }
-    }
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "py"));
-    files.sort();
-    Ok(files)
-}
 
 /// The name of a workload in the table: that of its file below the folder of the workloads.
 fn name(file: &Path) -> Option<String> {
@@ -105,7 +68,9 @@ pub fn place() -> PathBuf {
 /// # Errors
 /// If a workload has no nest: its name and a message for a person.
 pub fn table() -> Result<String, String> {
-    let files = workloads().map_err(|error| error.to_string())?;
+    let folders = [workloads::bundled(), workloads::polybench()];
+    let mut files = folders.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?.concat();
+    files.sort();
     let rules = RuleBase::standard().map_err(|error| error.to_string())?;
     let next = AtomicUsize::new(0);
     let found = Mutex::new(BTreeMap::new());

@@ -1,17 +1,10 @@
 //! Every workload of the repository reads, and its program is well-formed.
 
 use moat_optimizer::frontend::{ParseOptions, listing, parse};
-use std::path::Path;
 
 #[test]
 fn workloads_read() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/workloads");
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .expect("datasets/workloads exists")
-        .map(|entry| entry.expect("an entry of a folder is readable").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
-        .collect();
-    paths.sort();
+    let paths = moat_tests::workloads::bundled().expect("datasets/workloads is readable");
     let mut text = String::new();
     for path in &paths {
         let name = path.file_name().and_then(|name| name.to_str()).expect("workloads have UTF-8 names");

@@ -1,7 +1,7 @@
 //! Vectors of narrow elements that are computed as wide ones, stored in rows that are shorter than a vector: what lies
 //! beside a row stays.
 
-use moat_codegen::{CompileOptions, CompiledNest, Workspace};
+use moat_codegen::{CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
 use moat_optimizer::dtype::Literal;
 use moat_optimizer::expr::Param;
@@ -11,7 +11,7 @@ use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Place;
 use moat_optimizer::tensor::Tensor;
 use moat_rules::RuleBase;
-use moat_tests::kernels::program;
+use moat_tests::kernels::{call, program};
 use moat_tuner::candidates::forms;
 use moat_tuner::machine;
 
@@ -57,10 +57,7 @@ fn short_rows_are_stored_without_what_lies_beside_them() {
                 let numerics = Numerics::Exact;
                 let options = CompileOptions { target: target.clone(), numerics, threads: 1, function: "f".to_owned() };
                 let kernel = CompiledNest::load(&nest, &options).expect("a kernel");
-                let nodes = program.results().iter().map(|&root| &program.nodes[root]);
-                let mut found: Vec<Tensor> = nodes.map(|node| Tensor::poison(node.dtype, &node.shape)).collect();
-                let read: Vec<&Tensor> = inputs.iter().collect();
-                kernel.call(&read, &mut found, &mut Workspace::new()).expect("the kernel runs");
+                let found = call(&kernel, &program, &inputs).expect("the kernel runs");
                 for (expected, found) in expected.iter().zip(&found) {
                     assert_eq!(expected.value.data, found.data, "{lanes} lanes\n{source}");
                 }

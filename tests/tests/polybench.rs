@@ -31,11 +31,7 @@ const EXTENTS: [(&str, i64); 14] = [
 ];
 
 fn files() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/workloads/polybench");
-    let entries = std::fs::read_dir(folder).expect("datasets/workloads/polybench exists");
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry of a folder is readable").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "py"));
-    paths.sort();
+    let paths = moat_tests::workloads::polybench().expect("datasets/workloads/polybench is readable");
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned).expect("a UTF-8 name");
     paths.iter().map(|path| (name(path), std::fs::read_to_string(path).expect("a readable file"))).collect()
 }

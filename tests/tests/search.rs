@@ -6,30 +6,11 @@ use moat_optimizer::dtype::DType;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::ScheduleSpace;
-use moat_optimizer::target::Target;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::forms;
+use moat_tests::machine::target;
 use moat_tuner::search::{Candidate, FormSpace, Neighbour, Searcher};
 use std::collections::BTreeSet;
-
-fn target() -> Target {
-    Target {
-        triple: "x86_64-unknown-linux-gnu".to_string(),
-        cpu: "znver4".to_string(),
-        features: String::new(),
-        model: "test".to_string(),
-        cores: 2,
-        vector_bytes: 64,
-        vector_registers: 32,
-        masks: true,
-        cache_bytes: vec![32 << 10, 1 << 20, 16 << 20],
-        line_bytes: 64,
-        peak_gflops_f32: Some(250.0),
-        peak_gflops_f64: Some(125.0),
-        bandwidth_gb_s: Some(40.0),
-        crossing_store: None,
-    }
-}
 
 fn spaces() -> Vec<FormSpace> {
     let space = |form: &moat_optimizer::normal_form::NormalForm| {

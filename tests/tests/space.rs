@@ -10,32 +10,13 @@ use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::numerics::Numerics;
 use moat_optimizer::schedule::{Place, Schedule, StageSchedule};
 use moat_optimizer::space::ScheduleSpace;
-use moat_optimizer::target::Target;
 use moat_optimizer::tensor::Tensor;
 use moat_optimizer::{evaluate_form, evaluate_nest};
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::forms;
+use moat_tests::machine::target;
 use moat_tests::seeded::Seeded;
 use std::collections::BTreeSet;
-
-fn target() -> Target {
-    Target {
-        triple: "x86_64-unknown-linux-gnu".to_string(),
-        cpu: "znver4".to_string(),
-        features: String::new(),
-        model: "test".to_string(),
-        cores: 2,
-        vector_bytes: 64,
-        vector_registers: 32,
-        masks: true,
-        cache_bytes: vec![32 << 10, 1 << 20, 16 << 20],
-        line_bytes: 64,
-        peak_gflops_f32: Some(250.0),
-        peak_gflops_f64: Some(125.0),
-        bandwidth_gb_s: Some(40.0),
-        crossing_store: None,
-    }
-}
 
 fn space_with(form: &NormalForm, rules: &ScheduleRules, numerics: Numerics, threads: usize) -> ScheduleSpace {
     ScheduleSpace::new(form, &target(), rules, numerics, threads).unwrap()

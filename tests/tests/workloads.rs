@@ -24,12 +24,9 @@ const EXTENTS: [(&str, u32); 12] = [
 
 #[test]
 fn every_workload_equals_numpy() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/workloads");
     let scratch = tempfile::tempdir().unwrap();
     let mut arguments = Vec::new();
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "py")) {
+    for file in &moat_tests::workloads::bundled().unwrap() {
         let source = std::fs::read_to_string(file).unwrap();
         let defined = |name: &str| {
             source.lines().any(|line| {

@@ -6,8 +6,9 @@
 use super::inputs::{Values, draw};
 use super::oracle::{Judged, Oracle, Outcome, Wrong, unchanged};
 use super::program::Param;
+use crate::kernels;
 use crate::seeded::Seeded;
-use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
+use moat_codegen::{CodegenError, CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
 use moat_optimizer::expr::Program;
 use moat_optimizer::expr_verify::verify;
@@ -204,7 +205,7 @@ impl Bench {
             return Ok(Verdict::Undefined);
         }
         let kernel = self.compile(case, &program, begun)?;
-        let found = self.call(&kernel, &program, &inputs);
+        let found = kernels::call(&kernel, &program, &inputs);
         let planted = case.plant;
         let (results, arguments) = match (outcome, &found) {
             (Outcome::Ran { results, arguments, .. }, Ok(_)) => (results, arguments),
@@ -298,13 +299,6 @@ impl Bench {
         let kernel = CompiledNest::load(&nest, &options).map_err(|error| internal("code", error.to_string()));
         self.times.compile += busy().saturating_sub(begun);
         kernel
-    }
-
-    fn call(&self, kernel: &CompiledNest, program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>, CodegenError> {
-        let nodes = program.results().iter().map(|&root| &program.nodes[root]);
-        let mut results: Vec<Tensor> = nodes.map(|node| Tensor::poison(node.dtype, &node.shape)).collect();
-        let read: Vec<&Tensor> = inputs.iter().collect();
-        kernel.call(&read, &mut results, &mut Workspace::new()).map(|()| results)
     }
 }
 
