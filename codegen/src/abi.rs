@@ -24,7 +24,7 @@
 use inkwell::context::Context;
 use inkwell::memory_buffer::MemoryBuffer;
 use inkwell::module::Module;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::expr::{Program, Requirement, Signature};
 use moat_optimizer::normal_form::NormalForm;
 use serde::{Deserialize, Serialize};

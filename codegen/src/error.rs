@@ -2,7 +2,7 @@
 
 use crate::vector_math::VectorMathError;
 use inkwell::builder::BuilderError;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use thiserror::Error;
 
 /// A code-generation failure. None of them is a panic: a failed candidate is a record.

@@ -12,7 +12,7 @@ use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use moat_optimizer::nest::{Buffer, BufferRole, LoopNest};
-use moat_optimizer::tensor::Tensor;
+use moat_optimizer::value::tensor::Tensor;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::c_void;
 use std::ptr::NonNull;

@@ -263,7 +263,7 @@ impl<'a> Apply<'a> {
         self.storage[id] = Some(Storage { buffer, bases, strides: row_major(&extents), whole: true });
     }
 
-    pub(crate) fn buffer(&mut self, name: &str, dtype: crate::dtype::DType, len: usize, role: BufferRole) -> BufferId {
+    pub(crate) fn buffer(&mut self, name: &str, dtype: crate::value::dtype::DType, len: usize, role: BufferRole) -> BufferId {
         let mut unique = name.to_owned();
         let mut suffix = 1;
         while self.nest.buffers.iter().any(|b| b.name == unique) {

@@ -20,7 +20,7 @@ use crate::normal_form::{
     loop_of, loop_variable, replaced, scopes,
 };
 use crate::normalize::domain::pruned;
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use crate::strips::Strips;
 use crate::supplied::Fold;
 
@@ -186,7 +186,7 @@ impl<'f> Cut<'f> {
     }
 
     /// Both together; `ahead` is the number of the first, the second has the next.
-    fn whole(&self, combine: crate::scalar::BinaryOp, ahead: DefId) -> Def {
+    fn whole(&self, combine: crate::value::scalar::BinaryOp, ahead: DefId) -> Def {
         let Fold { def, piece, var, .. } = self.fold;
         let points = def.axes.len();
         let in_block = Affine::variable(loop_variable(*var)).minus(&self.strips.start);

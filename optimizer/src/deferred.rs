@@ -21,8 +21,8 @@ use crate::normal_form::{
     contexts, loop_of, loop_variable, replaced, scopes,
 };
 use crate::normalize::domain::pruned;
-use crate::numerics::Numerics;
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::numerics::Numerics;
+use crate::value::scalar::{BinaryOp, FoldOp};
 use crate::strips::Strips;
 use crate::supplied::{InLoop, Pair, defs_in, is_local};
 use crate::touch::{Touch, known_touches};

@@ -11,7 +11,7 @@
 
 use crate::affine::Affine;
 use crate::normal_form::{Access, Def, NormalForm, Range, ScalarOp, Scope, Source, loop_of};
-use crate::scalar::FoldOp;
+use crate::value::scalar::FoldOp;
 pub use moat_rules::dependence::Direction;
 
 /// Whether an integer set has a point.

@@ -5,11 +5,12 @@
 //! nothing: every access is bounds-checked, every element must be computed exactly once.
 
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::Requirement;
 use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source, Step, loop_variable};
-use crate::scalar_eval::{self, ScalarError};
-use crate::tensor::Tensor;
+use crate::value::scalar_eval;
+use crate::value::scalar_eval::ScalarError;
+use crate::value::tensor::Tensor;
 use std::collections::BTreeMap;
 use thiserror::Error;
 

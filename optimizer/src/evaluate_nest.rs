@@ -7,12 +7,13 @@
 //! iterations of a parallel loop that touch one element.
 
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::evaluate_form::{compute, interval};
 use crate::expr::Requirement;
 use crate::nest::{BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileScalar, VarId};
-use crate::scalar_eval::{self, ScalarError};
-use crate::tensor::{Data, Tensor};
+use crate::value::scalar_eval;
+use crate::value::scalar_eval::ScalarError;
+use crate::value::tensor::{Data, Tensor};
 use thiserror::Error;
 
 /// What goes wrong when a nest runs.

@@ -12,8 +12,8 @@
 //! NumPy would see change, a view, is a [`Op::Section`] of a state that is read again.
 
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::dtype::{DType, Literal};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -301,7 +301,7 @@ impl SumOrder {
     pub fn depth(&self, shape: &[usize], reduced: &[usize]) -> Option<usize> {
         let count = |axes: &[usize]| axes.iter().map(|&axis| shape[axis]).product::<usize>();
         let (outer, inner) = self.along(reduced);
-        (!inner.is_empty()).then(|| count(outer).saturating_sub(1) + crate::pairwise::depth(count(inner)))
+        (!inner.is_empty()).then(|| count(outer).saturating_sub(1) + crate::value::pairwise::depth(count(inner)))
     }
 }
 

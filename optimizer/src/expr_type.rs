@@ -6,10 +6,10 @@
 //! the verifier's business. Shares no code with the stages that make nodes.
 
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{Node, Op, SectionAxis};
-use crate::scalar::{BinaryOp, FoldOp};
-use crate::scalar_eval::{binary_defined, unary_defined};
+use crate::value::scalar::{BinaryOp, FoldOp};
+use crate::value::scalar_eval::{binary_defined, unary_defined};
 use std::collections::BTreeMap;
 
 /// A shape and an element type.

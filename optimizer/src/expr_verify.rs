@@ -7,10 +7,10 @@
 
 use crate::affine::Affine;
 use crate::affine_domain::{Domain, LoopRange};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
 use crate::expr_type::{LiveType, live_result_type};
-use crate::scalar::FoldOp;
+use crate::value::scalar::FoldOp;
 use std::collections::BTreeSet;
 
 /// Statements nest at most this deep.

@@ -8,7 +8,7 @@ use crate::affine::Affine;
 use crate::dependence::{axes_of, bounding_box, extremes};
 use crate::legality::indices;
 use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Range, ScalarOp, Scope, Source, contexts};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use crate::schedule::{Place, Schedule};
 
 /// One load of a stage.

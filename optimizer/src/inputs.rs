@@ -5,9 +5,9 @@
 //! `seed + (i + 1)·γ`. (G. Steele, D. Lea, C. Flood, *Fast splittable pseudorandom number
 //! generators*, OOPSLA 2014.)
 
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{InputHint, Param};
-use crate::tensor::{Data, Tensor};
+use crate::value::tensor::{Data, Tensor};
 use thiserror::Error;
 
 /// Why no input can be drawn.
@@ -191,7 +191,7 @@ fn specials(param: &Param) -> Vec<Literal> {
             let inside = |x: &f64| low <= *x && *x < high;
             let within = zeros.into_iter().chain([low, below]).filter(inside);
             // What rounds to a type's number outside of the range is left out.
-            within.filter(|&x| inside(&crate::scalar_eval::round(param.dtype, x))).map(Literal::float).collect()
+            within.filter(|&x| inside(&crate::value::scalar_eval::round(param.dtype, x))).map(Literal::float).collect()
         }
         #[expect(clippy::cast_possible_truncation, reason = "a range that random() has drawn from")]
         InputHint::Range(low, high) => [low.ceil() as i64, high.ceil() as i64 - 1].map(Literal::Int).to_vec(),
@@ -297,7 +297,7 @@ fn name_hash(name: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::inputs::*;
 
     fn draw(dtype: DType, shape: &[usize], hint: InputHint) -> Tensor {
         random(&Param { name: "a".into(), dtype, shape: shape.to_vec(), hint }, 7).expect("fits")

@@ -4,7 +4,7 @@
 //! Input: a [`Program`] and its inputs. Output: a [`Reference`] for each result. It shares no code
 //! with `normalize`, `lower` or the code generator, and knows nothing of schedules.
 //!
-//! **Values.** Integers and bools are exact, wrapping as [`crate::scalar`] says. Floats are computed
+//! **Values.** Integers and bools are exact, wrapping as [`crate::value::scalar`] says. Floats are computed
 //! in `f64`; in `f64` programs the reference's own rounding is counted by doubling the unit
 //! roundoff u. In [`Numerics::Exact`] every operation is rounded at the source type, in the source's
 //! order: results made only of `+ − · / // %`, `sqrt`, selections, conversions, and reductions and
@@ -60,13 +60,13 @@ pub use memory::{Peak, peak};
 pub use reference::{Mismatch, Reference};
 pub use run::cut_at;
 
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{Op, Program, Requirement, Span, SumOrder};
 use crate::expr_verify::{VerifyError, verify};
-use crate::numerics::Numerics;
-use crate::scalar::FoldOp;
-use crate::scalar_eval::round;
-use crate::tensor::{Data, Tensor};
+use crate::value::numerics::Numerics;
+use crate::value::scalar::FoldOp;
+use crate::value::scalar_eval::round;
+use crate::value::tensor::{Data, Tensor};
 use doubts::Doubts;
 use std::sync::Arc;
 use thiserror::Error;

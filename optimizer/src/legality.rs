@@ -8,7 +8,7 @@ use crate::affine::Affine;
 use crate::dependence::{Answer, Dependence, IntegerSet, axes_of, bounding_box, extremes, reads, self_dependences};
 use crate::movable::{Fixed, fixed};
 use crate::normal_form::{Access, Context, Def, NormalForm, Piece, ScalarOp, Source, contexts, loop_of};
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use crate::schedule::{Place, Schedule};
 use crate::touch::touches;
 use moat_rules::dependence::{Derived, Direction};

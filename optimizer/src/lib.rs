@@ -4,6 +4,7 @@
 //! [`nest`] → `apply` (under a [`schedule`]) → [`nest`]. Nothing in this crate reads a file, a
 //! clock or a random source, and nothing prints.
 
+pub mod value;
 mod accumulation;
 pub mod affine;
 pub mod affine_domain;
@@ -15,7 +16,6 @@ pub mod deferred;
 pub mod dependence;
 pub mod distribution;
 pub mod draft;
-pub mod dtype;
 pub mod evaluate_form;
 pub mod evaluate_nest;
 pub mod expr;
@@ -39,15 +39,11 @@ pub mod normal_form;
 pub mod normal_form_verify;
 pub mod normalize;
 pub mod notation;
-pub mod numerics;
 mod numpy_order;
 mod pack;
-pub mod pairwise;
 pub mod parts;
 pub mod region;
 pub mod right_looking;
-pub mod scalar;
-pub mod scalar_eval;
 pub mod scan;
 pub mod schedule;
 pub mod skew;
@@ -55,7 +51,6 @@ pub mod space;
 mod strips;
 mod supplied;
 pub mod target;
-pub mod tensor;
 mod touch;
 pub mod wavefront;
 pub mod work;

@@ -5,10 +5,10 @@
 //! code generator's business and any extent works with any tile.
 
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::Requirement;
 use crate::normal_form::{Range, ScalarNode};
-use crate::scalar::FoldOp;
+use crate::value::scalar::FoldOp;
 use serde::{Deserialize, Serialize};
 
 /// Index of a loop variable in [`LoopNest::vars`]; the variables of every [`Affine`] in a nest.

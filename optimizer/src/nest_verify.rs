@@ -7,12 +7,12 @@
 //! is written, and none read too soon, is found by running [`crate::evaluate_nest`].
 
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::evaluate_form::interval;
 use crate::nest::{BufferRole, LoopKind, LoopNest, Node, Tile, TileAxis, TileScalar};
 use crate::normal_form::{Gather, Range, ScalarOp};
 use crate::normal_form_verify::{ENUMERATED, lower_bound, upper_bound, verify_node};
-use crate::scalar::FoldOp;
+use crate::value::scalar::FoldOp;
 use std::collections::BTreeSet;
 use thiserror::Error;
 

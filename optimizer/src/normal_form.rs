@@ -6,9 +6,9 @@
 //! in the accesses. Whether a definition is stored, and where, is left open.
 
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{Param, Requirement, Shift};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -222,7 +222,7 @@ pub struct Piece {
     /// The operator that folds `value` over the axes after the points; `None` if there are none.
     pub fold: Option<FoldOp>,
     /// Of a sum of floats that stands for a reduction: no term goes through more additions, and under exact numerics the
-    /// ravel of the fold's axes is summed in NumPy's order, see [`crate::pairwise`]. None: the terms may be added one after
+    /// ravel of the fold's axes is summed in NumPy's order, see [`crate::value::pairwise`]. None: the terms may be added one after
     /// the other, and are under exact numerics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,

@@ -8,13 +8,13 @@
 use crate::affine::Affine;
 use crate::cover::{overlap, uncovered};
 use crate::dependence::{Answer, IntegerSet};
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::evaluate_form::{enumerate, offset};
 use crate::normal_form::{
     Access, Context, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, Update, contexts, loop_of,
 };
-use crate::scalar::FoldOp;
-use crate::scalar_eval::{binary_defined, unary_defined};
+use crate::value::scalar::FoldOp;
+use crate::value::scalar_eval::{binary_defined, unary_defined};
 use std::collections::BTreeSet;
 use thiserror::Error;
 

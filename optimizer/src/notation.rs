@@ -22,7 +22,7 @@ pub use print::print;
 
 use crate::expr::Requirement;
 use crate::normal_form::{Scalar, ScalarNode};
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::scalar::{BinaryOp, FoldOp};
 use std::collections::HashMap;
 
 /// The deepest nesting of brackets that is read.

@@ -1,7 +1,7 @@
 //! In which order NumPy adds what a reduction sums: along the axes as they lie in memory.
 //!
 //! NumPy walks through an array along its strides, the least innermost. Where the innermost axes are reduced, each run along
-//! them is one pairwise sum ([`crate::pairwise`]), and the runs of other reduced axes are added one after the other; where
+//! them is one pairwise sum ([`crate::value::pairwise`]), and the runs of other reduced axes are added one after the other; where
 //! the innermost axis stays, all terms are. So the order depends on how each array lies in memory: parameters and states
 //! row-major, views with the strides that they take, results of element-wise functions in the order of their operands
 //! (`order='K'`). Arrays that `np.full` and its like make, and copies, have an order of their own, which no operator shows.

@@ -6,7 +6,7 @@
 
 use crate::affine::Affine;
 use crate::apply::{Address, Apply, AxisState};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::nest::{BufferId, BufferRole, Loop, LoopKind, Node, Tile, TileAxis, TileScalar};
 use crate::normal_form::Range;
 use crate::region::Interval;

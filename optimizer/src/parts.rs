@@ -14,8 +14,8 @@
 use crate::affine::Affine;
 use crate::legality::loads;
 use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_of};
-use crate::numerics::Numerics;
-use crate::pairwise;
+use crate::value::numerics::Numerics;
+use crate::value::pairwise;
 
 /// The name of the law in derivations.
 pub const RULE: &str = "fold/parts";

@@ -19,9 +19,9 @@ use crate::normal_form::{
     Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update, loop_of,
     loop_variable, replaced,
 };
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use crate::parts::Cut;
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::scalar::{BinaryOp, FoldOp};
 use crate::supplied::{InLoop, is_local};
 
 /// The name of the law in derivations.

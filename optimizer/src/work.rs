@@ -106,7 +106,7 @@ impl Count {
             .map(|node| match node {
                 TileScalar::Load { .. } | TileScalar::Gather { .. } => 0,
                 TileScalar::Compute(node) => match &node.op {
-                    ScalarOp::Unary(..) | ScalarOp::Binary(..) if node.dtype != crate::dtype::DType::Bool => 1,
+                    ScalarOp::Unary(..) | ScalarOp::Binary(..) if node.dtype != crate::value::dtype::DType::Bool => 1,
                     ScalarOp::Unary(..)
                     | ScalarOp::Binary(..)
                     | ScalarOp::Load(..)

@@ -6,11 +6,11 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace, emit, passes};
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::nest::{BufferRole, LoopNest, Node};
 use moat_optimizer::normal_form::Range;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_tests::nests::*;
 use std::io::Write;
 use std::time::Instant;

@@ -8,7 +8,7 @@ use crate::seeded::Seeded;
 use crate::workloads;
 use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::work::display;
 use moat_rules::RuleBase;

@@ -2,10 +2,10 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "an operator without a case here is a defect of the test")]
 
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::nest::{Buffer, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar};
 use moat_optimizer::normal_form::{Range, ScalarNode, ScalarOp};
-use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::target::Target;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

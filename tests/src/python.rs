@@ -4,10 +4,10 @@
 //! arithmetic for Python scalars does not come into it.
 
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
-use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
-use moat_optimizer::tensor::{Data, Tensor};
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
+use moat_optimizer::value::tensor::{Data, Tensor};
 use npyz::WriterBuilder;
 use npyz::npz::{NpzArchive, NpzWriter};
 use std::fmt::Write as _;

@@ -9,12 +9,12 @@
 //! index expression, so that a scheduled nest says itself which instance it executes.
 
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::normal_form::{
     Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Scope, Source, Step, loop_of,
     loop_variable, scopes,
 };
-use moat_optimizer::scalar::BinaryOp;
+use moat_optimizer::value::scalar::BinaryOp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which instance wrote a value: its number; or an element of a parameter; or nobody.

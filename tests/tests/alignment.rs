@@ -4,11 +4,11 @@
 use inkwell::context::Context;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace, emit};
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, TileAxis};
 use moat_optimizer::normal_form::Range;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::target::Target;
 use moat_tests::nests::*;
 

@@ -2,11 +2,11 @@
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node};
 use moat_optimizer::normal_form::{Range, ScalarOp};
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::target::Target;
 use moat_tests::nests::*;
 

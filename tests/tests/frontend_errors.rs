@@ -1,6 +1,6 @@
 //! What the frontend says about programs that are outside the language or wrong.
 
-use moat_optimizer::dtype::Literal;
+use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use std::collections::BTreeMap;
 

@@ -6,8 +6,8 @@ use moat_optimizer::expr::{Node, Op, Program, Statement};
 use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, listing, parse};
 use moat_optimizer::interpret::interpret;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::tensor::{Data, Tensor};
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_tests::kernels::{arguments, equal_the_interpreter, program};
 use moat_tests::python::{SourceCase, run_sources};
 

@@ -1,14 +1,14 @@
 //! The verifier refuses a program as soon as one node contradicts its operator's definition.
 
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::expr::{Op, Program, SectionAxis, Statement};
 use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::{SplitMix64, random};
 use moat_optimizer::interpret::interpret;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::scalar::BinaryOp;
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::scalar::BinaryOp;
 
 const SOURCE: &str = "
 def f(A: f32[3, 4], B: f32[4, 3]):

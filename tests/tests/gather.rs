@@ -1,7 +1,7 @@
 //! Gathers: what the frontend reads, the interpreter, every form and kernels of drawn schedules against NumPy's own
 //! rules; an index out of range is an error of all of them and reads nothing.
 
-use moat_optimizer::tensor::Data;
+use moat_optimizer::value::tensor::Data;
 use moat_tests::kernels::{all_out_of_range, arguments, equal_numpy, equal_the_interpreter, program};
 
 /// Expressions over `A: f64[5, 6, 7]`, `i, j: i32[4]`, `k: i64[3, 1]`, `n: i32`, whose values are in −5 .. 5.

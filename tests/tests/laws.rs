@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use moat_optimizer::dtype::Literal;
+use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::evaluate_form::evaluate;
 use moat_optimizer::expr::{InputHint, Param};
 use moat_optimizer::inputs::{self, Density};
 use moat_optimizer::normalize::law::example;
 use moat_optimizer::normalize::{NormalizeConfig, NormalizeError, normalize};
 use moat_optimizer::notation::print;
-use moat_optimizer::tensor::Tensor;
+use moat_optimizer::value::tensor::Tensor;
 use moat_rules::{Numerics, Rule, RuleBase, RuleError};
 
 mod programs;
@@ -144,7 +144,7 @@ fn a_users_law_by_operator_names_is_used() {
     let law = "(rule ((= e (Trace 0 (MatMul a b))))\n      ((union e (Sum (dims 0 1) (Mul a (Transpose (dims 1 0) b)))))\n      \
                :ruleset algebra :name \"user/trace\")";
     let rules = RuleBase::with_user_files(vec![user_file(law)]).unwrap();
-    let config = NormalizeConfig { numerics: moat_optimizer::numerics::Numerics::Exact, ..Default::default() };
+    let config = NormalizeConfig { numerics: moat_optimizer::value::numerics::Numerics::Exact, ..Default::default() };
     let forms = normalize(&programs::trace(), &rules, &config).unwrap().forms;
     let best = forms.iter().min_by_key(|form| form.flops).unwrap();
     assert_eq!(best.flops, 2 * 30 * 40);

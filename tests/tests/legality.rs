@@ -3,11 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::legality::{LegalityRules, check};
 use moat_optimizer::lower::plain_schedule as plain;
 use moat_optimizer::normal_form::{NormalForm, Range};
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::schedule::{LoopSpec, Pack, Place, Schedule};
 use moat_rules::legality::RULES;
 use moat_tests::forms;

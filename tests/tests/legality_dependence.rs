@@ -4,7 +4,7 @@
 
 use moat_optimizer::affine::Affine;
 use moat_optimizer::dependence::{Answer, Direction, IntegerSet, Reference, directions, self_dependences};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::normal_form::Range;
 use moat_tests::forms;
 use rand::rngs::StdRng;

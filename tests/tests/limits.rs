@@ -5,7 +5,7 @@
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::{interpret, peak};
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
 use moat_tuner::candidates::forms_within;
 use moat_tuner::cost_db::CostDb;

@@ -9,7 +9,7 @@ use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, Normalized, normalize, replay};
 use moat_optimizer::notation::{parse, print};
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::space::Choose;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::work;

@@ -4,8 +4,8 @@ use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, Workload, listing, parse};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::interpret;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::tensor::Tensor;
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::tensor::Tensor;
 use moat_tests::python::{SourceCase, run_numpy, run_sources};
 use moat_tests::random_loops::random_source;
 

@@ -2,7 +2,7 @@
 //! every kernel, in whatever way the power is written; exponents that are not negative give NumPy's powers.
 
 use moat_optimizer::expr::Requirement;
-use moat_optimizer::tensor::{Data, Tensor};
+use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_tests::kernels::{all_refuse, arguments, equal_numpy, equal_the_interpreter, program};
 
 /// Over `x, y: i64[6]`, `i, j: i32[6]`, `n: i64`, all of whose values are in 0 .. 4, and `a: f64[6]`.

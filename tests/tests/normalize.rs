@@ -15,9 +15,9 @@ use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::contraction::Spec;
 use moat_optimizer::normalize::{Form, Limit, NormalizeConfig, Normalized, normalize, replay};
 use moat_optimizer::notation::print;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::scalar::{BinaryOp, FoldOp};
-use moat_optimizer::tensor::Tensor;
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 
 fn forms_at(program: &Program, numerics: Numerics) -> Normalized {

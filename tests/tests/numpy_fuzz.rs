@@ -2,8 +2,8 @@
 //! the shrinker leaves a few lines of them, and a slice of programs agrees. `cargo run -p moat-tests --bin fuzz_numpy` runs
 //! many more.
 
-use moat_optimizer::dtype::DType;
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::numerics::Numerics;
 use moat_tests::numpy_fuzz::inputs::Values;
 use moat_tests::numpy_fuzz::kernel::{Case, Plant, Verdict};
 use moat_tests::numpy_fuzz::program::{Generated, Param, Stmt};

@@ -2,13 +2,13 @@
 //! interpreter's bound says nothing.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use moat_optimizer::dtype::Literal;
+use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::expr::Program;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::tensor::Tensor;
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_tests::random_loops::random_source;
 use moat_tuner::candidates::forms;

@@ -2,8 +2,8 @@
 //! schedules against NumPy itself; an index out of range is an error of all of them and writes nothing outside.
 
 use moat_optimizer::interpret::interpret;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::tensor::Data;
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::tensor::Data;
 use moat_tests::kernels::{all_out_of_range, arguments, equal_numpy, equal_the_interpreter, kernels, program};
 
 /// Bodies over `A: f64[5, 6, 7]`, `i, j: i32[4]`, `k: i64[3, 1]`, `n: i32`, whose values are in −5 .. 5, `v: f64[4]` and

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
-use moat_optimizer::dtype::DType;
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::ScheduleSpace;
 use moat_rules::schedule_rules::ScheduleRules;

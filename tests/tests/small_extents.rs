@@ -6,7 +6,7 @@ use moat_optimizer::evaluate_form::evaluate;
 use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::interpret::interpret;
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
 use moat_tests::kernels::arguments;
 use moat_tuner::candidates::forms;

@@ -4,7 +4,7 @@
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::apply::apply;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest;
 use moat_optimizer::expr::{
@@ -16,12 +16,12 @@ use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
 use moat_optimizer::notation;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::schedule::{Band, Schedule, TimeTile};
 use moat_optimizer::skew::{is_legal, skewed, tilable};
 use moat_optimizer::space::ScheduleSpace;
-use moat_optimizer::tensor::{Data, Tensor};
+use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tuner::machine;

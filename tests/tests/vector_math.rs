@@ -21,8 +21,8 @@ use inkwell::types::BasicTypeEnum;
 use inkwell::values::BasicValue;
 use inkwell::{AddressSpace, IntPredicate, OptimizationLevel};
 use moat_codegen::vector_math::{Function, bound, emit_pow, emit_unary};
-use moat_optimizer::dtype::DType;
-use moat_optimizer::scalar::UnaryOp;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::scalar::UnaryOp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

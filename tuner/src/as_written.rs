@@ -5,7 +5,7 @@
 //! it counts every time that a statement computes it, on the elements that exist then.
 
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::expr::{Node, NodeId, Op, Program, Statement};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,7 @@ use moat_optimizer::lower::merge_axes;
 use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
 use moat_optimizer::normalize::{Form, Limit, NormalizeConfig, NormalizeError, Stats, bytes_moved, flops, normalize};
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::parts;
 use moat_optimizer::right_looking;
 use moat_optimizer::scan;

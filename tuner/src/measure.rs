@@ -11,7 +11,7 @@ use crate::worker::protocol::{
 };
 use moat_optimizer::interpret::Reference;
 use moat_optimizer::target::Target;
-use moat_optimizer::tensor::Tensor;
+use moat_optimizer::value::tensor::Tensor;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -4,7 +4,7 @@
 
 use moat_optimizer::expr::{InputHint, NodeId, Program};
 use moat_optimizer::interpret::peak;
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use std::path::Path;
 
 /// What a process of this kind takes besides arrays: code, LLVM, rules, forms.
@@ -144,7 +144,7 @@ pub fn in_words(bytes: u64) -> String {
 mod tests {
     use super::{Need, available, in_words};
     use moat_optimizer::frontend::{ParseOptions, parse};
-    use moat_optimizer::numerics::Numerics;
+    use moat_optimizer::value::numerics::Numerics;
 
     #[test]
     fn a_need_grows_with_the_shapes_and_never_overflows() {

@@ -8,7 +8,7 @@ use crate::memory::{Need, available, in_words};
 use miette::Diagnostic;
 use moat_codegen::artifact::{self, ArtifactError};
 use moat_optimizer::expr::{Program, Span};
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::target::Target;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::statvfs::statvfs;

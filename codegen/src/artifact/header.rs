@@ -2,7 +2,7 @@
 
 use super::{Compiled, fill, signature_text, type_text};
 use crate::abi::{Status, WORKSPACE_ALIGN, checked_features};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use std::fmt::Write;
 
 const TEMPLATE: &str = include_str!("kernel.h.template");

@@ -15,7 +15,7 @@ use inkwell::values::{
     IntValue, PointerValue, VectorValue,
 };
 use inkwell::{FloatPredicate, IntPredicate};
-use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::nest::LoopNest;
 
 pub(crate) type Value<'c> = BasicValueEnum<'c>;

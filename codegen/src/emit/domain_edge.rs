@@ -6,7 +6,7 @@
 
 use moat_optimizer::nest::TileScalar;
 use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
-use moat_optimizer::scalar::{BinaryOp, UnaryOp};
+use moat_optimizer::value::scalar::{BinaryOp, UnaryOp};
 
 /// For each node of a value whether it is a sum that has to round its products.
 pub(super) fn sums(value: &[TileScalar]) -> Vec<bool> {

@@ -7,8 +7,8 @@ use inkwell::IntPredicate;
 use inkwell::module::Linkage;
 use inkwell::types::{BasicType, BasicTypeEnum};
 use inkwell::values::{BasicMetadataValueEnum, FunctionValue, InstructionOpcode};
-use moat_optimizer::dtype::DType;
-use moat_optimizer::scalar::UnaryOp;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::scalar::UnaryOp;
 
 impl<'c> Cx<'c, '_> {
     /// exp, log, sin, cos, tanh, erf.

@@ -138,7 +138,7 @@ impl Bounds {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::emit::facts::*;
 
     #[test]
     fn a_block_of_a_constant_extent_leaves_one_remainder() {

@@ -8,7 +8,7 @@
 use moat_optimizer::affine::Affine;
 use moat_optimizer::nest::{Loop, LoopNest, Node, Tile, TileScalar};
 use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
-use moat_optimizer::scalar::BinaryOp;
+use moat_optimizer::value::scalar::BinaryOp;
 
 /// The nest with the late terms of its sums last.
 pub(super) fn add_last(nest: &LoopNest) -> LoopNest {

@@ -9,7 +9,7 @@ use super::tile::{Count, Mask};
 use inkwell::attributes::AttributeLoc;
 use inkwell::types::BasicTypeEnum;
 use inkwell::values::{IntValue, PointerValue, VectorValue};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 
 /// Strides up to this are read by whole vectors and shuffles.
 pub(crate) const SHUFFLED_STRIDE: i64 = 4;

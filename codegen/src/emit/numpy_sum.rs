@@ -1,4 +1,4 @@
-//! Sums in NumPy's very order ([`moat_optimizer::pairwise`]), for exact numerics.
+//! Sums in NumPy's very order ([`moat_optimizer::value::pairwise`]), for exact numerics.
 //!
 //! A block of at most 128 terms is added with eight accumulators, which are the lanes of a vector where the points of the
 //! tile have none, and then each other's neighbours. Longer sums are a walk through the tree of halves: what is left to be
@@ -15,9 +15,9 @@ use super::tile::{Reg, combinations};
 use inkwell::IntPredicate;
 use inkwell::types::BasicType;
 use inkwell::values::{InstructionOpcode, IntValue, PointerValue};
-use moat_optimizer::dtype::DType;
-use moat_optimizer::pairwise::{ACCUMULATORS, BLOCK};
-use moat_optimizer::scalar::FoldOp;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::pairwise::{ACCUMULATORS, BLOCK};
+use moat_optimizer::value::scalar::FoldOp;
 
 /// Halves of halves: more than any length has.
 const LEVELS: u32 = 64;

@@ -1,4 +1,4 @@
-//! Sums of which no term goes through more additions than it may ([`moat_optimizer::pairwise`]).
+//! Sums of which no term goes through more additions than it may ([`moat_optimizer::value::pairwise`]).
 //!
 //! The accumulators of a register tile run over a block of terms, are emptied onto a stack, and begin anew; sums of equally
 //! many blocks are added to each other. So a term waits for those before it in its block, and then for one addition in each
@@ -19,7 +19,7 @@ use inkwell::values::{InstructionOpcode, PointerValue};
 use moat_optimizer::affine::Affine;
 use moat_optimizer::nest::TileFold;
 use moat_optimizer::normal_form::Range;
-use moat_optimizer::pairwise::{depth, levels};
+use moat_optimizer::value::pairwise::{depth, levels};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -475,7 +475,7 @@ fn depends(plan: &Plan<'_>, axis: &Axis<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Blocks, Sweep, cut, longest, too_wide};
-    use moat_optimizer::pairwise::depth;
+    use moat_optimizer::value::pairwise::depth;
 
     /// Every register tile over every length, known or not, is as deep as NumPy's sum at most, and cut into no more blocks
     /// than one for each few terms.

@@ -5,10 +5,10 @@ use super::cx::{Cx, Emit};
 use super::domain_edge;
 use super::tile::Reg;
 use crate::error::CodegenError;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::nest::{Tile, TileAxis, TileScalar};
 use moat_optimizer::normal_form::ScalarOp;
-use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 
 /// The most scalar or vector operations that one register tile may unroll to.
 pub const OPERATION_LIMIT: usize = 20_000;

@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::tile::{Mask, Reg};
 use inkwell::values::{InstructionOpcode, PointerValue};
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::nest::TileScalar;
 use moat_optimizer::normal_form::ScalarOp;
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ use super::tile::{Count, Mask, Reg};
 use inkwell::IntPredicate;
 use inkwell::values::{InstructionOpcode, IntValue, VectorValue};
 use moat_optimizer::affine::Affine;
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::normal_form::Range;
 
 /// A register that runs apart from the others of its axis.

@@ -1,4 +1,4 @@
-//! Scalar operators as IR, on scalars and vectors alike: the table in `moat_optimizer::scalar`.
+//! Scalar operators as IR, on scalars and vectors alike: the table in `moat_optimizer::value::scalar`.
 //!
 //! Nothing here relies on LLVM's undefined or poison values: every operand that LLVM would give no
 //! meaning to is replaced before the instruction and the defined result is selected after it.
@@ -8,8 +8,8 @@ use crate::error::CodegenError;
 use inkwell::types::BasicTypeEnum;
 use inkwell::values::{BasicValueEnum, InstructionOpcode};
 use inkwell::{FloatPredicate, IntPredicate};
-use moat_optimizer::dtype::{DType, Literal};
-use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
+use moat_optimizer::value::dtype::{DType, Literal};
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 fn signed(dtype: DType) -> bool {
     match dtype {

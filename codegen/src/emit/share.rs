@@ -53,7 +53,7 @@ fn differs(range: &Range, moving: &BTreeSet<usize>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::emit::share::*;
     use moat_optimizer::nest::{LoopKind, Tile, TileAxis};
 
     fn axis(var: usize, lo: Vec<Affine>, hi: Vec<Affine>) -> TileAxis {

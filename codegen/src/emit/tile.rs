@@ -16,10 +16,10 @@ use super::ragged::Alone;
 use inkwell::IntPredicate;
 use inkwell::types::VectorType;
 use inkwell::values::{IntValue, PointerValue, VectorValue};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::nest::{Tile, TileFold, TileShift};
 use moat_optimizer::normal_form::Range;
-use moat_optimizer::scalar::{BinaryOp, FoldOp};
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use std::collections::BTreeMap;
 
 /// One register (vector or scalar) along one axis of a register tile.

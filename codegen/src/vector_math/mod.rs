@@ -38,8 +38,8 @@ use inkwell::module::{Linkage, Module};
 use inkwell::types::{BasicMetadataTypeEnum, BasicTypeEnum, FloatType};
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue};
 use lanes::{Emit, Lanes, Width};
-use moat_optimizer::dtype::DType;
-use moat_optimizer::scalar::UnaryOp;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::scalar::UnaryOp;
 use trigonometric::Circular;
 
 /// Why a function could not be emitted.

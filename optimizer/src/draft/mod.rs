@@ -14,7 +14,7 @@ mod sweep;
 
 use crate::footprint::{LoadModel, StageModel, model, models};
 use crate::normal_form::{Def, NormalForm, Source, contexts};
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use crate::schedule::{Pack, Place, Schedule, StageSchedule};
 use crate::target::Target;
 use std::cmp::Ordering;

@@ -12,7 +12,7 @@ use super::place::{Here, INSTANCES};
 use super::twins::{Open, Twins};
 use super::unroll::Growth;
 use super::value::{Arg, Array, Storage, Value};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Span};
 use std::collections::{BTreeMap, BTreeSet};
 

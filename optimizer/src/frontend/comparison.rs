@@ -10,9 +10,9 @@ use super::number::{self, Number};
 use super::truth::Truth;
 use super::value::{Arg, Builtin, Range, Value};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Span};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use rustpython_ruff_python_ast::{self as ast, CmpOp};
 use std::cmp::Ordering;
 

@@ -6,7 +6,7 @@ use super::functions::Call;
 use super::number::Number;
 use super::promote::{self, Kind};
 use super::value::{Arg, Value};
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, Span};
 use crate::expr_type::constants;
 

@@ -5,9 +5,9 @@ use super::functions::{Binary, Call, Unary};
 use super::number::Number;
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Value};
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, Span};
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, UnaryOp};
 
 /// An operand of a NumPy operation.
 #[derive(Clone, Debug)]

@@ -7,10 +7,10 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::promote;
 use super::value::Array;
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span, SumOrder};
 use crate::expr_type::constants;
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// No array of a workload has more elements than this, zero extents counted as ones, so products of extents and
 /// strides stay far inside 64 bits.

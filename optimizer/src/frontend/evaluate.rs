@@ -12,7 +12,7 @@ use super::twins::{Open, Twins};
 use super::value::{Array, Storage, Value};
 use crate::affine::Affine;
 use crate::affine_domain::Domain;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{Check, Node, NodeId, Op, Span, State, Statement};
 use crate::numpy_order::Layouts;
 use rustpython_ruff_python_ast::{Expr, Parameters, Stmt};

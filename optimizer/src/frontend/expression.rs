@@ -7,9 +7,9 @@ use super::functions::{Binary, METHODS, Unary, find, help_for};
 use super::number::{self, Number};
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Builtin, UfuncMethod, Value};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::Span;
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, UnaryOp};
 use rustpython_ruff_python_ast::{self as ast, Expr, Number as NumberLiteral, Operator, UnaryOp as PythonUnaryOp};
 
 /// Expressions and calls nest at most this deep.

@@ -4,9 +4,9 @@
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::value::{Arg, Value};
 use super::{creation, elementwise, gather, product, reduction, scan, structural};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::Span;
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// A function of NumPy (or a method, or `erf`).
 #[derive(Debug)]

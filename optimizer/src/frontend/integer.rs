@@ -7,9 +7,9 @@ use super::functions::{Binary, Unary};
 use super::number::Number;
 use super::value::{Arg, Range, Value};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{Check, NodeId, Op, Requirement, Span};
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, UnaryOp};
 use rustpython_ruff_python_ast::{Operator, UnaryOp as PythonUnaryOp};
 
 /// Coefficients and constants of forms are below this, so that arithmetic on them stays inside 64 bits.

@@ -10,7 +10,7 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::expression::may_be_number;
 use super::value::{Arg, Array, Storage, Value};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op, SectionAxis, Shift, Span, State, Statement};
 use crate::expr_type::constants;
 

@@ -49,7 +49,7 @@ mod value;
 pub use error::{FrontendError, FrontendErrors};
 pub use listing::listing;
 
-use crate::dtype::Literal;
+use crate::value::dtype::Literal;
 use crate::expr::{Program, Span};
 use carry::Facts;
 use error::line_column;

@@ -5,9 +5,9 @@ use super::functions::{Call, Function, Kind};
 use super::promote;
 use super::value::{Arg, Array, Value};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op, Span};
-use crate::scalar::BinaryOp;
+use crate::value::scalar::BinaryOp;
 use std::collections::BTreeMap;
 
 impl Evaluator<'_> {

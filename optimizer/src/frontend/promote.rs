@@ -4,7 +4,7 @@
 //! its kind is not lower. A Python `bool` promotes as NumPy's.
 
 use super::number::Number;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 
 /// How an operand takes part in promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use super::number::Number;
 use super::promote;
 use super::value::{Arg, Value};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use rustpython_ruff_python_ast::Operator;
 
 /// `np.sum`, `prod`, `max`, `min`, `any`, `all`.

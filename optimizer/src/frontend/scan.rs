@@ -11,9 +11,9 @@ use super::promote;
 use super::reduction::folded;
 use super::value::{Array, Value};
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, SectionAxis, Span};
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// `np.cumsum`: the sums of all beginnings, of the flattened array if no axis is given.
 pub(super) fn cumsum(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {

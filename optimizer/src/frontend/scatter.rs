@@ -14,10 +14,10 @@ use super::promote;
 use super::subscript::{Picked, Selection};
 use super::value::{Arg, Array, Value};
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, SectionAxis, Shift, Span};
 use crate::expr_type::constants;
-use crate::scalar::BinaryOp;
+use crate::value::scalar::BinaryOp;
 
 /// What is done with each element.
 pub(super) enum Scattered<'a> {

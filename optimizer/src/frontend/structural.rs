@@ -7,7 +7,7 @@ use super::functions::Call;
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Value};
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, SectionAxis, Span};
 use crate::expr_type::constants;
 use rustpython_ruff_python_ast::Operator;

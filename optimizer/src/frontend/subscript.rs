@@ -296,7 +296,7 @@ impl<'s> Evaluator<'s> {
             Value::Poison => return Err(Poisoned),
             Value::Array(array) if self.known_int(&arg.value).is_none() => {
                 let shape = show(self.shape(array.node));
-                let is_mask = self.dtype(array.node) == crate::dtype::DType::Bool;
+                let is_mask = self.dtype(array.node) == crate::value::dtype::DType::Bool;
                 let construct = if is_mask {
                     format!("indexing with a bool array of shape {shape}")
                 } else {

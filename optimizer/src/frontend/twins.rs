@@ -10,7 +10,7 @@ use super::evaluate::{Eval, Evaluator, FrameId};
 use super::place::INSTANCES;
 use super::value::{Array, Storage, Value};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op, SectionAxis, Span, Statement};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,7 +3,7 @@
 use super::functions::Function;
 use super::number::Number;
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Span};
 
 /// Identity of a piece of NumPy memory: views of one array share it.

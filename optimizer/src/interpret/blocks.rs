@@ -9,7 +9,7 @@ use super::structural::slice;
 use super::value::{Numbers, Store, Value};
 use super::{elementwise, evaluate};
 use crate::expr::{Node, NodeId, Op, Program, SliceAxis};
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use std::collections::BTreeSet;
 
 /// Elements of a block. Some ten arrays of bounds and values of this size fit the L2 cache.

@@ -7,10 +7,10 @@
 //! be, because some order of the operations overflows. Sources: N. Higham, *Accuracy and stability of numerical algorithms*, 2nd ed., §3.3
 //! (running error analysis) and §4.2 (sums).
 
-use crate::dtype::DType;
-use crate::numerics::Numerics;
-use crate::scalar::{BinaryOp, UnaryOp};
-use crate::scalar_eval::{binary_float, binary_float_at, compare, round, unary_float};
+use crate::value::dtype::DType;
+use crate::value::numerics::Numerics;
+use crate::value::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar_eval::{binary_float, binary_float_at, compare, round, unary_float};
 
 /// Unit roundoffs that a kernel may spend on one application of `op`: ½ ulp is 1. The vector
 /// functions of the code generator are held to 4 ulp; NumPy's are within that, too.
@@ -372,9 +372,9 @@ fn power_carried(x: f64, bx: f64, y: f64, by: f64, z: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::Model;
-    use crate::dtype::DType;
-    use crate::numerics::Numerics;
-    use crate::scalar::BinaryOp;
+    use crate::value::dtype::DType;
+    use crate::value::numerics::Numerics;
+    use crate::value::scalar::BinaryOp;
 
     /// What looks like a power of two within its error is another number, whose product rounds.
     #[test]

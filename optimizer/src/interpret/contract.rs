@@ -7,11 +7,11 @@ use super::bounds::Model;
 use super::elementwise::{to_float, wrapped_bound};
 use super::reduce::{count, raw_sum, reduce};
 use super::value::{Numbers, Store, Value};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::SumOrder;
-use crate::numerics::Numerics;
-use crate::scalar::FoldOp;
-use crate::scalar_eval::{round, wrap};
+use crate::value::numerics::Numerics;
+use crate::value::scalar::FoldOp;
+use crate::value::scalar_eval::{round, wrap};
 use std::collections::BTreeMap;
 
 /// An operand with a label for each axis.
@@ -357,7 +357,7 @@ fn exact_sum(
     });
     let first = spread.next().unwrap_or_else(|| Value::floats(DType::F64, &[], vec![1.0]));
     let product = spread.fold(first, |product, factor| {
-        super::elementwise::binary(crate::scalar::BinaryOp::Mul, &product, &factor, numerics, false)
+        super::elementwise::binary(crate::value::scalar::BinaryOp::Mul, &product, &factor, numerics, false)
     });
     let axes: Vec<usize> = (output.len()..all.len()).collect();
     reduce(FoldOp::Sum, &product, &axes, &SumOrder::default(), numerics)

@@ -6,11 +6,11 @@
 //! mask has made zero, whatever their other factor is.
 
 use super::value::{Numbers, Value};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::Op;
 use crate::interpret::bounds::Model;
-use crate::numerics::Numerics;
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::numerics::Numerics;
+use crate::value::scalar::{BinaryOp, FoldOp};
 use std::sync::Arc;
 
 /// What later operators have to know of an array as a whole.

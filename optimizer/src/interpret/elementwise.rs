@@ -9,10 +9,10 @@ use super::bounds::{Model, comparison, root_hangs};
 use super::rows::{Operands, binary_row, sum_row};
 use super::structural::broadcast;
 use super::value::{Numbers, Row, Store, Value, for_rows};
-use crate::dtype::DType;
-use crate::numerics::Numerics;
-use crate::scalar::{BinaryOp, UnaryOp};
-use crate::scalar_eval::{binary_int, compare, float_to_int, int_to_float, round, unary_int, wrap};
+use crate::value::dtype::DType;
+use crate::value::numerics::Numerics;
+use crate::value::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar_eval::{binary_int, compare, float_to_int, int_to_float, round, unary_int, wrap};
 
 /// A row's bounds, or zeros where there are none.
 fn read_bound<'a>(bound: Option<&'a Vec<f64>>, row: Row, length: usize, scratch: &'a mut Vec<f64>) -> &'a [f64] {

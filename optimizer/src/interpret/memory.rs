@@ -7,9 +7,9 @@
 use super::plan::{Plan, Planner, Step, feeds_a_sum};
 use super::run::{LARGE, by_blocks_at_end};
 use super::structural::product_labels;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op, Program};
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Memory for an interpretation.

@@ -4,7 +4,7 @@
 use super::blocks::blocked;
 use crate::affine::Affine;
 use crate::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The nodes that values are made of.

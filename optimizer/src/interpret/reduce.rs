@@ -7,12 +7,12 @@
 use super::bounds::{Model, spread};
 use super::elementwise::{to_float, wrapped_bound};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::SumOrder;
-use crate::numerics::Numerics;
-use crate::pairwise;
-use crate::scalar::FoldOp;
-use crate::scalar_eval::{maximum, minimum, round, wrap};
+use crate::value::numerics::Numerics;
+use crate::value::pairwise;
+use crate::value::scalar::FoldOp;
+use crate::value::scalar_eval::{maximum, minimum, round, wrap};
 
 /// Reduces `axes` of `a` away; sums of floats in `order`.
 pub(super) fn reduce(op: FoldOp, a: &Value, axes: &[usize], order: &SumOrder, numerics: Numerics) -> Value {

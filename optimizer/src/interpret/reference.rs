@@ -1,7 +1,7 @@
 //! What a kernel's output is compared with.
 
-use crate::dtype::DType;
-use crate::tensor::{Data, Tensor};
+use crate::value::dtype::DType;
+use crate::value::tensor::{Data, Tensor};
 use thiserror::Error;
 
 /// A result with the error that a correct kernel may have made.

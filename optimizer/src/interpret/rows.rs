@@ -2,8 +2,8 @@
 //! formulas of [`super::bounds`] without a branch, so that they are computed several elements at a time.
 
 use super::bounds::{Model, RECIPROCAL_ROUNDINGS};
-use crate::dtype::DType;
-use crate::scalar::BinaryOp;
+use crate::value::dtype::DType;
+use crate::value::scalar::BinaryOp;
 
 /// Operands of a row: elements and bounds of both sides, all of one length.
 #[derive(Clone, Copy)]
@@ -172,11 +172,11 @@ pub(super) fn sum_row(
 #[cfg(test)]
 mod tests {
     use super::{Operands, binary_row};
-    use crate::dtype::DType;
+    use crate::value::dtype::DType;
     use crate::inputs::SplitMix64;
     use crate::interpret::bounds::Model;
-    use crate::numerics::Numerics;
-    use crate::scalar::BinaryOp;
+    use crate::value::numerics::Numerics;
+    use crate::value::scalar::BinaryOp;
 
     /// Numbers of all sizes, with special ones among them.
     fn draw(random: &mut SplitMix64) -> f64 {

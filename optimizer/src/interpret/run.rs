@@ -9,10 +9,10 @@ use super::plan::{Plan, Planner, Step, feeds_a_sum};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
 use super::{evaluate, load, structural};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op, Program, SectionAxis, Shift};
-use crate::numerics::Numerics;
-use crate::tensor::Tensor;
+use crate::value::numerics::Numerics;
+use crate::value::tensor::Tensor;
 use std::sync::Arc;
 
 /// A value of more elements is computed by blocks where that is possible.

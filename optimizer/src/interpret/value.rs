@@ -4,7 +4,7 @@
 //! computes reads its operands in rows through [`for_rows`] and writes a fresh contiguous array.
 
 use super::doubts::Traits;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use std::sync::Arc;
 
 /// Longest row handed to a loop body: small enough for its scratch to stay in the L1 cache.

@@ -6,10 +6,10 @@
 //! function here answers `None` where there is no such contraction.
 
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::index_map::{IndexMap, list_items, list_text};
-use crate::pairwise;
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::pairwise;
+use crate::value::scalar::{BinaryOp, FoldOp};
 use std::fmt;
 
 /// The integer data of a contraction. All maps share one domain: the axes of the result, then the
@@ -26,7 +26,7 @@ pub struct Spec {
     pub domain: Vec<usize>,
     /// For each operand, the map from the domain to its indices.
     pub maps: Vec<IndexMap>,
-    /// Of a sum of floats that stands for a reduction: no term goes through more additions, see [`crate::pairwise`]. None:
+    /// Of a sum of floats that stands for a reduction: no term goes through more additions, see [`crate::value::pairwise`]. None:
     /// the terms may be added one after the other.
     pub depth: Option<usize>,
 }

@@ -3,9 +3,9 @@
 use super::term::Term;
 use crate::count::points;
 use crate::dependence::bounding_box;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::normal_form::{Access, NormalForm, Piece, Range, ScalarOp, Source, contexts};
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, UnaryOp};
 use std::collections::BTreeMap;
 
 /// Ranks normal forms before anything is measured. A learned cost takes the place of

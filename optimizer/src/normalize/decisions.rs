@@ -5,7 +5,7 @@
 //! computed for; then rules that regroup products are not for it, and only the order of sums and products is free.
 
 use crate::expr::{Node, NodeId, Op, Program, Statement};
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// Whether a discontinuous function reads, of floats, a product, a quotient or a sum, or what was computed from one.
 pub(super) fn reads_computed(program: &Program) -> bool {

@@ -18,7 +18,7 @@ use super::term::{Class, Snapshot, Term};
 use super::{Form, NormalizeConfig, NormalizeError, rule_numerics};
 use crate::expr::Program;
 use crate::normal_form::NormalForm;
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use egglog::Value;
 use egglog::ast::Expr;
 use egglog::span;

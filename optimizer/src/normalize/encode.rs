@@ -3,10 +3,10 @@
 use super::NormalizeError;
 use super::contraction::Spec;
 use super::primitives::Lit;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{Node, NodeId, Op, Program, SectionAxis, SumOrder};
 use crate::index_map::IndexMap;
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// The name of the `let` of a node.
 pub(super) fn name(node: NodeId) -> String {

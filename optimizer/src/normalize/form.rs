@@ -15,11 +15,11 @@ use super::extract::elements;
 use super::scalars::{ScalarBuilder, folds_binary, folds_unary};
 use super::term::{Class, Snapshot, Term};
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{Op, Program};
 use crate::index_map::{IndexMap, common_refinement};
 use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Range, Source};
-use crate::scalar::FoldOp;
+use crate::value::scalar::FoldOp;
 use read::Reader;
 use std::collections::{BTreeMap, BTreeSet};
 

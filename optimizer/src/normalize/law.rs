@@ -6,7 +6,7 @@ use super::extract;
 use super::run::{Limits, Session};
 use super::term::{Snapshot, Term};
 use super::{NormalizeError, check_results};
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{InputHint, Node, Op, Param, Program, Span};
 use crate::normal_form::NormalForm;
 use egglog::ast::Expr;

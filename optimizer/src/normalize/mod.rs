@@ -32,7 +32,7 @@ pub use derivation::{Derivation, replay};
 
 use crate::expr::Program;
 use crate::normal_form::NormalForm;
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use egglog::ast::Expr;
 use egglog::span;
 use moat_rules::RuleBase;

@@ -5,9 +5,9 @@
 
 use super::budget::Budget;
 use super::contraction::Spec;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::index_map::{IndexMap, list_items, list_text};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use egglog::ast::Span;
 use egglog::constraint::{AllEqualTypeConstraint, SimpleTypeConstraint, TypeConstraint};
 use egglog::prelude::{BaseSort, add_base_sort};

@@ -3,7 +3,7 @@
 use super::budget::Budget;
 use super::primitives::{self, GUARD};
 use super::{Limit, NormalizeError, Stats};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use egglog::ast::{Command, Expr, GenericCommand, GenericFact};
 use egglog::{EGraph, span};
 use moat_rules::{Numerics, RuleBase};

@@ -1,11 +1,11 @@
 //! Hash-consed scalar expressions while their accesses are still open.
 
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::normal_form::{Range, Scalar, ScalarNode, ScalarOp};
 use crate::notation::canonical;
-use crate::scalar::{BinaryOp, UnaryOp};
-use crate::scalar_eval;
+use crate::value::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar_eval;
 use std::collections::HashMap;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

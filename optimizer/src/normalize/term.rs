@@ -3,9 +3,9 @@
 use super::NormalizeError;
 use super::contraction::Spec;
 use super::primitives::{Dims, Lit};
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::index_map::IndexMap;
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, UnaryOp};
 use egglog::sort::{S, VecContainer};
 use egglog::{EGraph, Enode, Value};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(super) enum Term {
 }
 
 /// A literal with its dtype, ordered.
-pub(super) type LitKey = (DType, crate::dtype::Literal);
+pub(super) type LitKey = (DType, crate::value::dtype::Literal);
 
 impl Term {
     /// The classes it reads.

@@ -2,7 +2,7 @@
 
 use super::{NAMED_DEPTH, binary_sign, canonical, check_word, fold_sign};
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::InputHint;
 use crate::normal_form::{Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, loop_of};
 

@@ -18,7 +18,7 @@ use crate::footprint::{StageModel, model};
 use crate::legality::{FormFacts, Illegal, LegalityRules};
 use crate::lower::{plain_schedule, plain_stage};
 use crate::normal_form::{DefId, NormalForm};
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use crate::schedule::Schedule;
 use crate::skew::{Tilable, tilable};
 use crate::target::Target;

@@ -7,7 +7,7 @@
 //! `--seed S --programs 1` is that case alone. Ctrl-C prints the counts so far. Ends with 1 if anything differs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use moat_tests::numpy_fuzz::generate;
 use moat_tests::numpy_fuzz::run::{Counts, SERVE, Slice, run, serve};
 use std::io::Write;

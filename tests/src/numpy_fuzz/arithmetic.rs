@@ -3,7 +3,7 @@
 use super::expressions::numpy_name;
 use super::generate::Draft;
 use super::program::{Expr, Type};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 
 impl Draft {
     pub(super) fn binary(&mut self, of: &Type, depth: usize) -> Option<Expr> {

@@ -3,7 +3,7 @@
 use super::expressions::numpy_name;
 use super::generate::{Draft, LoopVar, not_a_view};
 use super::program::{Dim, Expr, Stmt, Type};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 
 /// A condition, and what it says of a loop's variable: its number, least and greatest value.
 pub(super) struct Condition {

@@ -5,7 +5,7 @@
 
 use super::generate::{Draft, Kind};
 use super::program::{Dim, Expr, Type};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 
 /// The most elements of an array.
 pub(super) const LARGEST: usize = 400;

@@ -2,7 +2,7 @@
 
 use super::generate::Draft;
 use super::program::{Helper, Stmt, Type};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 
 impl Draft {
     /// A function that gives an array of the type it is given: its name, the construct, and holes for its arguments.

@@ -1,9 +1,9 @@
 //! Inputs of generated programs: ordinary numbers, or among them what arithmetic treats specially.
 
 use super::program::Param;
-use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::inputs::SplitMix64;
-use moat_optimizer::tensor::Tensor;
+use moat_optimizer::value::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// What inputs look like.

@@ -14,9 +14,9 @@
 //! NaN in a program with masks, whose zeros leave out a sum's terms.
 
 use crate::python::numpy_python;
-use moat_optimizer::dtype::DType;
-use moat_optimizer::numerics::Numerics;
-use moat_optimizer::tensor::{Data, Tensor};
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::tensor::{Data, Tensor};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

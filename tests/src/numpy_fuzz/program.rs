@@ -3,7 +3,7 @@
 //! An expression is a text with holes, its parts, and its type; so a part can take its parent's place where their types
 //! agree, whatever Python makes of it. Nothing here knows what an operation means.
 
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 

@@ -9,7 +9,7 @@ use super::kernel::{Bench, Case, Plant, Verdict, without_numbers};
 use super::program::Generated;
 use super::shrink::shrink;
 use moat_optimizer::inputs::SplitMix64;
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::numerics::Numerics;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
@@ -442,12 +442,12 @@ fn cut_down(
 }
 
 /// An input as Python writes it, if it is short.
-fn shown(tensor: &moat_optimizer::tensor::Tensor) -> String {
+fn shown(tensor: &moat_optimizer::value::tensor::Tensor) -> String {
     let values: Vec<String> = (0..tensor.len().min(40))
         .map(|at| match tensor.get(at) {
-            moat_optimizer::dtype::Literal::Bool(value) => if value { "True" } else { "False" }.to_owned(),
-            moat_optimizer::dtype::Literal::Int(value) => value.to_string(),
-            moat_optimizer::dtype::Literal::Float(bits) => format!("{:?}", f64::from_bits(bits)),
+            moat_optimizer::value::dtype::Literal::Bool(value) => if value { "True" } else { "False" }.to_owned(),
+            moat_optimizer::value::dtype::Literal::Int(value) => value.to_string(),
+            moat_optimizer::value::dtype::Literal::Float(bits) => format!("{:?}", f64::from_bits(bits)),
         })
         .collect();
     let more = if tensor.len() > 40 { ", …" } else { "" };

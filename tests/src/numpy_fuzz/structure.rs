@@ -3,7 +3,7 @@
 use super::expressions::{LARGEST, tuple};
 use super::generate::Draft;
 use super::program::{Expr, Type};
-use moat_optimizer::dtype::DType;
+use moat_optimizer::value::dtype::DType;
 
 impl Draft {
     /// A reduction that keeps an axis as one of extent 1.

@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "each test crate uses a part")]
 
-use moat_optimizer::dtype::{DType, Literal};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span, SumOrder};
-use moat_optimizer::scalar::{BinaryOp, FoldOp, UnaryOp};
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// Builds a program node by node.
 pub(crate) struct B {

@@ -1,8 +1,8 @@
 //! The command line's grammar and what `--help` teaches.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use moat_optimizer::dtype::Literal;
-use moat_optimizer::numerics::Numerics;
+use moat_optimizer::value::dtype::Literal;
+use moat_optimizer::value::numerics::Numerics;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -296,7 +296,7 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::{Cli, parse_let};
     use clap::CommandFactory;
-    use moat_optimizer::dtype::Literal;
+    use moat_optimizer::value::dtype::Literal;
 
     #[test]
     fn the_grammar_is_sound() {

@@ -12,7 +12,7 @@ use crate::npz;
 use moat_codegen::jit::RawEntry;
 use moat_codegen::{CompileOptions, CompiledNest};
 use moat_optimizer::interpret::{Mismatch, Reference};
-use moat_optimizer::tensor::Tensor;
+use moat_optimizer::value::tensor::Tensor;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Pid;

@@ -5,9 +5,9 @@
 
 use super::region::{Region, opposite};
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::normal_form::{Access, ScalarNode, ScalarOp, Source};
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// A condition on the axes of a piece.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,9 +18,9 @@ mod symmetry;
 
 use super::cost::{ExtractionCost, Roofline};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::normal_form::{NormalForm, Piece, Range};
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 pub(super) use demand::drop_unread;
 use producer::Producers;
 pub use symmetry::symmetric;
@@ -175,12 +175,12 @@ impl Used<'_> {
 mod tests {
     use super::restrict;
     use crate::affine::Affine;
-    use crate::dtype::{DType, Literal};
+    use crate::value::dtype::{DType, Literal};
     use crate::normal_form::{
         Access, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, loop_variable,
     };
-    use crate::numerics::Numerics;
-    use crate::scalar::{BinaryOp, FoldOp};
+    use crate::value::numerics::Numerics;
+    use crate::value::scalar::{BinaryOp, FoldOp};
 
     fn node(op: ScalarOp, dtype: DType) -> ScalarNode {
         ScalarNode { op, dtype }

@@ -7,7 +7,7 @@ use super::producer::{Producers, folds_nothing, no_terms};
 use super::region::{Region, opposite};
 use super::simplify::{constant_value, simplify};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::normal_form::{Def, Piece, ScalarOp};
 
 /// The most pieces that a definition is split into.

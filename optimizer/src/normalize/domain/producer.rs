@@ -4,9 +4,9 @@ use super::condition::{Condition, all, any, masks, truths, vanishing};
 use super::region::{Region, in_loop};
 use super::simplify::constant_of;
 use crate::affine::Affine;
-use crate::dtype::Literal;
+use crate::value::dtype::Literal;
 use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source};
-use crate::scalar::FoldOp;
+use crate::value::scalar::FoldOp;
 
 /// The definitions of a form, read by later ones.
 pub(super) struct Producers<'a> {

@@ -5,11 +5,11 @@ use super::Used;
 use super::condition::{Condition, masks, truths};
 use super::producer::Producers;
 use super::region::Region;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::normal_form::{Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::normalize::scalars::fold_constant;
 use crate::notation::canonical;
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// The piece's value on `region`; unchanged if nothing is certain there.
 pub(super) fn simplify(piece: &Piece, region: &Region, producers: &Producers<'_>, used: &mut Used<'_>) -> Scalar {

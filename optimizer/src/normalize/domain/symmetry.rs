@@ -9,9 +9,9 @@ use super::demand::drop_unread;
 use super::producer::{at, folds_nothing};
 use super::region::{Region, opposite};
 use crate::affine::Affine;
-use crate::dtype::DType;
+use crate::value::dtype::DType;
 use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source};
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar::{BinaryOp, UnaryOp};
 
 /// Reads a fold that is another one mirrored from that one.
 pub(super) fn join_transposed(form: &mut NormalForm, used: &mut Used<'_>) {

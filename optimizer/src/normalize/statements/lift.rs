@@ -7,12 +7,12 @@
 //! the slice's live extent; so a parameter has margins on every axis, which are taken off again with the loops'
 //! axes. A fold over a live extent folds the whole box, masked by the identity beyond.
 
-use super::super::NormalizeError;
+use crate::normalize::NormalizeError;
 use crate::affine::Affine;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::expr::{InputHint, Node, NodeId, Op, Param, Program, SectionAxis, SliceAxis, Span, SumOrder};
 use crate::normal_form::Source;
-use crate::scalar::{BinaryOp, FoldOp};
+use crate::value::scalar::{BinaryOp, FoldOp};
 use std::collections::BTreeMap;
 
 /// A loop around a statement, and the least and greatest value of its variable.

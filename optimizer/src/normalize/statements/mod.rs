@@ -16,7 +16,7 @@ use super::{Form, NormalizeConfig, NormalizeError, Normalized, Run, Stats, bytes
 use crate::affine::Affine;
 use crate::expr::{NodeId, Program, SectionAxis, Shift, Statement};
 use crate::normal_form::{Def, NormalForm, Range, Scope, Source, State, Step, Update, loop_variable};
-use crate::numerics::Numerics;
+use crate::value::numerics::Numerics;
 use lift::{Around, Lifted, lift};
 use moat_rules::RuleBase;
 use std::collections::BTreeSet;

@@ -4,15 +4,15 @@
 //! takes its place. What a reader needs of the others bounds their ranges, so that nothing beyond the live extent of
 //! a slice is computed or read.
 
-use super::super::NormalizeError;
+use crate::normalize::NormalizeError;
 use super::lift::{Around, Leaf};
 use crate::affine::Affine;
 use crate::apply::row_major;
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use crate::normal_form::{
     Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_variable,
 };
-use crate::scalar::BinaryOp;
+use crate::value::scalar::BinaryOp;
 
 /// What the lifted form of one statement is inside its loops.
 pub(super) struct Stripped {

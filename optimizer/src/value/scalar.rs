@@ -20,7 +20,7 @@
 //!
 //! Empty sum 0, prod 1, any false, all true; an empty max or min is refused by the frontend.
 
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 use serde::{Deserialize, Serialize};
 
 /// Scalar functions of one argument; the result has the argument's dtype unless said otherwise.

@@ -1,11 +1,11 @@
 //! Dense row-major arrays of one element type: what the oracle reads and answers, and what kernels
 //! are called on.
 //!
-//! A tensor only stores: arithmetic is the business of [`crate::scalar_eval`] and
+//! A tensor only stores: arithmetic is the business of [`crate::value::scalar_eval`] and
 //! [`crate::interpret`]. Elements of every type are reached as [`Literal`]s, or as slices through
 //! [`Data`].
 
-use crate::dtype::{DType, Literal};
+use crate::value::dtype::{DType, Literal};
 
 /// An array of known shape and type.
 #[derive(Clone, Debug, PartialEq)]
@@ -219,7 +219,7 @@ impl Tensor {
 
     /// Stores an element: an integer is wrapped to the type's width, a float rounded to nearest;
     /// a literal of another kind is first converted as [`Literal::at`] says (a float to an integer
-    /// type by [`crate::scalar_eval::cast`]).
+    /// type by [`crate::value::scalar_eval::cast`]).
     ///
     /// # Panics
     /// If `at` is out of range, as indexing does.
@@ -227,7 +227,7 @@ impl Tensor {
     #[expect(clippy::cast_sign_loss, reason = "wrapping is the meaning")]
     pub fn set(&mut self, at: usize, value: Literal) {
         let value = match value {
-            Literal::Float(_) if !self.dtype.is_float() => crate::scalar_eval::cast(self.dtype, value),
+            Literal::Float(_) if !self.dtype.is_float() => crate::value::scalar_eval::cast(self.dtype, value),
             Literal::Bool(_) | Literal::Int(_) | Literal::Float(_) => value.at(self.dtype),
         };
         let int = value.as_i64().unwrap_or(0);
@@ -288,7 +288,7 @@ fn f64_to_bf16(value: f64) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::value::tensor::*;
 
     #[test]
     fn sixteen_bit_floats_round_trip() {

@@ -1,12 +1,12 @@
-//! The scalar operators as functions: the table of [`crate::scalar`] in code.
+//! The scalar operators as functions: the table of [`crate::value::scalar`] in code.
 //!
 //! The interpreter, the evaluators of normal forms and loop nests, and the constant folder all come
 //! here; kernels are tested against it. Input: elements and the dtype of the operands. A float of
 //! type `F32` is an `f64` that is exactly representable there, and results are rounded to it.
 
-use crate::dtype::{DType, Literal};
-use crate::pairwise;
-use crate::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::dtype::{DType, Literal};
+use crate::value::pairwise;
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use thiserror::Error;
 
 /// An operator applied at a type it has no meaning at.
@@ -486,7 +486,7 @@ const fn power_int(x: i64, y: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::value::scalar_eval::*;
 
     #[test]
     fn integer_corner_cases_are_the_tables() {

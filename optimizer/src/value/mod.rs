@@ -1,0 +1,12 @@
+//! Values: element types, what a scalar operator computes, tensors in memory.
+//!
+//! Takes and gives: literals, elements and whole tensors. Everything else is built on this room; it
+//! knows nothing of programs, axes or loops.
+
+pub mod pairwise;
+pub mod numerics;
+pub mod tensor;
+pub mod scalar_eval;
+pub mod scalar;
+pub mod dtype;
+
