@@ -1,8 +1,8 @@
 //! Values that join a term to an element of a state: what a loop adds up element by element.
 
-use crate::affine::Affine;
-use crate::value::dtype::DType;
+use crate::integer::affine::Affine;
 use crate::normal_form::{Access, Scalar, ScalarNode, ScalarOp, Source};
+use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// How a value joins a term to an element of a state, how two terms are taken together, and the term's node.

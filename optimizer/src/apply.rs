@@ -8,22 +8,22 @@
 
 mod address;
 
-use crate::affine::Affine;
 use crate::expr::Shift;
 use crate::inline::{InlineError, InlinedPiece, check_inlined, inline};
+use crate::integer::affine::Affine;
+use crate::integer::intervals::{Interval, hull, image, prune_lower, prune_upper};
+use crate::integer::range::row_major;
+use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::nest::{
     Buffer, BufferId, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar, TileShift,
     VarId,
 };
-use crate::normal_form::{
-    Access, Def, DefId, NormalForm, Range, ScalarNode, ScalarOp, Source, Step, loop_of, loop_variable,
-};
+use crate::normal_form::{Access, Def, DefId, NormalForm, ScalarNode, ScalarOp, Source, Step};
 use crate::pack::PackedLoad;
-use crate::region::{Interval, hull, image, prune_lower, prune_upper};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
 use crate::skew::{Tiled, skewed};
+pub(crate) use address::Address;
 use address::dot;
-pub(crate) use address::{Address, row_major};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a schedule does not fit a normal form.
@@ -263,7 +263,13 @@ impl<'a> Apply<'a> {
         self.storage[id] = Some(Storage { buffer, bases, strides: row_major(&extents), whole: true });
     }
 
-    pub(crate) fn buffer(&mut self, name: &str, dtype: crate::value::dtype::DType, len: usize, role: BufferRole) -> BufferId {
+    pub(crate) fn buffer(
+        &mut self,
+        name: &str,
+        dtype: crate::value::dtype::DType,
+        len: usize,
+        role: BufferRole,
+    ) -> BufferId {
         let mut unique = name.to_owned();
         let mut suffix = 1;
         while self.nest.buffers.iter().any(|b| b.name == unique) {

@@ -12,17 +12,18 @@
 //! Source: J. Demmel, N. Higham, R. Schreiber, *Stability of block LU factorization* (1995): the blocked algorithms of
 //! LAPACK.
 
-use crate::affine::Affine;
 use crate::dependence::bounding_box;
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of, loop_variable};
+use crate::integer::region::pruned;
 use crate::legality::{indices, loads, stays_within};
 use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, contexts,
-    loop_of, loop_variable, replaced, scopes,
+    Access, Context, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, contexts, replaced,
+    scopes,
 };
-use crate::normalize::domain::pruned;
-use crate::value::numerics::Numerics;
 use crate::strips::Strips;
 use crate::supplied::Fold;
+use crate::value::numerics::Numerics;
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/blocks";

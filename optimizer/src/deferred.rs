@@ -13,19 +13,20 @@
 //! (SIAM 1998), 5.4: the block right-looking algorithm.
 
 use crate::accumulation::joined;
-use crate::affine::Affine;
 use crate::dependence::bounding_box;
 use crate::distribution::distributed_loop;
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of, loop_variable};
+use crate::integer::region::pruned;
 use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update,
-    contexts, loop_of, loop_variable, replaced, scopes,
+    Access, Context, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
+    replaced, scopes,
 };
-use crate::normalize::domain::pruned;
-use crate::value::numerics::Numerics;
-use crate::value::scalar::{BinaryOp, FoldOp};
 use crate::strips::Strips;
 use crate::supplied::{InLoop, Pair, defs_in, is_local};
 use crate::touch::{Touch, known_touches};
+use crate::value::numerics::Numerics;
+use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/deferred";

@@ -4,10 +4,12 @@
 //! type and every fold taken from the identity in ascending order of the fold axes. It trusts
 //! nothing: every access is bounds-checked, every element must be computed exactly once.
 
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::Requirement;
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source, Step, loop_variable};
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_variable};
+use crate::integer::range::{enumerate, interval, offset};
+use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, ScalarOp, Source, Step};
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar_eval;
 use crate::value::scalar_eval::ScalarError;
 use crate::value::tensor::Tensor;
@@ -259,45 +261,6 @@ impl Memory<'_> {
             |range: &Range| Range { lo: range.lo.iter().map(fix).collect(), hi: range.hi.iter().map(fix).collect() };
         domain.iter().map(fixed).collect()
     }
-}
-
-/// Calls `visit` with every assignment of the axes `from .. to`, in ascending order, that lies in
-/// `domain`, after the indices already given.
-pub(crate) fn enumerate<E>(
-    domain: &[Range],
-    from: usize,
-    to: usize,
-    indices: &mut Vec<i64>,
-    visit: &mut impl FnMut(&[i64]) -> Result<(), E>,
-) -> Result<(), E> {
-    if from >= to || from >= domain.len() {
-        return visit(indices);
-    }
-    let (low, high) = interval(&domain[from], |v| indices.get(v).copied().unwrap_or(0));
-    for x in low..high {
-        indices.push(x);
-        enumerate(domain, from + 1, to, indices, visit)?;
-        indices.pop();
-    }
-    Ok(())
-}
-
-/// `max(lo) .. min(hi)` for known outer variables; empty if a side has no bound.
-pub(crate) fn interval(range: &Range, value: impl Fn(usize) -> i64) -> (i64, i64) {
-    let low = range.lo.iter().map(|form| form.evaluate(&value)).max();
-    let high = range.hi.iter().map(|form| form.evaluate(&value)).min();
-    low.zip(high).unwrap_or((0, 0))
-}
-
-/// The row-major offset, if the indices are in the box.
-pub(crate) fn offset(indices: &[i64], extents: &[usize]) -> Option<usize> {
-    if indices.len() != extents.len() {
-        return None;
-    }
-    indices.iter().zip(extents).try_fold(0usize, |sum, (&index, &extent)| {
-        let index = usize::try_from(index).ok().filter(|index| *index < extent)?;
-        Some(sum * extent + index)
-    })
 }
 
 /// The value of a piece's expression at a point of its domain.

@@ -6,11 +6,12 @@
 //! was never written (a private buffer is forgotten at every iteration of a parallel loop), and two
 //! iterations of a parallel loop that touch one element.
 
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
-use crate::evaluate_form::{compute, interval};
+use crate::evaluate_form::compute;
 use crate::expr::Requirement;
+use crate::integer::affine::Affine;
+use crate::integer::range::interval;
 use crate::nest::{BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileScalar, VarId};
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar_eval;
 use crate::value::scalar_eval::ScalarError;
 use crate::value::tensor::{Data, Tensor};
@@ -242,7 +243,7 @@ impl Run<'_> {
         &mut self,
         tile: &Tile,
         var: VarId,
-        range: &crate::normal_form::Range,
+        range: &crate::integer::range::Range,
         mut body: impl FnMut(&mut Self) -> Result<(), NestRunError>,
     ) -> Result<(), NestRunError> {
         let (low, high) = interval(range, |v| self.vars.get(v).copied().unwrap_or(0));

@@ -11,7 +11,7 @@
 //! computes at one point and reads after a write is therefore kept in a state of its own; what
 //! NumPy would see change, a view, is a [`Op::Section`] of a state that is read again.
 
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};

@@ -5,9 +5,9 @@
 //! constants. Equal forms agree, and nothing else does but an extent of 1 that stretches. Whether forms are in bounds is
 //! the verifier's business. Shares no code with the stages that make nodes.
 
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{Node, Op, SectionAxis};
+use crate::integer::affine::Affine;
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 use crate::value::scalar_eval::{binary_defined, unary_defined};
 use std::collections::BTreeMap;

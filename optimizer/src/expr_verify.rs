@@ -3,13 +3,13 @@
 //!
 //! Input: a [`Program`]. Output: nothing, or the first thing that is not well-formed. The definitions are in
 //! [`crate::expr_type`]; no code is shared with the stages that make programs. That a form in loop variables is in
-//! bounds must be proven ([`crate::affine_domain`]); what is not proven is refused.
+//! bounds must be proven ([`crate::integer::affine_domain`]); what is not proven is refused.
 
-use crate::affine::Affine;
-use crate::affine_domain::{Domain, LoopRange};
-use crate::value::dtype::DType;
 use crate::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
 use crate::expr_type::{LiveType, live_result_type};
+use crate::integer::affine::Affine;
+use crate::integer::affine_domain::{Domain, LoopRange};
+use crate::value::dtype::DType;
 use crate::value::scalar::FoldOp;
 use std::collections::BTreeSet;
 

@@ -4,12 +4,13 @@
 //! Input: a [`NormalForm`] and the places of a schedule. Output: [`StageModel`]s, for the draft cost
 //! and for the heuristics of the schedule space. Estimates only: nothing here decides legality.
 
-use crate::affine::Affine;
 use crate::dependence::{axes_of, bounding_box, extremes};
+use crate::integer::affine::Affine;
+use crate::integer::range::Range;
 use crate::legality::indices;
-use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Range, ScalarOp, Scope, Source, contexts};
-use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, ScalarOp, Scope, Source, contexts};
 use crate::schedule::{Place, Schedule};
+use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// One load of a stage.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,11 +4,11 @@
 //! every update may store each element as soon as it is computed, in any order: one whose reads of its own state may
 //! meet another point's writes is computed into an array of its own first.
 
-use crate::affine::Affine;
-use crate::dependence::{Answer, IntegerSet};
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of};
+use crate::integer::set::{Answer, IntegerSet};
 use crate::normal_form::{
-    Access, Context, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
-    loop_of,
+    Access, Context, Def, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
 };
 use std::collections::BTreeSet;
 

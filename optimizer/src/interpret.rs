@@ -60,9 +60,9 @@ pub use memory::{Peak, peak};
 pub use reference::{Mismatch, Reference};
 pub use run::cut_at;
 
-use crate::value::dtype::DType;
 use crate::expr::{Op, Program, Requirement, Span, SumOrder};
 use crate::expr_verify::{VerifyError, verify};
+use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::scalar::FoldOp;
 use crate::value::scalar_eval::round;

@@ -3,7 +3,7 @@
 //! Input: a form. Output: an equal form in which a state that nobody outside sees is stored with the axis last that
 //! its readers and writers step along most, so that vectors of it are contiguous.
 
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
 use crate::normal_form::{Access, Def, NormalForm, ScalarOp, Source, contexts};
 
 /// The form with the axes of its internal states in the order of their use.

@@ -4,13 +4,15 @@
 //! Input: a [`NormalForm`], a [`Schedule`], the [`Numerics`] granted. Output: nothing, or every way in
 //! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
 
-use crate::affine::Affine;
-use crate::dependence::{Answer, Dependence, IntegerSet, axes_of, bounding_box, extremes, reads, self_dependences};
+use crate::dependence::{Dependence, axes_of, bounding_box, extremes, reads, self_dependences};
+use crate::integer::affine::Affine;
+use crate::integer::range::loop_of;
+use crate::integer::set::{Answer, IntegerSet};
 use crate::movable::{Fixed, fixed};
-use crate::normal_form::{Access, Context, Def, NormalForm, Piece, ScalarOp, Source, contexts, loop_of};
-use crate::value::numerics::Numerics;
+use crate::normal_form::{Access, Context, Def, NormalForm, Piece, ScalarOp, Source, contexts};
 use crate::schedule::{Place, Schedule};
 use crate::touch::touches;
+use crate::value::numerics::Numerics;
 use moat_rules::dependence::{Derived, Direction};
 pub use moat_rules::legality::LegalityRules;
 use moat_rules::legality::{self as rules, Facts, RULES};
@@ -42,7 +44,7 @@ pub fn loads(piece: &Piece) -> impl Iterator<Item = (Source, &Access)> {
 }
 
 /// The axis forms of an access: one index per axis, or the flat offset alone.
-pub fn indices(access: &Access) -> &[crate::affine::Affine] {
+pub fn indices(access: &Access) -> &[crate::integer::affine::Affine] {
     match access {
         Access::Axes(index) => index,
         Access::Flat(offset) => std::slice::from_ref(offset),

@@ -4,13 +4,9 @@
 //! [`nest`] → `apply` (under a [`schedule`]) → [`nest`]. Nothing in this crate reads a file, a
 //! clock or a random source, and nothing prints.
 
-pub mod value;
 mod accumulation;
-pub mod affine;
-pub mod affine_domain;
 pub mod apply;
 pub mod blocked;
-pub mod count;
 pub mod cover;
 pub mod deferred;
 pub mod dependence;
@@ -24,9 +20,9 @@ pub mod expr_verify;
 pub mod footprint;
 pub mod frontend;
 pub mod in_place;
-pub mod index_map;
 pub mod inline;
 pub mod inputs;
+pub mod integer;
 pub mod interpret;
 pub mod layout;
 pub mod legality;
@@ -42,7 +38,6 @@ pub mod notation;
 mod numpy_order;
 mod pack;
 pub mod parts;
-pub mod region;
 pub mod right_looking;
 pub mod scan;
 pub mod schedule;
@@ -52,5 +47,6 @@ mod strips;
 mod supplied;
 pub mod target;
 mod touch;
+pub mod value;
 pub mod wavefront;
 pub mod work;

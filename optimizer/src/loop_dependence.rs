@@ -4,9 +4,11 @@
 //! loops that both stand in. None is missing; one may be spurious only where the integer test is inexact. For people
 //! (`moat explain`) and for tests: the transformations ask their own, narrower questions.
 
-use crate::affine::Affine;
-use crate::dependence::{Answer, Direction, IntegerSet, refine};
-use crate::normal_form::{Context, DefId, NormalForm, Step, contexts, loop_of};
+use crate::dependence::{Direction, refine};
+use crate::integer::affine::Affine;
+use crate::integer::range::loop_of;
+use crate::integer::set::{Answer, IntegerSet};
+use crate::normal_form::{Context, DefId, NormalForm, Step, contexts};
 use crate::touch::{Touch, touches};
 use std::fmt;
 

@@ -5,11 +5,13 @@
 //! Mullin & Jenkins 1996). [`lower`] writes the plain nest: every definition stored whole, loops in
 //! axis order, no vectors.
 
-use crate::affine::Affine;
-use crate::apply::{ApplyError, apply, row_major};
+use crate::apply::{ApplyError, apply};
 use crate::expr::Param;
+use crate::integer::affine::Affine;
+use crate::integer::range::Range;
+use crate::integer::range::row_major;
 use crate::nest::LoopNest;
-use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source};
+use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::schedule::{Place, Schedule, StageSchedule, TileSpec};
 
 /// The schedule that decides nothing.

@@ -6,10 +6,12 @@
 //! reader is through at the end of its own loops: an update that reads a value must not store what the value reads, at
 //! any point. Integer elimination decides; what is not known may be any element.
 
-use crate::affine::Affine;
-use crate::dependence::{Answer, IntegerSet, reads};
+use crate::dependence::reads;
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of};
+use crate::integer::set::{Answer, IntegerSet};
 use crate::legality::loads;
-use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Range, Source, Step, contexts, loop_of};
+use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Source, Step, contexts};
 use crate::touch::{Touch, touches};
 use std::collections::BTreeSet;
 

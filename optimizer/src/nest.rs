@@ -4,10 +4,11 @@
 //! it. The leaves are [`Tile`]s: a register tile with its own step loops, so that tails are the
 //! code generator's business and any extent works with any tile.
 
-use crate::affine::Affine;
-use crate::value::dtype::DType;
 use crate::expr::Requirement;
-use crate::normal_form::{Range, ScalarNode};
+use crate::integer::affine::Affine;
+use crate::integer::range::Range;
+use crate::normal_form::ScalarNode;
+use crate::value::dtype::DType;
 use crate::value::scalar::FoldOp;
 use serde::{Deserialize, Serialize};
 

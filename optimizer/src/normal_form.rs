@@ -5,27 +5,16 @@
 //! window, diagonal, reshape where the radices agree) no longer exist here: they are coefficients
 //! in the accesses. Whether a definition is stored, and where, is left open.
 
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{Param, Requirement, Shift};
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of, loop_variable};
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Index of a definition in [`NormalForm::defs`].
 pub type DefId = usize;
-
-/// The variable of a program's loop in the [`Affine`]s of a form: far above every axis.
-pub const fn loop_variable(var: usize) -> usize {
-    LOOPS + var
-}
-
-/// The loop that a variable belongs to; `None` for an axis.
-pub const fn loop_of(variable: usize) -> Option<usize> {
-    variable.checked_sub(LOOPS)
-}
-
-const LOOPS: usize = 1 << 16;
 
 /// An array program in normal form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -228,31 +217,6 @@ pub struct Piece {
     pub depth: Option<usize>,
     /// The element, or the folded term.
     pub value: Scalar,
-}
-
-/// `max(lo) ≤ x < min(hi)`: an interval whose bounds are affine in the axes before it. At least
-/// one of each.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Range {
-    /// Lower bounds, inclusive.
-    pub lo: Vec<Affine>,
-    /// Upper bounds, exclusive.
-    pub hi: Vec<Affine>,
-}
-
-impl Range {
-    /// `lo ≤ x < hi` with constant bounds.
-    pub fn constant(lo: i64, hi: i64) -> Range {
-        Range { lo: vec![Affine::constant(lo)], hi: vec![Affine::constant(hi)] }
-    }
-
-    /// The constant bounds, if each side is one constant.
-    pub fn as_constant(&self) -> Option<(i64, i64)> {
-        match (self.lo.as_slice(), self.hi.as_slice()) {
-            ([lo], [hi]) if lo.is_constant() && hi.is_constant() => Some((lo.constant, hi.constant)),
-            _ => None,
-        }
-    }
 }
 
 /// What a load reads.
@@ -591,7 +555,7 @@ impl Context {
     }
 
     /// Requires the loops' variables, which stand at `place` in the set, to take values that they have.
-    pub fn require(&self, set: &mut crate::dependence::IntegerSet, place: impl Fn(usize) -> usize) {
+    pub fn require(&self, set: &mut crate::integer::set::IntegerSet, place: impl Fn(usize) -> usize) {
         for (variable, range) in &self.loops {
             for low in &range.lo {
                 set.require_non_negative(&Affine::variable(*variable).minus(low), &place);

@@ -5,14 +5,14 @@
 //! least what is read of it (exactly for constant boxes, by enumeration up to [`ENUMERATED`] points
 //! and by integer elimination otherwise); accesses stay inside their sources.
 
-use crate::affine::Affine;
 use crate::cover::{overlap, uncovered};
-use crate::dependence::{Answer, IntegerSet};
+use crate::integer::affine::Affine;
+use crate::integer::bounds::{lower_bound, upper_bound};
+use crate::integer::range::{Range, loop_of};
+use crate::integer::range::{enumerate, offset};
+use crate::integer::set::{Answer, IntegerSet};
+use crate::normal_form::{Access, Context, Def, NormalForm, Piece, Scalar, ScalarOp, Source, Step, Update, contexts};
 use crate::value::dtype::{DType, Literal};
-use crate::evaluate_form::{enumerate, offset};
-use crate::normal_form::{
-    Access, Context, Def, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, Update, contexts, loop_of,
-};
 use crate::value::scalar::FoldOp;
 use crate::value::scalar_eval::{binary_defined, unary_defined};
 use std::collections::BTreeSet;
@@ -495,28 +495,4 @@ fn verify_load(
         };
         if fits { Ok(()) } else { Err(format!("{access:?} leaves {extents:?} at {point:?}")) }
     })
-}
-
-/// The greatest value of `form` over a scope of variables with their ranges, outermost first, or an
-/// upper bound of it: each variable is replaced by its bounds, innermost first. `None` if a
-/// variable is not in scope.
-pub(crate) fn upper_bound(form: &Affine, scope: &[(usize, &Range)]) -> Option<i128> {
-    if form.is_constant() {
-        return Some(i128::from(form.constant));
-    }
-    let innermost = scope.iter().rposition(|(variable, _)| form.coefficient(*variable) != 0)?;
-    let (variable, range) = scope[innermost];
-    let bounds: Vec<Affine> = if form.coefficient(variable) > 0 {
-        range.hi.iter().map(|high| high.offset(-1)).collect()
-    } else {
-        range.lo.clone()
-    };
-    let replaced =
-        |bound: &Affine| form.substitute(|v| if v == variable { bound.clone() } else { Affine::variable(v) });
-    bounds.iter().map(|bound| upper_bound(&replaced(bound), &scope[..innermost])).min().flatten()
-}
-
-/// The least value, likewise.
-pub(crate) fn lower_bound(form: &Affine, scope: &[(usize, &Range)]) -> Option<i128> {
-    upper_bound(&form.times(-1), scope).map(|bound| -bound)
 }

@@ -4,13 +4,13 @@
 //! digits. Output: the copy as a statement, and the packed buffer's address for the readers. A
 //! blocked digit is the variable of one of the stage's loops, so no division is left.
 
-use crate::affine::Affine;
 use crate::apply::{Address, Apply, AxisState};
-use crate::value::dtype::DType;
+use crate::integer::affine::Affine;
+use crate::integer::intervals::Interval;
+use crate::integer::range::Range;
 use crate::nest::{BufferId, BufferRole, Loop, LoopKind, Node, Tile, TileAxis, TileScalar};
-use crate::normal_form::Range;
-use crate::region::Interval;
 use crate::schedule::Pack;
+use crate::value::dtype::DType;
 
 /// A load that reads its packed copy.
 pub(crate) struct PackedLoad {

@@ -11,9 +11,10 @@
 //!
 //! Sources: Suriana et al., *Parallel associative reductions in Halide* (CGO 2017): rfactor.
 
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of};
 use crate::legality::loads;
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_of};
+use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::value::numerics::Numerics;
 use crate::value::pairwise;
 

@@ -12,10 +12,11 @@
 //! Source: J. Dongarra, F. Gustavson, A. Karp, *Implementing linear algebra algorithms for dense matrices on a vector
 //! pipeline machine* (SIAM Review 1984): the orders of a factorization's loops.
 
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::normal_form::{
-    Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
-    loop_of, loop_variable, replaced, scopes,
+    Access, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts, replaced,
+    scopes,
 };
 use crate::supplied::{Fold, Pair, defs_in};
 use crate::touch::known_touches;

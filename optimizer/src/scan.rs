@@ -13,16 +13,16 @@
 //! Source: G. Blelloch, *Prefix sums and their applications* (1990): scans by blocks.
 
 use crate::accumulation::joined;
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::legality::loads;
 use crate::normal_form::{
-    Access, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update, loop_of,
-    loop_variable, replaced,
+    Access, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update, replaced,
 };
-use crate::value::numerics::Numerics;
 use crate::parts::Cut;
-use crate::value::scalar::{BinaryOp, FoldOp};
 use crate::supplied::{InLoop, is_local};
+use crate::value::numerics::Numerics;
+use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// The name of the law in derivations.
 pub const RULE: &str = "scan/parts";

@@ -3,11 +3,11 @@
 //! Input: a form. Output: such folds, and what may be asked of the time between a term's supplier and the fold. Integer
 //! elimination decides, exactly.
 
-use crate::affine::Affine;
-use crate::dependence::{Answer, IntegerSet};
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of, loop_variable};
+use crate::integer::set::{Answer, IntegerSet};
 use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Piece, Range, Scalar, ScalarOp, Source, Step, Update, contexts, loop_of,
-    loop_variable, scopes,
+    Access, Context, Def, DefId, NormalForm, Piece, Scalar, ScalarOp, Source, Step, Update, contexts, scopes,
 };
 use crate::touch::{Touch, known_touches};
 

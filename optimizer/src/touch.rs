@@ -2,8 +2,9 @@
 //!
 //! Input: a definition. Output: its accesses to states, each with the domain that its index is over.
 
-use crate::affine::Affine;
-use crate::normal_form::{Access, Def, Range, ScalarOp, Source};
+use crate::integer::affine::Affine;
+use crate::integer::range::Range;
+use crate::normal_form::{Access, Def, ScalarOp, Source};
 
 /// An access of a definition to a state.
 #[derive(Clone, Copy, Debug)]

@@ -11,10 +11,11 @@
 //!
 //! Source: L. Lamport, *The parallel execution of DO loops* (CACM 1974): the hyperplane method.
 
-use crate::affine::Affine;
-use crate::dependence::Answer;
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of, loop_variable};
+use crate::integer::set::Answer;
 use crate::loop_dependence::meetings;
-use crate::normal_form::{Context, Def, DefId, NormalForm, Range, Step, contexts, loop_of, loop_variable, replaced};
+use crate::normal_form::{Context, Def, DefId, NormalForm, Step, contexts, replaced};
 use crate::touch::{Touch, known_touches};
 use std::collections::BTreeMap;
 

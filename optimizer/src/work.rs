@@ -3,8 +3,9 @@
 //! Counted on the scheduled nest, so recomputation and padding show. Input: a nest. Output:
 //! [`Work`].
 
+use crate::integer::range::Range;
 use crate::nest::{BufferRole, LoopNest, Node, Tile, TileScalar};
-use crate::normal_form::{Range, ScalarOp};
+use crate::normal_form::ScalarOp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -181,7 +182,7 @@ pub fn display(nest: &LoopNest) -> String {
 fn display_node(nest: &LoopNest, node: &Node, depth: usize, text: &mut String) {
     let name = |v: usize| nest.vars[v].clone();
     let interval = |range: &Range| {
-        let side = |forms: &[crate::affine::Affine], word: &str| match forms {
+        let side = |forms: &[crate::integer::affine::Affine], word: &str| match forms {
             [one] => one.display(name),
             many => format!("{word}({})", many.iter().map(|form| form.display(name)).collect::<Vec<_>>().join(", ")),
         };

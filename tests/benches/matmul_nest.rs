@@ -5,10 +5,10 @@
 //! `cargo bench --workspace --bench matmul_nest -- [n] [rows,vectors,kc,mc,nc,order,packing]...`
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace, emit, passes};
-use moat_optimizer::affine::Affine;
-use moat_optimizer::value::dtype::DType;
+use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{BufferRole, LoopNest, Node};
-use moat_optimizer::normal_form::Range;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_tests::nests::*;

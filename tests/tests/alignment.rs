@@ -3,13 +3,13 @@
 
 use inkwell::context::Context;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace, emit};
-use moat_optimizer::affine::Affine;
-use moat_optimizer::value::dtype::DType;
+use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, TileAxis};
-use moat_optimizer::normal_form::Range;
+use moat_optimizer::target::Target;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
-use moat_optimizer::target::Target;
 use moat_tests::nests::*;
 
 /// What a tile does with rows of `extent` elements, `rows` of them, `unroll` vectors (and `together` rows) at a time.

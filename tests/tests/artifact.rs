@@ -6,9 +6,9 @@
 use moat_codegen::CompileOptions;
 use moat_codegen::abi::{Argument, Interface, Status};
 use moat_codegen::artifact::{ArtifactError, ArtifactPaths, Compiled, compile, write};
-use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::expr::Signature;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_tests::nests::*;
@@ -32,7 +32,7 @@ fn row_sums() -> (LoopNest, Interface) {
     let total = b.output("total", DType::F32, 1);
     let scaled = b.scratch("scaled", DType::F32, 35, BufferRole::Shared);
     let (p, i, j, k) = (b.var("p"), b.var("i"), b.var("j"), b.var("k"));
-    let zero = moat_optimizer::affine::Affine::constant(0);
+    let zero = moat_optimizer::integer::affine::Affine::constant(0);
     let value = vec![load(alpha, zero.clone()), load(a, var(p)), binary(BinaryOp::Mul, 0, 1, DType::F32)];
     b.push(map_tile(vec![axis(p, 0, 35, 1, 8)], value, scaled, var(p)));
     let at = var(i).times(7).plus(&var(j));
@@ -59,7 +59,7 @@ fn doubled() -> (LoopNest, Interface) {
     let y = b.output("y", DType::I64, 6);
     let (block, i) = (b.var("block"), b.var("i"));
     let value = vec![load(x, var(i)), constant(Literal::Int(2), DType::I64), binary(BinaryOp::Mul, 0, 1, DType::I64)];
-    let range = moat_optimizer::normal_form::Range { lo: vec![var(block)], hi: vec![var(block).offset(3)] };
+    let range = moat_optimizer::integer::range::Range { lo: vec![var(block)], hi: vec![var(block).offset(3)] };
     let tile = map_tile(vec![axis_in(i, range, 1, 1)], value, y, var(i));
     b.push(loop_node(block, 0, 6, 3, LoopKind::Parallel, vec![tile]));
     let interface = Interface {

@@ -1,13 +1,14 @@
 //! Kernels of hand-built loop nests against a literal evaluation of the same nests.
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
-use moat_optimizer::affine::Affine;
-use moat_optimizer::value::dtype::{DType, Literal};
+use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node};
-use moat_optimizer::normal_form::{Range, ScalarOp};
+use moat_optimizer::normal_form::ScalarOp;
+use moat_optimizer::target::Target;
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
-use moat_optimizer::target::Target;
 use moat_tests::nests::*;
 
 /// The variants every nest is compiled for.

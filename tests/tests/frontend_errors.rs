@@ -1,7 +1,7 @@
 //! What the frontend says about programs that are outside the language or wrong.
 
-use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::frontend::{ParseOptions, parse};
+use moat_optimizer::value::dtype::Literal;
 use std::collections::BTreeMap;
 
 const HEADER: &str = "from __future__ import annotations

@@ -1,19 +1,19 @@
 //! The oracle's bounds accept what the numerics allow and nothing else; the evaluators and
 //! verifiers of forms and nests agree with each other on the sample forms.
 
-use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest::{self, NestRunError};
 use moat_optimizer::expr::{Node, Op, Param, Program, Span, SumOrder};
 use moat_optimizer::expr_verify::VerifyError;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
+use moat_optimizer::integer::range::Range;
 use moat_optimizer::interpret::{InterpretError, Mismatch, interpret};
 use moat_optimizer::lower::lower;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node as NestNode};
 use moat_optimizer::nest_verify::{NestError, verify_nest};
-use moat_optimizer::normal_form::Range;
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::value::tensor::{Data, Tensor};
@@ -399,7 +399,7 @@ fn change_loops(nodes: &mut [NestNode], change: &impl Fn(&mut moat_optimizer::ne
 
 #[test]
 fn broken_nests_are_refused_or_caught() {
-    use moat_optimizer::affine::Affine;
+    use moat_optimizer::integer::affine::Affine;
     use moat_optimizer::nest::{Buffer, Loop, Tile, TileScalar};
     use moat_optimizer::value::scalar::UnaryOp;
     // for i in 0 .. 4: s[0] = x[i]; y[i] = -s[0]

@@ -3,12 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
-use moat_optimizer::value::dtype::DType;
+use moat_optimizer::integer::range::Range;
 use moat_optimizer::legality::{LegalityRules, check};
 use moat_optimizer::lower::plain_schedule as plain;
-use moat_optimizer::normal_form::{NormalForm, Range};
-use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::schedule::{LoopSpec, Pack, Place, Schedule};
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::numerics::Numerics;
 use moat_rules::legality::RULES;
 use moat_tests::forms;
 use std::collections::BTreeSet;
@@ -156,7 +157,7 @@ fn planted() -> Vec<Planted> {
     });
     let mut short = forms::triangular(16, 16, f);
     short.params[1].shape = vec![16, 16];
-    short.defs[0].pieces[0].domain[2].hi.push(moat_optimizer::affine::Affine::constant(12));
+    short.defs[0].pieces[0].domain[2].hi.push(moat_optimizer::integer::affine::Affine::constant(12));
     short.defs[0].pieces[0].domain[2].lo = vec![forms::axis(0).offset(-20)];
     short.defs[0].pieces[0].domain[2].lo.push(forms::axis(0).offset(-15));
     plant("pack/bounds", short, free, &|s| {

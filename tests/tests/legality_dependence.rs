@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
-use moat_optimizer::affine::Affine;
-use moat_optimizer::dependence::{Answer, Direction, IntegerSet, Reference, directions, self_dependences};
+use moat_optimizer::dependence::{Direction, Reference, directions, self_dependences};
+use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::integer::range::Range;
+use moat_optimizer::integer::set::{Answer, IntegerSet};
 use moat_optimizer::value::dtype::DType;
-use moat_optimizer::normal_form::Range;
 use moat_tests::forms;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -3,12 +3,12 @@
 
 use moat_codegen::{CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
-use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::expr::Param;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::lower::plain_schedule;
-use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::schedule::Place;
+use moat_optimizer::value::dtype::Literal;
+use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_tests::kernels::{call, program};

@@ -4,11 +4,11 @@
 
 mod programs;
 
-use moat_optimizer::affine::Affine;
 use moat_optimizer::evaluate_form::evaluate;
 use moat_optimizer::expr::Program;
-use moat_optimizer::index_map::IndexMap;
 use moat_optimizer::inputs;
+use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::integer::index_map::IndexMap;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::normal_form::ScalarOp;
 use moat_optimizer::normal_form_verify::verify_form;

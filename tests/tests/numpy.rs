@@ -1,10 +1,10 @@
 //! The interpreter against NumPy: random programs, and a table of every operator and type with the
 //! special cases of `scalar.rs`.
 
-use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::expr::{Node, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::{interpret, result_type};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::value::scalar_eval::{binary_defined, unary_defined};

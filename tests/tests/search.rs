@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
-use moat_optimizer::value::dtype::DType;
-use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::numerics::Numerics;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::forms;
 use moat_tests::machine::target;

@@ -2,25 +2,25 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
-use moat_optimizer::affine::Affine;
 use moat_optimizer::apply::apply;
-use moat_optimizer::value::dtype::DType;
 use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest;
 use moat_optimizer::expr::{
     InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement, SumOrder,
 };
 use moat_optimizer::in_place::buffer_updates;
+use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
 use moat_optimizer::notation;
-use moat_optimizer::value::numerics::Numerics;
-use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::schedule::{Band, Schedule, TimeTile};
 use moat_optimizer::skew::{is_legal, skewed, tilable};
 use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::numerics::Numerics;
+use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;

@@ -3,12 +3,12 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::value::dtype::DType;
 use moat_optimizer::expr::Program;
 use moat_optimizer::interpret::interpret;
+use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::pairwise::depth;
-use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;

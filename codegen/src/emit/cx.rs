@@ -15,8 +15,8 @@ use inkwell::values::{
     IntValue, PointerValue, VectorValue,
 };
 use inkwell::{FloatPredicate, IntPredicate};
-use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::nest::LoopNest;
+use moat_optimizer::value::dtype::{DType, Literal};
 
 pub(crate) type Value<'c> = BasicValueEnum<'c>;
 pub(crate) type Emit<T> = Result<T, CodegenError>;

@@ -4,8 +4,8 @@
 //! runs at all or at most once, and which remainders a register tile can leave. Pure arithmetic;
 //! no LLVM here.
 
-use moat_optimizer::affine::Affine;
-use moat_optimizer::normal_form::Range;
+use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::integer::range::Range;
 
 /// `min ≤ x ≤ max` and `x ≡ residue (mod modulus)`; modulus 0 means `x = residue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::facts::{Bounds, Facts};
 use inkwell::IntPredicate;
 use inkwell::basic_block::BasicBlock;
 use inkwell::values::{BasicValue, IntValue, PointerValue};
-use moat_optimizer::affine::Affine;
+use moat_optimizer::integer::affine::Affine;
 use std::collections::BTreeMap;
 
 /// A variable in scope.

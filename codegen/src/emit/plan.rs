@@ -5,9 +5,9 @@ use super::cx::{Cx, Emit};
 use super::domain_edge;
 use super::tile::Reg;
 use crate::error::CodegenError;
-use moat_optimizer::value::dtype::DType;
 use moat_optimizer::nest::{Tile, TileAxis, TileScalar};
 use moat_optimizer::normal_form::ScalarOp;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 
 /// The most scalar or vector operations that one register tile may unroll to.
@@ -196,7 +196,7 @@ impl Cx<'_, '_> {
     fn value_facts(&self, tile: &Tile, axes: &[Axis<'_>]) -> Emit<(Vec<DType>, Vec<Vec<bool>>)> {
         let mut dtypes: Vec<DType> = Vec::with_capacity(tile.value.len());
         let mut depends: Vec<Vec<bool>> = Vec::with_capacity(tile.value.len());
-        let on = |form: &moat_optimizer::affine::Affine| -> Vec<bool> {
+        let on = |form: &moat_optimizer::integer::affine::Affine| -> Vec<bool> {
             axes.iter().map(|axis| form.coefficient(axis.axis.var) != 0).collect()
         };
         for (at, scalar) in tile.value.iter().enumerate() {

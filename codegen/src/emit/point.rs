@@ -10,10 +10,10 @@ use super::memory::{Place, SHUFFLED_STRIDE};
 use super::plan::Plan;
 use super::tile::{Mask, Reg};
 use inkwell::values::{InstructionOpcode, PointerValue};
-use moat_optimizer::affine::Affine;
-use moat_optimizer::value::dtype::DType;
+use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::nest::TileScalar;
 use moat_optimizer::normal_form::ScalarOp;
+use moat_optimizer::value::dtype::DType;
 use std::collections::BTreeMap;
 
 /// A buffer, whether as what a moved tile writes to, and the terms of an offset into it.

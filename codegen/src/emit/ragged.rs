@@ -15,9 +15,9 @@ use super::plan::{Axis, Plan};
 use super::tile::{Count, Mask, Reg};
 use inkwell::IntPredicate;
 use inkwell::values::{InstructionOpcode, IntValue, VectorValue};
-use moat_optimizer::affine::Affine;
+use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::integer::range::Range;
 use moat_optimizer::value::dtype::DType;
-use moat_optimizer::normal_form::Range;
 
 /// A register that runs apart from the others of its axis.
 #[derive(Clone)]

@@ -3,9 +3,9 @@
 //! Where all iterations are the same work, each thread gets a block of them, so that it finds its own data in its caches
 //! again. Where they are not (a triangle, blocks that the loops around cut away), threads take turns.
 
-use moat_optimizer::affine::Affine;
+use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{Loop, Node};
-use moat_optimizer::normal_form::Range;
 use std::collections::BTreeSet;
 
 /// Whether iterations of a loop may differ in how much they do.

@@ -16,9 +16,9 @@ use super::ragged::Alone;
 use inkwell::IntPredicate;
 use inkwell::types::VectorType;
 use inkwell::values::{IntValue, PointerValue, VectorValue};
-use moat_optimizer::value::dtype::DType;
+use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{Tile, TileFold, TileShift};
-use moat_optimizer::normal_form::Range;
+use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use std::collections::BTreeMap;
 

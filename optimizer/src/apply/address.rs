@@ -1,10 +1,12 @@
 //! Where elements lie: the flat offset of an access over a nest's variables.
 
 use super::{Apply, ApplyError};
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
+use crate::integer::intervals::Interval;
+use crate::integer::range::loop_of;
+use crate::integer::range::row_major;
 use crate::nest::BufferId;
-use crate::normal_form::{Access, DefId, Source, loop_of};
-use crate::region::Interval;
+use crate::normal_form::{Access, DefId, Source};
 
 /// A flat offset: a part over a reader's axes and a part over variables.
 #[derive(Clone, Debug)]
@@ -23,15 +25,6 @@ impl Address {
 /// `Σ formsⱼ · weightsⱼ`.
 pub(super) fn dot(forms: &[Affine], weights: &[i64]) -> Affine {
     forms.iter().zip(weights).fold(Affine::constant(0), |sum, (form, &weight)| sum.plus(&form.times(weight)))
-}
-
-/// Row-major strides.
-pub(crate) fn row_major(extents: &[i64]) -> Vec<i64> {
-    let mut strides = vec![1; extents.len()];
-    for axis in (1..extents.len()).rev() {
-        strides[axis - 1] = strides[axis] * extents[axis];
-    }
-    strides
 }
 
 impl Apply<'_> {

@@ -5,9 +5,10 @@
 //! memory in any case.
 
 use super::{Placement, Rates};
-use crate::affine::Affine;
 use crate::footprint::{LoadModel, StageModel};
-use crate::normal_form::{Context, Def, DefId, NormalForm, Source, loop_of};
+use crate::integer::affine::Affine;
+use crate::integer::range::loop_of;
+use crate::normal_form::{Context, Def, DefId, NormalForm, Source};
 use crate::schedule::{LoopSpec, Schedule, StageSchedule};
 use std::collections::BTreeMap;
 

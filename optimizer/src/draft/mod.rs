@@ -14,9 +14,9 @@ mod sweep;
 
 use crate::footprint::{LoadModel, StageModel, model, models};
 use crate::normal_form::{Def, NormalForm, Source, contexts};
-use crate::value::numerics::Numerics;
 use crate::schedule::{Pack, Place, Schedule, StageSchedule};
 use crate::target::Target;
+use crate::value::numerics::Numerics;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use sweep::{Sharing, Sweep};

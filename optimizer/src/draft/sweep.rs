@@ -2,8 +2,9 @@
 //! share the tiles.
 
 use super::Rates;
-use crate::affine::Affine;
-use crate::normal_form::{Context, Def, DefId, NormalForm, Range, loop_of, loop_variable};
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of, loop_variable};
+use crate::normal_form::{Context, Def, DefId, NormalForm};
 use crate::schedule::{Schedule, TimeTile};
 use crate::skew::{coordinate, trips};
 use crate::space::touched_bytes;

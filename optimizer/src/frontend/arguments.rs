@@ -4,8 +4,8 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::{Call, dtype_name};
 use super::number::Number;
 use super::value::{Arg, Builtin, Value};
-use crate::value::dtype::DType;
 use crate::expr::{NodeId, Span};
+use crate::value::dtype::DType;
 
 impl Evaluator<'_> {
     /// A compile-time integer.

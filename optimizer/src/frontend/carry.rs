@@ -12,8 +12,8 @@ use super::place::{Here, INSTANCES};
 use super::twins::{Open, Twins};
 use super::unroll::Growth;
 use super::value::{Arg, Array, Storage, Value};
-use crate::value::dtype::DType;
 use crate::expr::{NodeId, Span};
+use crate::value::dtype::DType;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What readings of a function found out.

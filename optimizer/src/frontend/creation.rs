@@ -6,9 +6,9 @@ use super::functions::Call;
 use super::number::Number;
 use super::promote::{self, Kind};
 use super::value::{Arg, Value};
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, Span};
 use crate::expr_type::constants;
+use crate::value::dtype::{DType, Literal};
 
 /// `np.array`: literals, or elements that are arrays, stacked; always a copy.
 pub(super) fn array(evaluator: &mut Evaluator<'_>, call: &Call) -> Eval {

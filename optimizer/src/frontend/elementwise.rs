@@ -5,8 +5,8 @@ use super::functions::{Binary, Call, Unary};
 use super::number::Number;
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Value};
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, Span};
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, UnaryOp};
 
 /// An operand of a NumPy operation.

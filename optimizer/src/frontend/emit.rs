@@ -6,10 +6,10 @@
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::promote;
 use super::value::Array;
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span, SumOrder};
 use crate::expr_type::constants;
+use crate::integer::affine::Affine;
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// No array of a workload has more elements than this, zero extents counted as ones, so products of extents and

@@ -4,8 +4,8 @@
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::value::{Arg, Value};
 use super::{creation, elementwise, gather, product, reduction, scan, structural};
-use crate::value::dtype::DType;
 use crate::expr::Span;
+use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// A function of NumPy (or a method, or `erf`).

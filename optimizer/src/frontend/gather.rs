@@ -11,9 +11,9 @@ use super::emit::{fixed, show};
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::Call;
 use super::value::{Arg, Value};
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{Check, Node, NodeId, Op, Requirement, Span, Statement};
 use crate::expr_type::constants;
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// What is done with an index outside of its axis.

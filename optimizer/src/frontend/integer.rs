@@ -6,9 +6,9 @@ use super::expression::ufunc;
 use super::functions::{Binary, Unary};
 use super::number::Number;
 use super::value::{Arg, Range, Value};
-use crate::affine::Affine;
-use crate::value::dtype::DType;
 use crate::expr::{Check, NodeId, Op, Requirement, Span};
+use crate::integer::affine::Affine;
+use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use rustpython_ruff_python_ast::{Operator, UnaryOp as PythonUnaryOp};
 

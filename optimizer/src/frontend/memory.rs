@@ -9,10 +9,10 @@ use super::emit::show;
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::expression::may_be_number;
 use super::value::{Arg, Array, Storage, Value};
-use crate::affine::Affine;
-use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op, SectionAxis, Shift, Span, State, Statement};
 use crate::expr_type::constants;
+use crate::integer::affine::Affine;
+use crate::value::dtype::DType;
 
 /// A part of a state that an array is a view of.
 pub(super) struct Region {

@@ -49,8 +49,8 @@ mod value;
 pub use error::{FrontendError, FrontendErrors};
 pub use listing::listing;
 
-use crate::value::dtype::Literal;
 use crate::expr::{Program, Span};
+use crate::value::dtype::Literal;
 use carry::Facts;
 use error::line_column;
 use evaluate::{Evaluator, span_of_range};

@@ -4,9 +4,9 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::{Call, Function, Kind};
 use super::promote;
 use super::value::{Arg, Array, Value};
-use crate::affine::Affine;
-use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op, Span};
+use crate::integer::affine::Affine;
+use crate::value::dtype::DType;
 use crate::value::scalar::BinaryOp;
 use std::collections::BTreeMap;
 

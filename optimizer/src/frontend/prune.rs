@@ -1,7 +1,7 @@
 //! Leaves out of a program what no result needs.
 
-use crate::affine::Affine;
 use crate::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
+use crate::integer::affine::Affine;
 
 /// The program without nodes, states and statements that no root needs; loops are numbered anew.
 pub(super) fn prune(mut program: Program) -> Program {

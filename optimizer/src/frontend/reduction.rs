@@ -6,9 +6,9 @@ use super::functions::Call;
 use super::number::Number;
 use super::promote;
 use super::value::{Arg, Value};
-use crate::affine::Affine;
-use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op};
+use crate::integer::affine::Affine;
+use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use rustpython_ruff_python_ast::Operator;
 

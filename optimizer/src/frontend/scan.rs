@@ -10,9 +10,9 @@ use super::number::Number;
 use super::promote;
 use super::reduction::folded;
 use super::value::{Array, Value};
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, SectionAxis, Span};
+use crate::integer::affine::Affine;
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// `np.cumsum`: the sums of all beginnings, of the flattened array if no axis is given.

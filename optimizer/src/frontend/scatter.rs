@@ -13,10 +13,10 @@ use super::memory::Region;
 use super::promote;
 use super::subscript::{Picked, Selection};
 use super::value::{Arg, Array, Value};
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, SectionAxis, Shift, Span};
 use crate::expr_type::constants;
+use crate::integer::affine::Affine;
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::BinaryOp;
 
 /// What is done with each element.

@@ -6,10 +6,10 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::Call;
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Value};
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{NodeId, Op, SectionAxis, Span};
 use crate::expr_type::constants;
+use crate::integer::affine::Affine;
+use crate::value::dtype::{DType, Literal};
 use rustpython_ruff_python_ast::Operator;
 
 /// `a`, or a new array.

@@ -9,9 +9,9 @@ use super::carry::Slot;
 use super::evaluate::{Eval, Evaluator, FrameId};
 use super::place::INSTANCES;
 use super::value::{Array, Storage, Value};
-use crate::affine::Affine;
-use crate::value::dtype::DType;
 use crate::expr::{NodeId, Op, SectionAxis, Span, Statement};
+use crate::integer::affine::Affine;
+use crate::value::dtype::DType;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Pairs of memory that may be one in NumPy.

@@ -2,9 +2,9 @@
 
 use super::functions::Function;
 use super::number::Number;
-use crate::affine::Affine;
-use crate::value::dtype::DType;
 use crate::expr::{NodeId, Span};
+use crate::integer::affine::Affine;
+use crate::value::dtype::DType;
 
 /// Identity of a piece of NumPy memory: views of one array share it.
 pub(super) type Storage = usize;

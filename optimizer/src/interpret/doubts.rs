@@ -6,9 +6,9 @@
 //! mask has made zero, whatever their other factor is.
 
 use super::value::{Numbers, Value};
-use crate::value::dtype::DType;
 use crate::expr::Op;
 use crate::interpret::bounds::Model;
+use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::scalar::{BinaryOp, FoldOp};
 use std::sync::Arc;

@@ -7,8 +7,8 @@
 use super::bounds::{Model, spread};
 use super::elementwise::{to_float, wrapped_bound};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
-use crate::value::dtype::DType;
 use crate::expr::SumOrder;
+use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::pairwise;
 use crate::value::scalar::FoldOp;

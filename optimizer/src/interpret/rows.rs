@@ -172,9 +172,9 @@ pub(super) fn sum_row(
 #[cfg(test)]
 mod tests {
     use super::{Operands, binary_row};
-    use crate::value::dtype::DType;
     use crate::inputs::SplitMix64;
     use crate::interpret::bounds::Model;
+    use crate::value::dtype::DType;
     use crate::value::numerics::Numerics;
     use crate::value::scalar::BinaryOp;
 

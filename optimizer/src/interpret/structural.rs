@@ -2,10 +2,10 @@
 
 use super::arange_float;
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{Op, SectionAxis, SliceAxis};
 use crate::expr_type::diagonal_length;
+use crate::integer::affine::Affine;
+use crate::value::dtype::{DType, Literal};
 use crate::value::numerics::Numerics;
 
 /// An array of literals, `element(i)` at row-major offset i.
@@ -23,7 +23,8 @@ pub(super) fn filled(dtype: DType, shape: &[usize], element: impl Fn(usize) -> L
 pub(super) fn arange(dtype: DType, extent: usize, start: Literal, step: Literal, numerics: Numerics) -> Value {
     if !dtype.is_float() {
         let (start, step) = (start.as_i64().unwrap_or(0), step.as_i64().unwrap_or(0));
-        let element = |i: usize| crate::value::scalar_eval::wrap(dtype, start.wrapping_add(step.wrapping_mul(i as i64)));
+        let element =
+            |i: usize| crate::value::scalar_eval::wrap(dtype, start.wrapping_add(step.wrapping_mul(i as i64)));
         return Value::ints(dtype, &[extent], (0..extent).map(element).collect());
     }
     let element = |i| arange_float(dtype, super::reduce::count(i), start.as_f64(), step.as_f64(), numerics);

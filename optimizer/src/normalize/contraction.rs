@@ -5,9 +5,9 @@
 //! laws: what happens to the maps. Whether a law holds for the dtype is the rules' business; a
 //! function here answers `None` where there is no such contraction.
 
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
+use crate::integer::index_map::{IndexMap, list_items, list_text};
 use crate::value::dtype::DType;
-use crate::index_map::{IndexMap, list_items, list_text};
 use crate::value::pairwise;
 use crate::value::scalar::{BinaryOp, FoldOp};
 use std::fmt;

@@ -1,10 +1,11 @@
 //! What forms and terms cost: the guide of extraction. Measured time decides later.
 
 use super::term::Term;
-use crate::count::points;
 use crate::dependence::bounding_box;
+use crate::integer::count::points;
+use crate::integer::range::Range;
+use crate::normal_form::{Access, NormalForm, Piece, ScalarOp, Source, contexts};
 use crate::value::dtype::DType;
-use crate::normal_form::{Access, NormalForm, Piece, Range, ScalarOp, Source, contexts};
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use std::collections::BTreeMap;
 
@@ -81,7 +82,7 @@ pub fn bytes_moved(form: &NormalForm) -> u64 {
 
 /// Number of different points that an access reads, at most.
 fn reads(piece: &Piece, access: &Access) -> f64 {
-    let rows: &[crate::affine::Affine] = match access {
+    let rows: &[crate::integer::affine::Affine] = match access {
         Access::Axes(rows) => rows,
         Access::Flat(row) => std::slice::from_ref(row),
         // As many as there are points, for all that is known.
@@ -89,14 +90,16 @@ fn reads(piece: &Piece, access: &Access) -> f64 {
     };
     let used: Vec<usize> =
         (0..piece.domain.len()).filter(|&axis| rows.iter().any(|row| row.coefficient(axis) != 0)).collect();
-    let known = |form: &crate::affine::Affine| form.terms.iter().all(|term| used.contains(&term.0));
-    let place = |axis: usize| crate::affine::Affine::variable(used.iter().position(|&u| u == axis).unwrap_or(axis));
+    let known = |form: &crate::integer::affine::Affine| form.terms.iter().all(|term| used.contains(&term.0));
+    let place =
+        |axis: usize| crate::integer::affine::Affine::variable(used.iter().position(|&u| u == axis).unwrap_or(axis));
     let bounds = |axis: usize| piece.domain[axis].lo.iter().chain(&piece.domain[axis].hi);
     if volume(piece) == 0.0 {
         return 0.0;
     }
     if used.iter().all(|&axis| bounds(axis).all(known)) {
-        let moved = |forms: &[crate::affine::Affine]| forms.iter().map(|form| form.substitute(place)).collect();
+        let moved =
+            |forms: &[crate::integer::affine::Affine]| forms.iter().map(|form| form.substitute(place)).collect();
         let domain: Vec<Range> = used
             .iter()
             .map(|&axis| Range { lo: moved(&piece.domain[axis].lo), hi: moved(&piece.domain[axis].hi) })

@@ -3,9 +3,9 @@
 use super::NormalizeError;
 use super::contraction::Spec;
 use super::primitives::Lit;
-use crate::value::dtype::{DType, Literal};
 use crate::expr::{Node, NodeId, Op, Program, SectionAxis, SumOrder};
-use crate::index_map::IndexMap;
+use crate::integer::index_map::IndexMap;
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// The name of the `let` of a node.

@@ -5,7 +5,7 @@
 //! ψ-reduction alone; the others are equal to it by the algebra that the numerics permit, best
 //! first by [`ExtractionCost`].
 //!
-//! Index variables are never terms: a view is an affine [`crate::index_map::IndexMap`]. This
+//! Index variables are never terms: a view is an affine [`crate::integer::index_map::IndexMap`]. This
 //! module reads no clock; the caller may pass a deadline, which bounds a run in time but makes its
 //! result depend on the machine.
 

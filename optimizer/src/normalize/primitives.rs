@@ -5,8 +5,8 @@
 
 use super::budget::Budget;
 use super::contraction::Spec;
+use crate::integer::index_map::{IndexMap, list_items, list_text};
 use crate::value::dtype::{DType, Literal};
-use crate::index_map::{IndexMap, list_items, list_text};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use egglog::ast::Span;
 use egglog::constraint::{AllEqualTypeConstraint, SimpleTypeConstraint, TypeConstraint};
@@ -376,7 +376,7 @@ const PRIMITIVES: &[(&str, &[&str], &str, Body)] = &[
     ("axis-map", &["Dims", "i64"], "IndexMap", |s, a| {
         let (shape, axis) = (extents(s, a[0])?, natural(s, a[1])?);
         let extent = *shape.get(axis)?;
-        IndexMap::over(&shape, &[extent], vec![crate::affine::Affine::variable(axis)]).map(|x| s.base_to_value(x))
+        IndexMap::over(&shape, &[extent], vec![crate::integer::affine::Affine::variable(axis)]).map(|x| s.base_to_value(x))
     }),
     ("outer-left-map", &["Dims", "Dims"], "IndexMap", |s, a| outer_map(s, a, true)),
     ("outer-right-map", &["Dims", "Dims"], "IndexMap", |s, a| outer_map(s, a, false)),
@@ -498,7 +498,7 @@ fn outer_map(state: &PureState<'_, '_>, args: &[Value], left: bool) -> Option<Va
     let (a, b) = (extents(state, args[0])?, extents(state, args[1])?);
     let result: Vec<usize> = a.iter().chain(&b).copied().collect();
     let (source, first) = if left { (&a, 0) } else { (&b, a.len()) };
-    let rows = (0..source.len()).map(|axis| crate::affine::Affine::variable(first + axis)).collect();
+    let rows = (0..source.len()).map(|axis| crate::integer::affine::Affine::variable(first + axis)).collect();
     IndexMap::over(&result, source, rows).map(|x| state.base_to_value(x))
 }
 

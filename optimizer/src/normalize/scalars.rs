@@ -1,9 +1,10 @@
 //! Hash-consed scalar expressions while their accesses are still open.
 
-use crate::affine::Affine;
-use crate::value::dtype::{DType, Literal};
-use crate::normal_form::{Range, Scalar, ScalarNode, ScalarOp};
+use crate::integer::affine::Affine;
+use crate::integer::range::Range;
+use crate::normal_form::{Scalar, ScalarNode, ScalarOp};
 use crate::notation::canonical;
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use crate::value::scalar_eval;
 use std::collections::HashMap;

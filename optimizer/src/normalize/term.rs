@@ -3,8 +3,8 @@
 use super::NormalizeError;
 use super::contraction::Spec;
 use super::primitives::{Dims, Lit};
+use crate::integer::index_map::IndexMap;
 use crate::value::dtype::DType;
-use crate::index_map::IndexMap;
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use egglog::sort::{S, VecContainer};
 use egglog::{EGraph, Enode, Value};

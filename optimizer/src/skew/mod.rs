@@ -24,9 +24,10 @@ mod legal;
 mod offending;
 mod rewrite;
 
-use crate::affine::Affine;
 use crate::dependence::reads;
-use crate::normal_form::{DefId, NormalForm, Range, Step, loop_of};
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of};
+use crate::normal_form::{DefId, NormalForm, Step};
 
 pub use legal::{Tilable, is_legal, tilable};
 pub use offending::{Offending, offending};

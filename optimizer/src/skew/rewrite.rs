@@ -15,8 +15,9 @@
 //! `for w₁: for w₀ in 0..K: parallel for block: band₁ = K·(w₁ − block) + w₀: …`.
 
 use super::{Coordinate, coordinate, coordinates, definitions, loops, range_of, signed, trips};
-use crate::affine::Affine;
-use crate::normal_form::{DefId, NormalForm, Range, Step, loop_variable, replaced, scopes};
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_variable};
+use crate::normal_form::{DefId, NormalForm, Step, replaced, scopes};
 use crate::schedule::{Band, Panel, TimeTile};
 
 /// A form with a loop in tiles.

@@ -4,10 +4,11 @@
 //! down to the schedule without any decision.
 
 use super::{ScheduleSpace, choices::StageChoices, plain_stage};
-use crate::affine::Affine;
 use crate::draft::recompute;
 use crate::footprint::{LoadModel, StageModel};
-use crate::normal_form::{Source, loop_of};
+use crate::integer::affine::Affine;
+use crate::integer::range::loop_of;
+use crate::normal_form::Source;
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TileSpec, TimeTile};
 use moat_rules::schedule_rules::ProposedPlace;
 use std::collections::BTreeMap;

@@ -6,8 +6,8 @@
 //! The windows of a program that repeats itself are equal, and decided about once.
 
 use super::choices::moved;
-use crate::affine::Affine;
 use crate::expr::{InputHint, Param};
+use crate::integer::affine::Affine;
 use crate::lower::sources;
 use crate::normal_form::{Def, DefId, NormalForm, ScalarOp, Source, State, Step};
 use crate::schedule::{Place, Schedule, StageSchedule};

@@ -3,10 +3,9 @@
 //! Takes and gives: literals, elements and whole tensors. Everything else is built on this room; it
 //! knows nothing of programs, axes or loops.
 
-pub mod pairwise;
-pub mod numerics;
-pub mod tensor;
-pub mod scalar_eval;
-pub mod scalar;
 pub mod dtype;
-
+pub mod numerics;
+pub mod pairwise;
+pub mod scalar;
+pub mod scalar_eval;
+pub mod tensor;

@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "each test crate uses a part")]
 
-use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span, SumOrder};
+use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
 /// Builds a program node by node.

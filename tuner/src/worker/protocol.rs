@@ -3,10 +3,10 @@
 //! One request is answered by any number of [`Reply::Calling`] and one other reply. Nothing here touches a process.
 
 use super::disturbance::Disturbance;
-use moat_optimizer::value::dtype::DType;
 use moat_optimizer::nest::LoopNest;
-use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::target::Target;
+use moat_optimizer::value::dtype::DType;
+use moat_optimizer::value::numerics::Numerics;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};

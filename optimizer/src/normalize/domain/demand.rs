@@ -6,10 +6,10 @@
 
 use super::Used;
 use super::producer::{at, constant_piece, folds_nothing, no_terms};
-use super::region::Region;
 use super::simplify::constant_value;
-use crate::affine::Affine;
 use crate::inline::{check_inlined, inline};
+use crate::integer::affine::Affine;
+use crate::integer::region::Region;
 use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, ScalarNode, ScalarOp, Source};
 
 /// Replaces a definition of several pieces that copies a fold, or is the fold's identity, by the

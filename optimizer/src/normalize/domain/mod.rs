@@ -12,14 +12,13 @@ mod condition;
 mod demand;
 mod piece;
 mod producer;
-mod region;
 mod simplify;
 mod symmetry;
 
 use super::cost::{ExtractionCost, Roofline};
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
+use crate::normal_form::{Context, NormalForm, Piece};
 use crate::value::dtype::DType;
-use crate::normal_form::{NormalForm, Piece, Range};
 use crate::value::numerics::Numerics;
 pub(super) use demand::drop_unread;
 use producer::Producers;
@@ -78,11 +77,6 @@ pub fn restrict(form: &NormalForm, numerics: Numerics, allowed: &dyn Fn(&str) ->
     if cost(&open) < cost(&plain) { open } else { plain }
 }
 
-/// A domain without bounds that others imply, where each of `known` is ≥ 0.
-pub(crate) fn pruned(domain: &[Range], known: &[Affine]) -> Vec<Range> {
-    region::Region::new(domain, known).pruned()
-}
-
 /// The values of one statement, on restricted domains: `form` has their definitions and no steps, `around` is what is
 /// known of the loops around them, each ≥ 0. They must be of one statement: only of such it is certain that nothing is
 /// stored before the last of them is computed. Points are not split: what an iteration needs, one definition computes.
@@ -119,7 +113,7 @@ fn settle(mut form: NormalForm, mut used: Used<'_>) -> Restricted {
 }
 
 fn round(form: &mut NormalForm, used: &mut Used<'_>) {
-    let contexts = region::contexts(form);
+    let contexts = contexts(form);
     for (id, context) in contexts.iter().enumerate() {
         let def = &form.defs[id];
         if def.axes.contains(&0) {
@@ -171,14 +165,18 @@ impl Used<'_> {
     }
 }
 
+/// What is known of the loops around each definition: forms that are ≥ 0.
+pub(crate) fn contexts(form: &NormalForm) -> Vec<Vec<Affine>> {
+    crate::normal_form::contexts(form).iter().map(Context::non_negative).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::restrict;
-    use crate::affine::Affine;
+    use crate::integer::affine::Affine;
+    use crate::integer::range::{Range, loop_variable};
+    use crate::normal_form::{Access, Def, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step};
     use crate::value::dtype::{DType, Literal};
-    use crate::normal_form::{
-        Access, Def, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, Step, loop_variable,
-    };
     use crate::value::numerics::Numerics;
     use crate::value::scalar::{BinaryOp, FoldOp};
 

@@ -4,11 +4,11 @@
 use super::Used;
 use super::condition::{Condition, masks, truths, vanishing};
 use super::producer::{Producers, folds_nothing, no_terms};
-use super::region::{Region, opposite};
 use super::simplify::{constant_value, simplify};
-use crate::affine::Affine;
-use crate::value::dtype::DType;
+use crate::integer::affine::Affine;
+use crate::integer::region::{Region, opposite};
 use crate::normal_form::{Def, Piece, ScalarOp};
+use crate::value::dtype::DType;
 
 /// The most pieces that a definition is split into.
 const MAX_PIECES: usize = 8;

@@ -1,11 +1,12 @@
 //! What is known of the elements of definitions: where they are zero, where they are constant.
 
 use super::condition::{Condition, all, any, masks, truths, vanishing};
-use super::region::{Region, in_loop};
 use super::simplify::constant_of;
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
+use crate::integer::range::Range;
+use crate::integer::region::{Region, in_loop};
+use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, ScalarOp, Source};
 use crate::value::dtype::Literal;
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Range, ScalarOp, Source};
 use crate::value::scalar::FoldOp;
 
 /// The definitions of a form, read by later ones.

@@ -4,11 +4,11 @@
 use super::Used;
 use super::condition::{Condition, masks, truths};
 use super::producer::Producers;
-use super::region::Region;
-use crate::value::dtype::{DType, Literal};
+use crate::integer::region::Region;
 use crate::normal_form::{Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::normalize::scalars::fold_constant;
 use crate::notation::canonical;
+use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// The piece's value on `region`; unchanged if nothing is certain there.

@@ -3,13 +3,13 @@
 //! Input: the decisions of a [`Builder`] and a point, as a map from the piece's domain. Output: nodes over leaves, whose
 //! digits are not fixed yet. What cannot be written as an expression stops the building with the class to store.
 
+use super::{Builder, Leaf, LeafSource, Stop, ravel, to_i64};
+use crate::expr::Op;
+use crate::integer::index_map::IndexMap;
 use crate::normalize::contraction::Spec;
 use crate::normalize::scalars::ScalarBuilder;
 use crate::normalize::term::{Class, Term};
-use super::{Builder, Leaf, LeafSource, Stop, ravel, to_i64};
 use crate::value::dtype::{DType, Literal};
-use crate::expr::Op;
-use crate::index_map::IndexMap;
 use crate::value::scalar::BinaryOp;
 use std::collections::HashMap;
 

@@ -4,14 +4,13 @@
 //! takes its place. What a reader needs of the others bounds their ranges, so that nothing beyond the live extent of
 //! a slice is computed or read.
 
-use crate::normalize::NormalizeError;
 use super::lift::{Around, Leaf};
-use crate::affine::Affine;
-use crate::apply::row_major;
+use crate::integer::affine::Affine;
+use crate::integer::range::row_major;
+use crate::integer::range::{Range, loop_variable};
+use crate::normal_form::{Access, Def, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
+use crate::normalize::NormalizeError;
 use crate::value::dtype::{DType, Literal};
-use crate::normal_form::{
-    Access, Def, Gather, NormalForm, Piece, Range, Scalar, ScalarNode, ScalarOp, Source, loop_variable,
-};
 use crate::value::scalar::BinaryOp;
 
 /// What the lifted form of one statement is inside its loops.
@@ -173,7 +172,7 @@ impl Strip<'_> {
         for (axis, slot) in by.iter_mut().enumerate().filter(|(axis, _)| goes(*axis)) {
             let mut forms = self.uses[id].iter().map(|read| read.index.as_ref().and_then(|index| index.get(axis)));
             if let Some(Some(first)) = forms.next()
-                && first.terms.iter().all(|term| crate::normal_form::loop_of(term.0).is_some())
+                && first.terms.iter().all(|term| crate::integer::range::loop_of(term.0).is_some())
                 && forms.all(|form| form == Some(first))
             {
                 *slot = Some(first.clone());
@@ -296,7 +295,7 @@ impl Strip<'_> {
                 continue;
             }
             let axes: Vec<(usize, i64)> =
-                form.terms.iter().copied().filter(|term| crate::normal_form::loop_of(term.0).is_none()).collect();
+                form.terms.iter().copied().filter(|term| crate::integer::range::loop_of(term.0).is_none()).collect();
             if let [(axis, 1)] = axes.as_slice()
                 && let Some(range) = domain.get_mut(*axis)
             {

@@ -4,7 +4,7 @@
 //! length is constant. Output: the same for each axis of the array read (Halide's bounds
 //! inference, on affine accesses). An answer may be too large, never too small.
 
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
 
 /// `base ≤ x < base + extent`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,31 +3,31 @@
 //! Answers are proofs: `true` is certain, `false` may be ignorance. Variables above the axes are
 //! loops around the definition; they are known by the conditions of the context alone.
 
-use crate::affine::Affine;
-use crate::dependence::{Answer, IntegerSet};
-use crate::normal_form::{Context, NormalForm, Range, loop_of};
+use crate::integer::affine::Affine;
+use crate::integer::range::{Range, loop_of};
+use crate::integer::set::{Answer, IntegerSet};
 
 /// A domain and what is known of the loops around it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Region {
-    pub(super) domain: Vec<Range>,
+pub(crate) struct Region {
+    pub(crate) domain: Vec<Range>,
     /// Each is ≥ 0; over variables of loops.
     context: Vec<Affine>,
 }
 
 impl Region {
-    pub(super) fn new(domain: &[Range], context: &[Affine]) -> Region {
+    pub(crate) fn new(domain: &[Range], context: &[Affine]) -> Region {
         Region { domain: domain.to_vec(), context: context.to_vec() }
     }
 
     /// The box `0 ≤ x < extents`.
-    pub(super) fn whole(extents: &[usize]) -> Region {
+    pub(crate) fn whole(extents: &[usize]) -> Region {
         let range = |&extent: &usize| Range::constant(0, i64::try_from(extent).unwrap_or(i64::MAX));
         Region { domain: extents.iter().map(range).collect(), context: Vec::new() }
     }
 
     /// True if no point satisfies all of `forms ≥ 0`.
-    pub(super) fn is_empty_with(&self, forms: &[Affine]) -> bool {
+    pub(crate) fn is_empty_with(&self, forms: &[Affine]) -> bool {
         let axes = self.domain.len();
         let ranges = self.domain.iter().flat_map(|range| range.lo.iter().chain(&range.hi));
         let mut loops: Vec<usize> = ranges
@@ -50,12 +50,12 @@ impl Region {
     }
 
     /// True if there is no point.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.is_empty_with(&[])
     }
 
     /// True if `form ≥ 0` everywhere.
-    pub(super) fn holds(&self, form: &Affine) -> bool {
+    pub(crate) fn holds(&self, form: &Affine) -> bool {
         if form.is_constant() && form.constant >= 0 {
             return true;
         }
@@ -63,18 +63,18 @@ impl Region {
     }
 
     /// True if `form ≥ 0` nowhere.
-    pub(super) fn fails(&self, form: &Affine) -> bool {
+    pub(crate) fn fails(&self, form: &Affine) -> bool {
         self.is_empty_with(std::slice::from_ref(form))
     }
 
     /// The innermost axis that `form` depends on.
-    pub(super) fn innermost(&self, form: &Affine) -> Option<usize> {
+    pub(crate) fn innermost(&self, form: &Affine) -> Option<usize> {
         form.terms.iter().rev().map(|term| term.0).find(|&variable| variable < self.domain.len())
     }
 
     /// The part where `form ≥ 0`, as a bound of the innermost axis of `form`; `None` if it is not
     /// one.
-    pub(super) fn narrowed(&self, form: &Affine) -> Option<Region> {
+    pub(crate) fn narrowed(&self, form: &Affine) -> Option<Region> {
         let axis = self.innermost(form)?;
         let coefficient = form.coefficient(axis);
         let rest = form.minus(&Affine::new(0, [(axis, coefficient)]));
@@ -99,7 +99,7 @@ impl Region {
     }
 
     /// The domain without bounds that others imply.
-    pub(super) fn pruned(mut self) -> Vec<Range> {
+    pub(crate) fn pruned(mut self) -> Vec<Range> {
         for axis in 0..self.domain.len() {
             self.prune(axis);
         }
@@ -128,7 +128,7 @@ impl Region {
     }
 
     /// The conditions of the domain: all forms are ≥ 0 at its points and nowhere else.
-    pub(super) fn conditions(domain: &[Range]) -> Vec<Affine> {
+    pub(crate) fn conditions(domain: &[Range]) -> Vec<Affine> {
         let each = |(axis, range): (usize, &Range)| {
             let lows = range.lo.iter().map(move |low| Affine::variable(axis).minus(low)).collect::<Vec<_>>();
             let highs = range.hi.iter().map(move |high| high.minus(&Affine::variable(axis)).offset(-1));
@@ -139,16 +139,16 @@ impl Region {
 }
 
 /// `form < 0` as a form that is ≥ 0.
-pub(super) fn opposite(form: &Affine) -> Affine {
+pub(crate) fn opposite(form: &Affine) -> Affine {
     form.times(-1).offset(-1)
 }
 
-/// What is known of the loops around each definition: forms that are ≥ 0.
-pub(super) fn contexts(form: &NormalForm) -> Vec<Vec<Affine>> {
-    crate::normal_form::contexts(form).iter().map(Context::non_negative).collect()
+/// True if the form depends on a loop around the definition.
+pub(crate) fn in_loop(form: &Affine) -> bool {
+    form.terms.iter().any(|term| loop_of(term.0).is_some())
 }
 
-/// True if the form depends on a loop around the definition.
-pub(super) fn in_loop(form: &Affine) -> bool {
-    form.terms.iter().any(|term| loop_of(term.0).is_some())
+/// A domain without bounds that others imply, where each of `known` is ≥ 0.
+pub(crate) fn pruned(domain: &[Range], known: &[Affine]) -> Vec<Range> {
+    Region::new(domain, known).pruned()
 }

@@ -10,7 +10,7 @@
 //! were built in different ways compare equal in the common cases. This module knows no e-graph
 //! and no array; every function is total (`None` where there is no such map).
 
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
 use std::fmt;
 
 /// A map from the points of a box to the indices of an array.

@@ -5,7 +5,7 @@
 //! divided by their greatest common divisor and constants rounded, which is exact for integers one constraint at a
 //! time). "No" means "not proven".
 
-use crate::affine::Affine;
+use crate::integer::affine::Affine;
 
 /// An elimination that would keep more constraints than this proves nothing.
 const MAX_CONSTRAINTS: usize = 400;
@@ -199,7 +199,7 @@ fn infeasible(constraints: Vec<Wide>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Domain, LoopRange};
-    use crate::affine::Affine;
+    use crate::integer::affine::Affine;
 
     fn range(var: usize, lo: Affine, hi: Affine) -> LoopRange {
         LoopRange { var, lo, hi }

@@ -1,6 +1,6 @@
 //! How many points a domain has.
 
-use crate::normal_form::Range;
+use crate::integer::range::Range;
 
 /// So many values of axes that others depend on are looked at one by one; beyond, evenly spaced ones.
 const ENUMERATED: f64 = 65_536.0;
@@ -13,7 +13,7 @@ pub fn points(domain: &[Range]) -> f64 {
 
 fn count(domain: &[Range], axis: usize, values: &mut Vec<i64>, budget: f64) -> f64 {
     let Some(range) = domain.get(axis) else { return 1.0 };
-    let (low, high) = crate::evaluate_form::interval(range, |variable| values.get(variable).copied().unwrap_or(0));
+    let (low, high) = crate::integer::range::interval(range, |variable| values.get(variable).copied().unwrap_or(0));
     if high <= low {
         return 0.0;
     }
@@ -36,8 +36,8 @@ fn count(domain: &[Range], axis: usize, values: &mut Vec<i64>, budget: f64) -> f
 #[cfg(test)]
 mod tests {
     use super::points;
-    use crate::affine::Affine;
-    use crate::normal_form::Range;
+    use crate::integer::affine::Affine;
+    use crate::integer::range::Range;
 
     #[test]
     fn a_triangle_and_a_tetrahedron_are_counted() {
