@@ -8,7 +8,6 @@
 
 mod address;
 
-use crate::expr::Shift;
 use crate::inline::{InlineError, InlinedPiece, check_inlined, inline};
 use crate::integer::affine::Affine;
 use crate::integer::intervals::{Interval, hull, image, prune_lower, prune_upper};
@@ -20,6 +19,7 @@ use crate::nest::{
 };
 use crate::normal_form::{Access, Def, DefId, NormalForm, ScalarNode, ScalarOp, Source, Step};
 use crate::pack::PackedLoad;
+use crate::program::expr::Shift;
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
 use crate::skew::{Tiled, skewed};
 pub(crate) use address::Address;

@@ -7,10 +7,10 @@
 //! iterations of a parallel loop that touch one element.
 
 use crate::evaluate_form::compute;
-use crate::expr::Requirement;
 use crate::integer::affine::Affine;
 use crate::integer::range::interval;
 use crate::nest::{BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileScalar, VarId};
+use crate::program::expr::Requirement;
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar_eval;
 use crate::value::scalar_eval::ScalarError;

@@ -5,7 +5,7 @@
 //! `seed + (i + 1)·γ`. (G. Steele, D. Lea, C. Flood, *Fast splittable pseudorandom number
 //! generators*, OOPSLA 2014.)
 
-use crate::expr::{InputHint, Param};
+use crate::program::expr::{InputHint, Param};
 use crate::value::dtype::{DType, Literal};
 use crate::value::tensor::{Data, Tensor};
 use thiserror::Error;

@@ -54,14 +54,14 @@ mod run;
 mod structural;
 mod value;
 
-pub use crate::expr_type::{ArrayType, result_type};
+pub use crate::program::types::{ArrayType, result_type};
 pub(crate) use contract::accumulate_product;
 pub use memory::{Peak, peak};
 pub use reference::{Mismatch, Reference};
 pub use run::cut_at;
 
-use crate::expr::{Op, Program, Requirement, Span, SumOrder};
-use crate::expr_verify::{VerifyError, verify};
+use crate::program::expr::{Op, Program, Requirement, Span, SumOrder};
+use crate::program::verify::{VerifyError, verify};
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::scalar::FoldOp;

@@ -6,12 +6,12 @@
 //! axis order, no vectors.
 
 use crate::apply::{ApplyError, apply};
-use crate::expr::Param;
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
 use crate::integer::range::row_major;
 use crate::nest::LoopNest;
 use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
+use crate::program::expr::Param;
 use crate::schedule::{Place, Schedule, StageSchedule, TileSpec};
 
 /// The schedule that decides nothing.

@@ -4,10 +4,10 @@
 //! it. The leaves are [`Tile`]s: a register tile with its own step loops, so that tails are the
 //! code generator's business and any extent works with any tile.
 
-use crate::expr::Requirement;
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
 use crate::normal_form::ScalarNode;
+use crate::program::expr::Requirement;
 use crate::value::dtype::DType;
 use crate::value::scalar::FoldOp;
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ pub struct Tile {
     pub origin: String,
 }
 
-/// How far what a tile stores moves, see [`crate::expr::Shift`].
+/// How far what a tile stores moves, see [`crate::program::expr::Shift`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TileShift {
     /// The buffer whose first element, an i64, is the distance. The tile does not write to it.

@@ -5,9 +5,9 @@
 //! window, diagonal, reshape where the radices agree) no longer exist here: they are coefficients
 //! in the accesses. Whether a definition is stored, and where, is left open.
 
-use crate::expr::{Param, Requirement, Shift};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
+use crate::program::expr::{Param, Requirement, Shift};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use serde::{Deserialize, Serialize};

@@ -20,8 +20,8 @@ mod print;
 pub use parse::{NotationError, parse};
 pub use print::print;
 
-use crate::expr::Requirement;
 use crate::normal_form::{Scalar, ScalarNode};
+use crate::program::expr::Requirement;
 use crate::value::scalar::{BinaryOp, FoldOp};
 use std::collections::HashMap;
 

@@ -8,7 +8,7 @@
 //!
 //! Input: the nodes of a program. Output: strides in elements, and the order of a reduction.
 
-use crate::expr::{Node, NodeId, Op, SectionAxis, SumOrder};
+use crate::program::expr::{Node, NodeId, Op, SectionAxis, SumOrder};
 use std::collections::BTreeMap;
 
 /// Runs along several axes that do not follow each other in memory go through a buffer of so many elements.

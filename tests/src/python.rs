@@ -3,8 +3,8 @@
 //! Everything is written with functions (`np.add`, not `+`) on arrays, so that NumPy's separate
 //! arithmetic for Python scalars does not come into it.
 
-use moat_optimizer::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
 use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::program::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use moat_optimizer::value::tensor::{Data, Tensor};

@@ -6,8 +6,8 @@
 use moat_codegen::CompileOptions;
 use moat_codegen::abi::{Argument, Interface, Status};
 use moat_codegen::artifact::{ArtifactError, ArtifactPaths, Compiled, compile, write};
-use moat_optimizer::expr::Signature;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest};
+use moat_optimizer::program::expr::Signature;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};

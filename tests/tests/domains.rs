@@ -5,7 +5,6 @@
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::evaluate_form::evaluate;
-use moat_optimizer::expr::Program;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
@@ -15,6 +14,7 @@ use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::domain::{RULES, SYMMETRY};
 use moat_optimizer::normalize::{Form, NormalizeConfig, normalize, replay};
 use moat_optimizer::notation::{parse as read, print};
+use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;

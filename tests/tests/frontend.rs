@@ -3,8 +3,8 @@
 //! The expectations were compared with NumPy 2 when they were written: each program below was evaluated operator by
 //! operator with NumPy and gave the bits that the Python function gives.
 
-use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, Workload, listing, parse};
+use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::dtype::Literal;
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Loops and mutable arrays in the frontend: what programs become, by snapshot, and what is refused, with its remedy.
 //! That the programs compute what NumPy computes is tested in `loops.rs`.
 
-use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, listing, parse};
+use moat_optimizer::program::verify::verify;
 
 const HEADER: &str = "from __future__ import annotations
 import numpy as np

@@ -2,10 +2,10 @@
 //! names in a loop, each with several ways to write to their arrays, from several beginnings: the results, and what
 //! every argument holds after the call, are NumPy's.
 
-use moat_optimizer::expr::{Node, Op, Program, Statement};
-use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, listing, parse};
 use moat_optimizer::interpret::interpret;
+use moat_optimizer::program::expr::{Node, Op, Program, Statement};
+use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_tests::kernels::{arguments, equal_the_interpreter, program};

@@ -3,8 +3,6 @@
 
 use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest::{self, NestRunError};
-use moat_optimizer::expr::{Node, Op, Param, Program, Span, SumOrder};
-use moat_optimizer::expr_verify::VerifyError;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
 use moat_optimizer::integer::range::Range;
@@ -13,6 +11,8 @@ use moat_optimizer::lower::lower;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node as NestNode};
 use moat_optimizer::nest_verify::{NestError, verify_nest};
 use moat_optimizer::normal_form_verify::{FormError, verify_form};
+use moat_optimizer::program::expr::{Node, Op, Param, Program, Span, SumOrder};
+use moat_optimizer::program::verify::VerifyError;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use moat_optimizer::evaluate_form::evaluate;
-use moat_optimizer::expr::{InputHint, Param};
 use moat_optimizer::inputs::{self, Density};
 use moat_optimizer::normalize::law::example;
 use moat_optimizer::normalize::{NormalizeConfig, NormalizeError, normalize};
 use moat_optimizer::notation::print;
+use moat_optimizer::program::expr::{InputHint, Param};
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::{Numerics, Rule, RuleBase, RuleError};

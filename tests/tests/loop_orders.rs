@@ -5,7 +5,6 @@
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::evaluate_nest;
-use moat_optimizer::expr::Program;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
@@ -13,6 +12,7 @@ use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::nest::LoopNest;
 use moat_optimizer::normal_form::Step;
 use moat_optimizer::normalize::Form;
+use moat_optimizer::program::expr::Program;
 use moat_optimizer::schedule::{Band, Schedule, TimeTile};
 use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::ScheduleSpace;

@@ -1,9 +1,9 @@
 //! NumPy programs with loops and mutable arrays: what the interpreter makes of them, against NumPy running the source.
 
-use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, Workload, listing, parse};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::interpret;
+use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_tests::python::{SourceCase, run_numpy, run_sources};

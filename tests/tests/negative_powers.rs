@@ -1,7 +1,7 @@
 //! An integer to a negative power, which NumPy refuses, was 0: it is an error of the interpreter, of every form and of
 //! every kernel, in whatever way the power is written; exponents that are not negative give NumPy's powers.
 
-use moat_optimizer::expr::Requirement;
+use moat_optimizer::program::expr::Requirement;
 use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_tests::kernels::{all_refuse, arguments, equal_numpy, equal_the_interpreter, program};
 

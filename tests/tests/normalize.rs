@@ -5,7 +5,6 @@
 mod programs;
 
 use moat_optimizer::evaluate_form::evaluate;
-use moat_optimizer::expr::Program;
 use moat_optimizer::inputs;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::index_map::IndexMap;
@@ -15,6 +14,7 @@ use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::contraction::Spec;
 use moat_optimizer::normalize::{Form, Limit, NormalizeConfig, Normalized, normalize, replay};
 use moat_optimizer::notation::print;
+use moat_optimizer::program::expr::Program;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::value::tensor::Tensor;

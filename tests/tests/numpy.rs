@@ -1,9 +1,9 @@
 //! The interpreter against NumPy: random programs, and a table of every operator and type with the
 //! special cases of `scalar.rs`.
 
-use moat_optimizer::expr::{Node, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::{interpret, result_type};
+use moat_optimizer::program::expr::{Node, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
@@ -195,7 +195,7 @@ fn every_array_operator_agrees_with_numpy() {
         };
         let gathered = |batch: usize, of: &[usize], by: &[usize]| {
             // Some of them are outside of the axis, and taken to the nearest.
-            let hint = moat_optimizer::expr::InputHint::Range(-2.0, 8.0);
+            let hint = moat_optimizer::program::expr::InputHint::Range(-2.0, 8.0);
             let indices = Param { name: "x".into(), dtype: DType::I64, shape: by.to_vec(), hint };
             let indices = random(&indices, 4).expect("a fitting hint");
             single(Op::Gather { batch }, vec![array(of, 1), indices], None)

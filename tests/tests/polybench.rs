@@ -1,10 +1,10 @@
 //! Every PolyBench program, at small extents: it reads, its program is well-formed, and the interpreter's results are
 //! those of NumPy running the same file.
 
-use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, listing, parse};
 use moat_optimizer::inputs::random;
 use moat_optimizer::interpret::interpret;
+use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;

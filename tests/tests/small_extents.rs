@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::evaluate_form::evaluate;
-use moat_optimizer::expr_verify::verify;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::interpret::interpret;
+use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
 use moat_tests::kernels::arguments;

@@ -9,8 +9,8 @@
 use moat_codegen::vector_math::{Function, bound};
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::expr::Program;
 use moat_optimizer::inputs::{self, Density, SplitMix64};
+use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;

@@ -5,9 +5,6 @@ use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest;
-use moat_optimizer::expr::{
-    InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement, SumOrder,
-};
 use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::layout::order_states;
@@ -15,6 +12,9 @@ use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
 use moat_optimizer::notation;
+use moat_optimizer::program::expr::{
+    InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement, SumOrder,
+};
 use moat_optimizer::schedule::{Band, Schedule, TimeTile};
 use moat_optimizer::skew::{is_legal, skewed, tilable};
 use moat_optimizer::space::ScheduleSpace;

@@ -3,8 +3,8 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::expr::Program;
 use moat_optimizer::interpret::interpret;
+use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;

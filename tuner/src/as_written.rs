@@ -4,8 +4,8 @@
 //! each arithmetic operator, function and fold step, none for views, conversions, selections and comparisons. In loops
 //! it counts every time that a statement computes it, on the elements that exist then.
 
-use moat_optimizer::expr::{Node, NodeId, Op, Program, Statement};
 use moat_optimizer::integer::affine::Affine;
+use moat_optimizer::program::expr::{Node, NodeId, Op, Program, Statement};
 use moat_optimizer::value::dtype::DType;
 use std::collections::{BTreeMap, BTreeSet};
 

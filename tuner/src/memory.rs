@@ -2,8 +2,8 @@
 //!
 //! Input: a program's shapes; what the system says of itself. Output: bytes. Nothing is allocated here.
 
-use moat_optimizer::expr::{InputHint, NodeId, Program};
 use moat_optimizer::interpret::peak;
+use moat_optimizer::program::expr::{InputHint, NodeId, Program};
 use moat_optimizer::value::numerics::Numerics;
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 //! Input: files as NumPy writes them. Output: [`Tensor`]s that fit a workload's parameters, and files that NumPy
 //! reads. Nothing is converted: an array of another dtype or shape is an error that says both.
 
-use moat_optimizer::expr::{Param, Signature};
+use moat_optimizer::program::expr::{Param, Signature};
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::tensor::{Data, Tensor};
 use npyz::npz::{NpzArchive, NpzWriter};
@@ -276,7 +276,7 @@ pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Tensor>
 #[cfg(test)]
 mod tests {
     use super::{from_bytes, read, rows, write};
-    use moat_optimizer::expr::{InputHint, Param, Signature};
+    use moat_optimizer::program::expr::{InputHint, Param, Signature};
     use moat_optimizer::value::dtype::{DType, Literal};
     use moat_optimizer::value::tensor::Tensor;
 

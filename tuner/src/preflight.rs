@@ -7,7 +7,7 @@ use crate::cost_db::{CostDb, CostDbError};
 use crate::memory::{Need, available, in_words};
 use miette::Diagnostic;
 use moat_codegen::artifact::{self, ArtifactError};
-use moat_optimizer::expr::{Program, Span};
+use moat_optimizer::program::expr::{Program, Span};
 use moat_optimizer::target::Target;
 use moat_optimizer::value::numerics::Numerics;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};

@@ -4,7 +4,7 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::{Call, dtype_name};
 use super::number::Number;
 use super::value::{Arg, Builtin, Value};
-use crate::expr::{NodeId, Span};
+use crate::program::expr::{NodeId, Span};
 use crate::value::dtype::DType;
 
 impl Evaluator<'_> {

@@ -10,7 +10,7 @@ use super::number::{self, Number};
 use super::statement::Flow;
 use super::value::{Arg, Builtin, UfuncMethod, Value};
 use super::{product, scan, scatter, structural};
-use crate::expr::{Check, Requirement, Span};
+use crate::program::expr::{Check, Requirement, Span};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use rustpython_ruff_python_ast::{self as ast, Expr, Operator};

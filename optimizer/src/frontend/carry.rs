@@ -12,7 +12,7 @@ use super::place::{Here, INSTANCES};
 use super::twins::{Open, Twins};
 use super::unroll::Growth;
 use super::value::{Arg, Array, Storage, Value};
-use crate::expr::{NodeId, Span};
+use crate::program::expr::{NodeId, Span};
 use crate::value::dtype::DType;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,8 +6,8 @@ use super::functions::Call;
 use super::number::Number;
 use super::promote::{self, Kind};
 use super::value::{Arg, Value};
-use crate::expr::{NodeId, Op, Span};
-use crate::expr_type::constants;
+use crate::program::expr::constants;
+use crate::program::expr::{NodeId, Op, Span};
 use crate::value::dtype::{DType, Literal};
 
 /// `np.array`: literals, or elements that are arrays, stacked; always a copy.

@@ -5,7 +5,7 @@ use super::functions::{Binary, Call, Unary};
 use super::number::Number;
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Value};
-use crate::expr::{NodeId, Op, Span};
+use crate::program::expr::{NodeId, Op, Span};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, UnaryOp};
 

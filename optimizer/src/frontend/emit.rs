@@ -1,4 +1,4 @@
-//! Makes nodes: hash-consed, each with the shape and dtype that its operator's definition in [`crate::expr`] gives.
+//! Makes nodes: hash-consed, each with the shape and dtype that its operator's definition in [`crate::program::expr`] gives.
 //!
 //! Conversions that change nothing (a cast to the same dtype, a broadcast to the same shape, an identity permutation)
 //! make no node, and casts and indexing of literals give literals.
@@ -6,9 +6,9 @@
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::promote;
 use super::value::Array;
-use crate::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span, SumOrder};
-use crate::expr_type::constants;
 use crate::integer::affine::Affine;
+use crate::program::expr::constants;
+use crate::program::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span, SumOrder};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 

@@ -3,7 +3,7 @@
 //! Holds the error types of the frontend. Rendering with colours and source excerpts is the binary's business; the
 //! plain `Display` gives `file:line:column: message` and a help line.
 
-use crate::expr::Span;
+use crate::program::expr::Span;
 use std::fmt;
 
 /// One thing that is wrong with a workload.

@@ -7,7 +7,7 @@ use super::functions::{Binary, METHODS, Unary, find, help_for};
 use super::number::{self, Number};
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Builtin, UfuncMethod, Value};
-use crate::expr::Span;
+use crate::program::expr::Span;
 use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use rustpython_ruff_python_ast::{self as ast, Expr, Number as NumberLiteral, Operator, UnaryOp as PythonUnaryOp};

@@ -4,7 +4,7 @@
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::value::{Arg, Value};
 use super::{creation, elementwise, gather, product, reduction, scan, structural};
-use crate::expr::Span;
+use crate::program::expr::Span;
 use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 

@@ -5,14 +5,14 @@
 //! range, and where it is not, the function has no results. What indices depend on may change, in loops or by being
 //! written to: then a state of the check's own notes whether all of them were in range so far.
 //!
-//! [`Program::checks`]: crate::expr::Program::checks
+//! [`Program::checks`]: crate::program::expr::Program::checks
 
 use super::emit::{fixed, show};
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::Call;
 use super::value::{Arg, Value};
-use crate::expr::{Check, Node, NodeId, Op, Requirement, Span, Statement};
-use crate::expr_type::constants;
+use crate::program::expr::constants;
+use crate::program::expr::{Check, Node, NodeId, Op, Requirement, Span, Statement};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 

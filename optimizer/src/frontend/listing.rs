@@ -1,7 +1,7 @@
 //! A program as text, one node a line: for snapshots and for people.
 
-use crate::expr::{InputHint, Node, Op, Program, SectionAxis, SliceAxis, Statement};
 use crate::integer::affine::Affine;
+use crate::program::expr::{InputHint, Node, Op, Program, SectionAxis, SliceAxis, Statement};
 use std::fmt::Write;
 
 /// The program as text: the parameters, then each node as `%id: dtype[shape] = operator(arguments)`, then the roots.

@@ -9,9 +9,9 @@ use super::statement::{Flow, assigned, has_return, targets};
 use super::truth::Truth;
 use super::unroll::Counted;
 use super::value::{Arg, Condition, Range, Value};
-use crate::expr::{Span, Statement};
 use crate::integer::affine::Affine;
 use crate::integer::affine_domain::LoopRange;
+use crate::program::expr::{Span, Statement};
 use rustpython_ruff_python_ast::{self as ast, ElifElseClause, Expr, Stmt};
 use std::collections::BTreeSet;
 

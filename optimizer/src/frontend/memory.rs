@@ -9,9 +9,9 @@ use super::emit::show;
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::expression::may_be_number;
 use super::value::{Arg, Array, Storage, Value};
-use crate::expr::{NodeId, Op, SectionAxis, Shift, Span, State, Statement};
-use crate::expr_type::constants;
 use crate::integer::affine::Affine;
+use crate::program::expr::constants;
+use crate::program::expr::{NodeId, Op, SectionAxis, Shift, Span, State, Statement};
 use crate::value::dtype::DType;
 
 /// A part of a state that an array is a view of.
@@ -170,7 +170,7 @@ impl Evaluator<'_> {
         match &this.op {
             Op::Section(axes) => inner.subscript(axes),
             Op::Slice(slices) => {
-                let slice = |slice: &crate::expr::SliceAxis| SectionAxis::Slice {
+                let slice = |slice: &crate::program::expr::SliceAxis| SectionAxis::Slice {
                     start: Affine::constant(slice.start),
                     step: slice.step,
                 };

@@ -1,7 +1,7 @@
 //! NumPy source → [`Workload`].
 //!
 //! Reads a `.py` file with annotated top-level functions and abstractly interprets the chosen one: every extent is
-//! known, Python numbers are compile-time constants, arrays become nodes of an [`crate::expr::Program`] with explicit
+//! known, Python numbers are compile-time constants, arrays become nodes of an [`crate::program::expr::Program`] with explicit
 //! casts and broadcasts. Loops over `range` and arrays that are written to become its statements; a function that has
 //! them is read until what its loops carry is known ([`carry`]). Local functions are inlined. Whatever is outside the language is an error with its place, and
 //! all independent errors are reported at once. Reads no file: the caller passes the text.
@@ -49,7 +49,7 @@ mod value;
 pub use error::{FrontendError, FrontendErrors};
 pub use listing::listing;
 
-use crate::expr::{Program, Span};
+use crate::program::expr::{Program, Span};
 use crate::value::dtype::Literal;
 use carry::Facts;
 use error::line_column;

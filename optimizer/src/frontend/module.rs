@@ -8,7 +8,7 @@ use super::number::Number;
 use super::prune::prune;
 use super::statement::Flow;
 use super::value::{Arg, Array, Value};
-use crate::expr::{InputHint, Op, Param, Program, Signature, Span};
+use crate::program::expr::{InputHint, Op, Param, Program, Signature, Span};
 use crate::value::dtype::{DType, Literal};
 use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! Leaves out of a program what no result needs.
 
-use crate::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
 use crate::integer::affine::Affine;
+use crate::program::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
 
 /// The program without nodes, states and statements that no root needs; loops are numbered anew.
 pub(super) fn prune(mut program: Program) -> Program {

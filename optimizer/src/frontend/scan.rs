@@ -10,8 +10,8 @@ use super::number::Number;
 use super::promote;
 use super::reduction::folded;
 use super::value::{Array, Value};
-use crate::expr::{NodeId, Op, SectionAxis, Span};
 use crate::integer::affine::Affine;
+use crate::program::expr::{NodeId, Op, SectionAxis, Span};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 

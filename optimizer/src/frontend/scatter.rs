@@ -13,9 +13,9 @@ use super::memory::Region;
 use super::promote;
 use super::subscript::{Picked, Selection};
 use super::value::{Arg, Array, Value};
-use crate::expr::{NodeId, Op, SectionAxis, Shift, Span};
-use crate::expr_type::constants;
 use crate::integer::affine::Affine;
+use crate::program::expr::constants;
+use crate::program::expr::{NodeId, Op, SectionAxis, Shift, Span};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::BinaryOp;
 

@@ -7,7 +7,7 @@ use super::promote;
 use super::scatter::Scattered;
 use super::subscript::{Picked, Selection};
 use super::value::{Arg, Array, Value};
-use crate::expr::NodeId;
+use crate::program::expr::NodeId;
 use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
 use std::collections::BTreeSet;
 

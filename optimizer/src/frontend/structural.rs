@@ -6,9 +6,9 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::Call;
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Value};
-use crate::expr::{NodeId, Op, SectionAxis, Span};
-use crate::expr_type::constants;
 use crate::integer::affine::Affine;
+use crate::program::expr::constants;
+use crate::program::expr::{NodeId, Op, SectionAxis, Span};
 use crate::value::dtype::{DType, Literal};
 use rustpython_ruff_python_ast::Operator;
 

@@ -5,8 +5,8 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::expression::BEGIN_WITH_NUMPYS;
 use super::number::Number;
 use super::value::{Arg, Array, Value};
-use crate::expr::{NodeId, SectionAxis, SliceAxis, Span};
 use crate::integer::affine::Affine;
+use crate::program::expr::{NodeId, SectionAxis, SliceAxis, Span};
 use rustpython_ruff_python_ast::{Expr, ExprSlice};
 
 /// What a subscript selects.

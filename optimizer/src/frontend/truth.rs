@@ -6,8 +6,8 @@
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::number::Number;
 use super::value::{Arg, Array, Condition, Value};
-use crate::expr::{NodeId, Op, Span};
 use crate::integer::affine::Affine;
+use crate::program::expr::{NodeId, Op, Span};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use rustpython_ruff_python_ast::{self as ast, Expr};

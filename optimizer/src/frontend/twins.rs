@@ -9,8 +9,8 @@ use super::carry::Slot;
 use super::evaluate::{Eval, Evaluator, FrameId};
 use super::place::INSTANCES;
 use super::value::{Array, Storage, Value};
-use crate::expr::{NodeId, Op, SectionAxis, Span, Statement};
 use crate::integer::affine::Affine;
+use crate::program::expr::{NodeId, Op, SectionAxis, Span, Statement};
 use crate::value::dtype::DType;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -12,9 +12,9 @@ use super::evaluate::{Eval, Evaluator};
 use super::place::Here;
 use super::twins::{Open, Twins};
 use super::value::{Array, Value};
-use crate::expr::{NodeId, Op, SectionAxis, Span, Statement};
 use crate::integer::affine::Affine;
 use crate::integer::affine_domain::LoopRange;
+use crate::program::expr::{NodeId, Op, SectionAxis, Span, Statement};
 use rustpython_ruff_python_ast as ast;
 use std::collections::{BTreeMap, BTreeSet};
 

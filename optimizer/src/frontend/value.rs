@@ -2,8 +2,8 @@
 
 use super::functions::Function;
 use super::number::Number;
-use crate::expr::{NodeId, Span};
 use crate::integer::affine::Affine;
+use crate::program::expr::{NodeId, Span};
 use crate::value::dtype::DType;
 
 /// Identity of a piece of NumPy memory: views of one array share it.

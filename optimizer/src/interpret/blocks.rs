@@ -8,7 +8,7 @@ use super::plan::Plan;
 use super::structural::slice;
 use super::value::{Numbers, Store, Value};
 use super::{elementwise, evaluate};
-use crate::expr::{Node, NodeId, Op, Program, SliceAxis};
+use crate::program::expr::{Node, NodeId, Op, Program, SliceAxis};
 use crate::value::numerics::Numerics;
 use std::collections::BTreeSet;
 

@@ -7,7 +7,7 @@ use super::bounds::Model;
 use super::elementwise::{to_float, wrapped_bound};
 use super::reduce::{count, raw_sum, reduce};
 use super::value::{Numbers, Store, Value};
-use crate::expr::SumOrder;
+use crate::program::expr::SumOrder;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::scalar::FoldOp;

@@ -6,8 +6,8 @@
 //! mask has made zero, whatever their other factor is.
 
 use super::value::{Numbers, Value};
-use crate::expr::Op;
 use crate::interpret::bounds::Model;
+use crate::program::expr::Op;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::scalar::{BinaryOp, FoldOp};

@@ -7,7 +7,7 @@
 use super::plan::{Plan, Planner, Step, feeds_a_sum};
 use super::run::{LARGE, by_blocks_at_end};
 use super::structural::product_labels;
-use crate::expr::{NodeId, Op, Program};
+use crate::program::expr::{NodeId, Op, Program};
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,8 +2,8 @@
 //! same at all times.
 
 use super::blocks::blocked;
-use crate::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
 use crate::integer::affine::Affine;
+use crate::program::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,7 @@
 use super::bounds::{Model, spread};
 use super::elementwise::{to_float, wrapped_bound};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
-use crate::expr::SumOrder;
+use crate::program::expr::SumOrder;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::pairwise;

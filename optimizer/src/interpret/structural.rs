@@ -2,9 +2,9 @@
 
 use super::arange_float;
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
-use crate::expr::{Op, SectionAxis, SliceAxis};
-use crate::expr_type::diagonal_length;
 use crate::integer::affine::Affine;
+use crate::program::expr::{Op, SectionAxis, SliceAxis};
+use crate::program::types::diagonal_length;
 use crate::value::dtype::{DType, Literal};
 use crate::value::numerics::Numerics;
 

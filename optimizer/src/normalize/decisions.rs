@@ -4,7 +4,7 @@
 //! its argument is another one. Input: a program. Output: whether such a function reads a float that products or sums were
 //! computed for; then rules that regroup products are not for it, and only the order of sums and products is free.
 
-use crate::expr::{Node, NodeId, Op, Program, Statement};
+use crate::program::expr::{Node, NodeId, Op, Program, Statement};
 use crate::value::scalar::{BinaryOp, FoldOp};
 
 /// Whether a discontinuous function reads, of floats, a product, a quotient or a sum, or what was computed from one.

@@ -16,8 +16,8 @@ use super::run::{Limits, SOURCE_RULESETS, Session};
 use super::sections;
 use super::term::{Class, Snapshot, Term};
 use super::{Form, NormalizeConfig, NormalizeError, rule_numerics};
-use crate::expr::Program;
 use crate::normal_form::NormalForm;
+use crate::program::expr::Program;
 use crate::value::numerics::Numerics;
 use egglog::Value;
 use egglog::ast::Expr;
@@ -309,7 +309,7 @@ pub(super) fn source_hash(program: &Program) -> Result<String, NormalizeError> {
     let mut hash = Sha256::new();
     hash.update(encode::encode(program)?);
     for (id, node) in program.nodes.iter().enumerate() {
-        if let crate::expr::Op::Array(values) = &node.op {
+        if let crate::program::expr::Op::Array(values) = &node.op {
             hash.update(format!("{id}:{values:?}"));
         }
     }

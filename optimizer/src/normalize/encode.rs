@@ -3,8 +3,8 @@
 use super::NormalizeError;
 use super::contraction::Spec;
 use super::primitives::Lit;
-use crate::expr::{Node, NodeId, Op, Program, SectionAxis, SumOrder};
 use crate::integer::index_map::IndexMap;
+use crate::program::expr::{Node, NodeId, Op, Program, SectionAxis, SumOrder};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 

@@ -5,8 +5,8 @@ use super::NormalizeError;
 use super::cost::{ExtractionCost, weight_of};
 use super::form::{self, Choice};
 use super::term::{Class, Snapshot, Term};
-use crate::expr::Program;
 use crate::normal_form::NormalForm;
+use crate::program::expr::Program;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A form with the terms it was built from.

@@ -1,10 +1,10 @@
 //! Printing.
 
 use super::{NAMED_DEPTH, binary_sign, canonical, check_word, fold_sign};
-use crate::expr::InputHint;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of};
 use crate::normal_form::{Access, Def, Gather, NormalForm, Piece, Scalar, ScalarOp, Source, Step};
+use crate::program::expr::InputHint;
 use crate::value::dtype::{DType, Literal};
 
 /// The form in MoA notation.

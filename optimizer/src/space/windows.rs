@@ -6,10 +6,10 @@
 //! The windows of a program that repeats itself are equal, and decided about once.
 
 use super::choices::moved;
-use crate::expr::{InputHint, Param};
 use crate::integer::affine::Affine;
 use crate::lower::sources;
 use crate::normal_form::{Def, DefId, NormalForm, ScalarOp, Source, State, Step};
+use crate::program::expr::{InputHint, Param};
 use crate::schedule::{Place, Schedule, StageSchedule};
 use moat_rules::schedule_rules::Proposals;
 use std::collections::{BTreeMap, BTreeSet};

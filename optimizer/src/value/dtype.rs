@@ -1,7 +1,7 @@
 //! Element types and literals.
 //!
 //! Promotion between types is the frontend's business (`frontend`): by the time a value is in an
-//! [`crate::expr::Program`] every conversion is an explicit cast and no node promotes.
+//! [`crate::program::expr::Program`] every conversion is an explicit cast and no node promotes.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test crate uses a part")]
 
-use moat_optimizer::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span, SumOrder};
+use moat_optimizer::program::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 

@@ -4,11 +4,11 @@
 //! digits are not fixed yet. What cannot be written as an expression stops the building with the class to store.
 
 use super::{Builder, Leaf, LeafSource, Stop, ravel, to_i64};
-use crate::expr::Op;
 use crate::integer::index_map::IndexMap;
 use crate::normalize::contraction::Spec;
 use crate::normalize::scalars::ScalarBuilder;
 use crate::normalize::term::{Class, Term};
+use crate::program::expr::Op;
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::BinaryOp;
 use std::collections::HashMap;

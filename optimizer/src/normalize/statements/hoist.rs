@@ -3,8 +3,8 @@
 //! A section by loop variables must be a view of memory. Where its argument is computed, and neither a loop nor a
 //! state changes it, it is stored once before everything else.
 
-use crate::expr::{Node, NodeId, Op, Program, SectionAxis, State, Statement};
 use crate::integer::affine::Affine;
+use crate::program::expr::{Node, NodeId, Op, Program, SectionAxis, State, Statement};
 use std::collections::BTreeMap;
 
 /// The program with such arguments as states of their own.

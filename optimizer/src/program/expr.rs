@@ -359,7 +359,7 @@ impl Node {
 
     /// The extents: `live` where the shape depends on loops, `shape` otherwise.
     pub fn extents(&self) -> Vec<Affine> {
-        if self.live.is_empty() { crate::expr_type::constants(&self.shape) } else { self.live.clone() }
+        if self.live.is_empty() { crate::program::expr::constants(&self.shape) } else { self.live.clone() }
     }
 }
 
@@ -525,4 +525,9 @@ pub struct Program {
     pub checks: Vec<Check>,
     /// Whether the Python function returns a tuple (a 1-tuple has one root, too).
     pub returns_tuple: bool,
+}
+
+/// A shape as forms.
+pub(crate) fn constants(shape: &[usize]) -> Vec<Affine> {
+    shape.iter().map(|&extent| Affine::constant(i64::try_from(extent).unwrap_or(i64::MAX))).collect()
 }

@@ -1,12 +1,13 @@
-//! The shape and dtype rule of every operator, once: what [`crate::expr_verify`] and through it the interpreter demand
+//! The shape and dtype rule of every operator, once: what [`crate::program::verify`] and through it the interpreter demand
 //! of a node, so that a malformed one is an error and not a panic.
 //!
 //! Extents are affine forms in the variables of the loops around the node; those of a node outside of loops are
 //! constants. Equal forms agree, and nothing else does but an extent of 1 that stretches. Whether forms are in bounds is
 //! the verifier's business. Shares no code with the stages that make nodes.
 
-use crate::expr::{Node, Op, SectionAxis};
 use crate::integer::affine::Affine;
+use crate::program::expr::constants;
+use crate::program::expr::{Node, Op, SectionAxis};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 use crate::value::scalar_eval::{binary_defined, unary_defined};
@@ -42,11 +43,6 @@ impl From<&ArrayType> for LiveType {
     fn from((shape, dtype): &ArrayType) -> LiveType {
         LiveType { extents: constants(shape), dtype: *dtype }
     }
-}
-
-/// A shape as forms.
-pub(crate) fn constants(shape: &[usize]) -> Vec<Affine> {
-    shape.iter().map(|&extent| Affine::constant(i64::try_from(extent).unwrap_or(i64::MAX))).collect()
 }
 
 fn show(extents: &[Affine]) -> String {

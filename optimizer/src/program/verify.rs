@@ -2,13 +2,13 @@
 //! statement and section against the arrays and the loops around it.
 //!
 //! Input: a [`Program`]. Output: nothing, or the first thing that is not well-formed. The definitions are in
-//! [`crate::expr_type`]; no code is shared with the stages that make programs. That a form in loop variables is in
+//! [`crate::program::types`]; no code is shared with the stages that make programs. That a form in loop variables is in
 //! bounds must be proven ([`crate::integer::affine_domain`]); what is not proven is refused.
 
-use crate::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
-use crate::expr_type::{LiveType, live_result_type};
 use crate::integer::affine::Affine;
 use crate::integer::affine_domain::{Domain, LoopRange};
+use crate::program::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
+use crate::program::types::{LiveType, live_result_type};
 use crate::value::dtype::DType;
 use crate::value::scalar::FoldOp;
 use std::collections::BTreeSet;
@@ -247,7 +247,7 @@ impl Walk<'_> {
         ensure(region.len() == state.shape.len(), || {
             format!("{} subscripts of the shape {:?}", region.len(), state.shape)
         })?;
-        self.inside(region, &crate::expr_type::constants(&state.shape), &value.extents())
+        self.inside(region, &crate::program::expr::constants(&state.shape), &value.extents())
     }
 
     fn shift(&self, state: usize, region: &[SectionAxis], shift: &Shift) -> Check {
