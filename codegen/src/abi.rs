@@ -24,7 +24,7 @@
 use inkwell::context::Context;
 use inkwell::memory_buffer::MemoryBuffer;
 use inkwell::module::Module;
-use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::program::expr::{Program, Requirement, Signature};
 use moat_optimizer::value::dtype::DType;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Values that join a term to an element of a state: what a loop adds up element by element.
 
+use crate::form::scalar_tree::{Access, Scalar, ScalarNode, ScalarOp, Source};
 use crate::integer::affine::Affine;
-use crate::normal_form::{Access, Scalar, ScalarNode, ScalarOp, Source};
 use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, FoldOp};
 

@@ -8,16 +8,17 @@
 
 mod address;
 
+use crate::form::normal_form::{Def, NormalForm};
+use crate::form::scalar_tree::{Access, DefId, ScalarNode, ScalarOp, Source};
+use crate::form::steps::Step;
 use crate::inline::{InlineError, InlinedPiece, check_inlined, inline};
 use crate::integer::affine::Affine;
 use crate::integer::intervals::{Interval, hull, image, prune_lower, prune_upper};
-use crate::integer::range::row_major;
-use crate::integer::range::{Range, loop_of, loop_variable};
+use crate::integer::range::{Range, loop_of, loop_variable, row_major};
 use crate::nest::{
     Buffer, BufferId, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar, TileShift,
     VarId,
 };
-use crate::normal_form::{Access, Def, DefId, NormalForm, ScalarNode, ScalarOp, Source, Step};
 use crate::pack::PackedLoad;
 use crate::program::expr::Shift;
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};

@@ -12,15 +12,14 @@
 //! Source: J. Demmel, N. Higham, R. Schreiber, *Stability of block LU factorization* (1995): the blocked algorithms of
 //! LAPACK.
 
-use crate::dependence::bounding_box;
+use crate::form::access::{indices, loads, stays_within};
+use crate::form::context::{Context, bounding_box, contexts, scopes};
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
+use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::integer::region::pruned;
-use crate::legality::{indices, loads, stays_within};
-use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, contexts, replaced,
-    scopes,
-};
 use crate::strips::Strips;
 use crate::supplied::Fold;
 use crate::value::numerics::Numerics;

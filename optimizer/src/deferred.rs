@@ -13,15 +13,14 @@
 //! (SIAM 1998), 5.4: the block right-looking algorithm.
 
 use crate::accumulation::joined;
-use crate::dependence::bounding_box;
 use crate::distribution::distributed_loop;
+use crate::form::context::{Context, bounding_box, contexts, scopes};
+use crate::form::normal_form::{Def, NormalForm, Piece, Update};
+use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
+use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::integer::region::pruned;
-use crate::normal_form::{
-    Access, Context, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
-    replaced, scopes,
-};
 use crate::strips::Strips;
 use crate::supplied::{InLoop, Pair, defs_in, is_local};
 use crate::touch::{Touch, known_touches};

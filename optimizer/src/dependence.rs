@@ -3,10 +3,12 @@
 //! Input: domains and accesses. Output: [`Direction`] vectors. An [`Answer`] that is `Maybe` is a
 //! dependence. Nothing here knows a schedule.
 
+use crate::form::access::axes_of;
+use crate::form::normal_form::{Def, NormalForm};
+use crate::form::scalar_tree::{Access, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of};
 use crate::integer::set::{Answer, IntegerSet};
-use crate::normal_form::{Access, Def, NormalForm, ScalarOp, Scope, Source};
 use crate::value::scalar::FoldOp;
 pub use moat_rules::dependence::Direction;
 
@@ -111,12 +113,6 @@ pub struct Dependence {
     pub fold: Option<FoldOp>,
 }
 
-/// The number of axes of a definition's schedule: its points, and the folds of the piece that has
-/// most of them.
-pub fn axes_of(def: &Def) -> usize {
-    def.pieces.iter().map(|piece| piece.domain.len()).max().unwrap_or(def.axes.len()).max(def.axes.len())
-}
-
 /// The dependences of a definition on itself. A functional definition has none over its points; a
 /// fold's accumulator links all iterations that give one element.
 pub fn self_dependences(def: &Def) -> Vec<Dependence> {
@@ -163,25 +159,4 @@ pub fn reads(form: &NormalForm) -> Vec<Read> {
     found.sort_unstable();
     found.dedup();
     found
-}
-
-/// The least and greatest value of a loop's variable.
-pub fn extremes(scope: &[Scope], variable: usize) -> (i64, i64) {
-    scope.iter().find(|around| around.variable == variable).map_or((0, 0), |around| (around.min, around.max))
-}
-
-/// The least and greatest index of each axis of a domain, inclusive at both ends, by intervals: a
-/// box that holds the domain. `None` if the box is empty.
-pub fn bounding_box(domain: &[Range], scope: &[Scope]) -> Option<Vec<(i64, i64)>> {
-    let mut bounds: Vec<(i64, i64)> = Vec::with_capacity(domain.len());
-    for range in domain {
-        let at = |v: usize| bounds.get(v).copied().unwrap_or_else(|| extremes(scope, v));
-        let low = range.lo.iter().map(|form| form.bounds(at).0).max().unwrap_or(0);
-        let high = range.hi.iter().map(|form| form.bounds(at).1).min().unwrap_or(0);
-        if low >= high {
-            return None;
-        }
-        bounds.push((low, high - 1));
-    }
-    Some(bounds)
 }

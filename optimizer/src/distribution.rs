@@ -11,11 +11,14 @@
 //!
 //! Source: J. Allen, K. Kennedy, *Automatic translation of FORTRAN programs to vector form* (TOPLAS 1987).
 
+use crate::form::context::{Context, contexts};
+use crate::form::normal_form::{Def, NormalForm};
+use crate::form::scalar_tree::{DefId, ScalarOp, Source};
+use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_variable;
 use crate::integer::set::Answer;
 use crate::loop_dependence::meetings;
-use crate::normal_form::{Context, Def, DefId, NormalForm, ScalarOp, Source, Step, contexts, replaced};
 use crate::supplied::{body_of, defs_in};
 use crate::touch::{Touch, touches};
 

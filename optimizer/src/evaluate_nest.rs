@@ -6,7 +6,7 @@
 //! was never written (a private buffer is forgotten at every iteration of a parallel loop), and two
 //! iterations of a parallel loop that touch one element.
 
-use crate::evaluate_form::compute;
+use crate::form::evaluate::compute;
 use crate::integer::affine::Affine;
 use crate::integer::range::interval;
 use crate::nest::{BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileScalar, VarId};

@@ -4,11 +4,12 @@
 //! Input: a [`NormalForm`] and the places of a schedule. Output: [`StageModel`]s, for the draft cost
 //! and for the heuristics of the schedule space. Estimates only: nothing here decides legality.
 
-use crate::dependence::{axes_of, bounding_box, extremes};
+use crate::form::access::{axes_of, indices};
+use crate::form::context::{Context, bounding_box, contexts, extremes};
+use crate::form::normal_form::{NormalForm, Piece, Scope};
+use crate::form::scalar_tree::{Access, DefId, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
-use crate::legality::indices;
-use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, ScalarOp, Scope, Source, contexts};
 use crate::schedule::{Place, Schedule};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 

@@ -4,12 +4,13 @@
 //! every update may store each element as soon as it is computed, in any order: one whose reads of its own state may
 //! meet another point's writes is computed into an array of its own first.
 
+use crate::form::context::{Context, contexts};
+use crate::form::normal_form::{Def, NormalForm, Piece, Update};
+use crate::form::scalar_tree::{Access, Scalar, ScalarNode, ScalarOp, Source};
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of};
 use crate::integer::set::{Answer, IntegerSet};
-use crate::normal_form::{
-    Access, Context, Def, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts,
-};
 use std::collections::BTreeSet;
 
 /// The form with those updates buffered that need it: what they read of themselves is copied first where that is less

@@ -3,8 +3,10 @@
 //! Input: a form. Output: an equal form in which a state that nobody outside sees is stored with the axis last that
 //! its readers and writers step along most, so that vectors of it are contiguous.
 
+use crate::form::context::contexts;
+use crate::form::normal_form::{Def, NormalForm};
+use crate::form::scalar_tree::{Access, ScalarOp, Source};
 use crate::integer::affine::Affine;
-use crate::normal_form::{Access, Def, NormalForm, ScalarOp, Source, contexts};
 
 /// The form with the axes of its internal states in the order of their use.
 #[must_use]

@@ -5,10 +5,13 @@
 //! (`moat explain`) and for tests: the transformations ask their own, narrower questions.
 
 use crate::dependence::{Direction, refine};
+use crate::form::context::{Context, contexts};
+use crate::form::normal_form::NormalForm;
+use crate::form::scalar_tree::DefId;
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_of;
 use crate::integer::set::{Answer, IntegerSet};
-use crate::normal_form::{Context, DefId, NormalForm, Step, contexts};
 use crate::touch::{Touch, touches};
 use std::fmt;
 

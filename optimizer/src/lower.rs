@@ -6,11 +6,12 @@
 //! axis order, no vectors.
 
 use crate::apply::{ApplyError, apply};
+use crate::form::access::sources;
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, Gather, Scalar, ScalarNode, ScalarOp, Source};
 use crate::integer::affine::Affine;
-use crate::integer::range::Range;
-use crate::integer::range::row_major;
+use crate::integer::range::{Range, row_major};
 use crate::nest::LoopNest;
-use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::program::expr::Param;
 use crate::schedule::{Place, Schedule, StageSchedule, TileSpec};
 
@@ -60,20 +61,6 @@ pub fn merge_axes(form: &NormalForm) -> NormalForm {
         }
     }
     merged
-}
-
-/// The definitions that a definition reads.
-pub(crate) fn sources(def: &Def) -> impl Iterator<Item = DefId> + '_ {
-    def.pieces.iter().flat_map(|piece| &piece.value.nodes).filter_map(|node| match &node.op {
-        ScalarOp::Load(Source::Def(id), _) => Some(*id),
-        ScalarOp::Load(Source::Param(_) | Source::State(_), _)
-        | ScalarOp::Const(_)
-        | ScalarOp::Index(_)
-        | ScalarOp::Unary(..)
-        | ScalarOp::Binary(..)
-        | ScalarOp::Where(..)
-        | ScalarOp::Cast(_) => None,
-    })
 }
 
 /// An axis that can be merged with the next one.

@@ -7,11 +7,14 @@
 //! any point. Integer elimination decides; what is not known may be any element.
 
 use crate::dependence::reads;
+use crate::form::access::loads;
+use crate::form::context::{Context, contexts};
+use crate::form::normal_form::{NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, Source};
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of};
 use crate::integer::set::{Answer, IntegerSet};
-use crate::legality::loads;
-use crate::normal_form::{Access, Context, DefId, NormalForm, Piece, Source, Step, contexts};
 use crate::touch::{Touch, touches};
 use std::collections::BTreeSet;
 

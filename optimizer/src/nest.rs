@@ -4,9 +4,9 @@
 //! it. The leaves are [`Tile`]s: a register tile with its own step loops, so that tails are the
 //! code generator's business and any extent works with any tile.
 
+use crate::form::scalar_tree::ScalarNode;
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
-use crate::normal_form::ScalarNode;
 use crate::program::expr::Requirement;
 use crate::value::dtype::DType;
 use crate::value::scalar::FoldOp;
@@ -162,7 +162,7 @@ pub struct TileAxis {
 pub struct TileFold {
     /// The operator.
     pub op: FoldOp,
-    /// No term goes through more additions, as in [`crate::normal_form::Piece::depth`]; then `first` is empty.
+    /// No term goes through more additions, as in [`crate::form::normal_form::Piece::depth`]; then `first` is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
     /// The fold begins with the identity where each of these forms is 0, and with the stored
@@ -182,7 +182,7 @@ pub enum TileScalar {
         offset: Affine,
     },
     /// `buffer[offset + stride · v]` where v is the value of node `at`, bounded as in
-    /// [`crate::normal_form::Gather`].
+    /// [`crate::form::scalar_tree::Gather`].
     Gather {
         /// Read from.
         buffer: BufferId,

@@ -6,13 +6,12 @@
 //! loops not nested; at most one vector axis; parameters never written. That every output element
 //! is written, and none read too soon, is found by running [`crate::evaluate_nest`].
 
+use crate::form::scalar_tree::{Gather, ScalarOp};
+use crate::form::verify::{ENUMERATED, verify_node};
 use crate::integer::affine::Affine;
 use crate::integer::bounds::{lower_bound, upper_bound};
-use crate::integer::range::Range;
-use crate::integer::range::interval;
+use crate::integer::range::{Range, interval};
 use crate::nest::{BufferRole, LoopKind, LoopNest, Node, Tile, TileAxis, TileScalar};
-use crate::normal_form::{Gather, ScalarOp};
-use crate::normal_form_verify::{ENUMERATED, verify_node};
 use crate::value::dtype::DType;
 use crate::value::scalar::FoldOp;
 use std::collections::BTreeSet;

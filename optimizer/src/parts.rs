@@ -11,10 +11,11 @@
 //!
 //! Sources: Suriana et al., *Parallel associative reductions in Halide* (CGO 2017): rfactor.
 
+use crate::form::access::loads;
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of};
-use crate::legality::loads;
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::value::numerics::Numerics;
 use crate::value::pairwise;
 

@@ -12,12 +12,12 @@
 //! Source: J. Dongarra, F. Gustavson, A. Karp, *Implementing linear algebra algorithms for dense matrices on a vector
 //! pipeline machine* (SIAM Review 1984): the orders of a factorization's loops.
 
+use crate::form::context::{contexts, scopes};
+use crate::form::normal_form::{Def, NormalForm, Piece, Update};
+use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
+use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
-use crate::normal_form::{
-    Access, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step, Update, contexts, replaced,
-    scopes,
-};
 use crate::supplied::{Fold, Pair, defs_in};
 use crate::touch::known_touches;
 

@@ -13,12 +13,12 @@
 //! Source: G. Blelloch, *Prefix sums and their applications* (1990): scans by blocks.
 
 use crate::accumulation::joined;
+use crate::form::access::loads;
+use crate::form::normal_form::{Def, NormalForm, Piece, State, Update};
+use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
+use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
-use crate::legality::loads;
-use crate::normal_form::{
-    Access, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update, replaced,
-};
 use crate::parts::Cut;
 use crate::supplied::{InLoop, is_local};
 use crate::value::numerics::Numerics;

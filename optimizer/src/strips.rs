@@ -5,10 +5,11 @@
 //!
 //! Source: M. Wolfe, *More iteration space tiling* (Supercomputing 1989): strip mining.
 
-use crate::dependence::extremes;
+use crate::form::context::extremes;
+use crate::form::normal_form::Scope;
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
-use crate::normal_form::{Scope, Step};
 
 /// Iterations of a strip: the most of which there are enough strips. Register tiles of 3, 4, 6 or 8 rows leave no rest of
 /// the large ones.

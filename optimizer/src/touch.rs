@@ -2,9 +2,10 @@
 //!
 //! Input: a definition. Output: its accesses to states, each with the domain that its index is over.
 
+use crate::form::normal_form::Def;
+use crate::form::scalar_tree::{Access, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
-use crate::normal_form::{Access, Def, ScalarOp, Source};
 
 /// An access of a definition to a state.
 #[derive(Clone, Copy, Debug)]

@@ -11,11 +11,14 @@
 //!
 //! Source: L. Lamport, *The parallel execution of DO loops* (CACM 1974): the hyperplane method.
 
+use crate::form::context::{Context, contexts};
+use crate::form::normal_form::{Def, NormalForm};
+use crate::form::scalar_tree::DefId;
+use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::integer::set::Answer;
 use crate::loop_dependence::meetings;
-use crate::normal_form::{Context, Def, DefId, NormalForm, Step, contexts, replaced};
 use crate::touch::{Touch, known_touches};
 use std::collections::BTreeMap;
 

@@ -3,9 +3,9 @@
 //! Counted on the scheduled nest, so recomputation and padding show. Input: a nest. Output:
 //! [`Work`].
 
+use crate::form::scalar_tree::ScalarOp;
 use crate::integer::range::Range;
 use crate::nest::{BufferRole, LoopNest, Node, Tile, TileScalar};
-use crate::normal_form::ScalarOp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

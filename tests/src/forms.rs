@@ -3,9 +3,10 @@
 //! Every function gives a well-formed [`NormalForm`] from extents and an element type. Nothing
 //! here depends on any stage, so that a test of one stage cannot fail because of another.
 
+use moat_optimizer::form::normal_form::{Def, NormalForm, Piece};
+use moat_optimizer::form::scalar_tree::{Access, Scalar, ScalarNode, ScalarOp, Source};
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;
-use moat_optimizer::normal_form::{Access, Def, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
 use moat_optimizer::program::expr::{InputHint, Param};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};

@@ -1,10 +1,10 @@
 //! Building loop nests by hand, and evaluating them one element at a time, as they are written.
 #![expect(clippy::wildcard_enum_match_arm, reason = "an operator without a case here is a defect of the test")]
 
+use moat_optimizer::form::scalar_tree::{ScalarNode, ScalarOp};
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{Buffer, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar};
-use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
 use moat_optimizer::target::Target;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};

@@ -14,10 +14,10 @@
 //! before any is stored.
 
 use crate::source_order::{SourceOrder, Writer};
+use moat_optimizer::form::scalar_tree::{DefId, Gather, ScalarOp};
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileScalar};
-use moat_optimizer::normal_form::{DefId, Gather, ScalarOp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How the freedom that a schedule leaves is used.

@@ -8,11 +8,12 @@
 //! indices. Both are numbered. [`SourceOrder::marked`] is the same form, in which every value carries its number as an
 //! index expression, so that a scheduled nest says itself which instance it executes.
 
+use moat_optimizer::form::context::scopes;
+use moat_optimizer::form::normal_form::{Def, NormalForm, Piece, Scope};
+use moat_optimizer::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
+use moat_optimizer::form::steps::Step;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::{Range, loop_of, loop_variable};
-use moat_optimizer::normal_form::{
-    Access, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Scope, Source, Step, scopes,
-};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::BinaryOp;
 use std::collections::{BTreeMap, BTreeSet};

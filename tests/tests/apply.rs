@@ -2,8 +2,8 @@
 //! tests); here the structure is.
 
 use moat_optimizer::apply::apply;
+use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::lower::plain_schedule;
-use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::schedule::{LoopSpec, Pack, Place, Schedule, TileSpec};
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::work::display;

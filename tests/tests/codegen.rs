@@ -1,10 +1,10 @@
 //! Kernels of hand-built loop nests against a literal evaluation of the same nests.
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
+use moat_optimizer::form::scalar_tree::ScalarOp;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node};
-use moat_optimizer::normal_form::ScalarOp;
 use moat_optimizer::target::Target;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;

@@ -4,16 +4,16 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::evaluate_form::evaluate;
+use moat_optimizer::form::evaluate::evaluate;
+use moat_optimizer::form::notation::{parse as read, print};
+use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::lower::lower;
 use moat_optimizer::nest_verify::verify_nest;
-use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::domain::{RULES, SYMMETRY};
 use moat_optimizer::normalize::{Form, NormalizeConfig, normalize, replay};
-use moat_optimizer::notation::{parse as read, print};
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::numerics::Numerics;
@@ -22,8 +22,7 @@ use moat_optimizer::work::work;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;
-use moat_tuner::candidates;
-use moat_tuner::machine;
+use moat_tuner::{candidates, machine};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

@@ -1,8 +1,9 @@
 //! The oracle's bounds accept what the numerics allow and nothing else; the evaluators and
 //! verifiers of forms and nests agree with each other on the sample forms.
 
-use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest::{self, NestRunError};
+use moat_optimizer::form::evaluate as evaluate_form;
+use moat_optimizer::form::verify::{FormError, verify_form};
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::inputs::random;
 use moat_optimizer::integer::range::Range;
@@ -10,7 +11,6 @@ use moat_optimizer::interpret::{InterpretError, Mismatch, interpret};
 use moat_optimizer::lower::lower;
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node as NestNode};
 use moat_optimizer::nest_verify::{NestError, verify_nest};
-use moat_optimizer::normal_form_verify::{FormError, verify_form};
 use moat_optimizer::program::expr::{Node, Op, Param, Program, Span, SumOrder};
 use moat_optimizer::program::verify::VerifyError;
 use moat_optimizer::value::dtype::{DType, Literal};
@@ -417,8 +417,8 @@ fn broken_nests_are_refused_or_caught() {
         })
     };
     let load = |buffer, offset| TileScalar::Load { buffer, offset };
-    let negative = TileScalar::Compute(moat_optimizer::normal_form::ScalarNode {
-        op: moat_optimizer::normal_form::ScalarOp::Unary(UnaryOp::Neg, 0),
+    let negative = TileScalar::Compute(moat_optimizer::form::scalar_tree::ScalarNode {
+        op: moat_optimizer::form::scalar_tree::ScalarOp::Unary(UnaryOp::Neg, 0),
         dtype: DType::F32,
     });
     let buffer = |name: &str, len, role| Buffer { name: name.into(), dtype: DType::F32, len, role };

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use moat_optimizer::evaluate_form::evaluate;
+use moat_optimizer::form::evaluate::evaluate;
+use moat_optimizer::form::notation::print;
 use moat_optimizer::inputs::{self, Density};
 use moat_optimizer::normalize::law::example;
 use moat_optimizer::normalize::{NormalizeConfig, NormalizeError, normalize};
-use moat_optimizer::notation::print;
 use moat_optimizer::program::expr::{InputHint, Param};
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::tensor::Tensor;
@@ -104,7 +104,7 @@ fn every_law_holds_of_random_arrays() {
             let Ok(example) = example(&rules, &instance) else { continue };
             usable += 1;
             for seed in 1..25 {
-                let side = |form: &moat_optimizer::normal_form::NormalForm| {
+                let side = |form: &moat_optimizer::form::normal_form::NormalForm| {
                     let tensors: Vec<Tensor> =
                         form.params.iter().map(|param| elements(param, seed, numerics)).collect();
                     evaluate(form, &tensors).unwrap().remove(0)

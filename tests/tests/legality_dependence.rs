@@ -112,7 +112,7 @@ fn emptiness_never_contradicts_enumeration() {
 
 #[test]
 fn a_fold_depends_on_itself_along_its_fold_axes_only() {
-    let text = |form: &moat_optimizer::normal_form::NormalForm| {
+    let text = |form: &moat_optimizer::form::normal_form::NormalForm| {
         let all = self_dependences(&form.defs[0]);
         let mut lines: Vec<String> =
             all.iter().map(|d| d.directions.iter().map(|x| x.symbol()).collect::<String>()).collect();

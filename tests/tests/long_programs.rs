@@ -3,14 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::apply::apply;
+use moat_optimizer::form::normal_form::NormalForm;
+use moat_optimizer::form::notation::{parse, print};
+use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::lower::lower;
-use moat_optimizer::normal_form::NormalForm;
-use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, Normalized, normalize, replay};
-use moat_optimizer::notation::{parse, print};
 use moat_optimizer::program::expr::Program;
-use moat_optimizer::space::Choose;
-use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::space::{Choose, ScheduleSpace};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::work;
 use moat_rules::RuleBase;

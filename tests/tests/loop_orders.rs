@@ -4,13 +4,11 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::evaluate_nest;
+use moat_optimizer::form::steps::Step;
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::inputs;
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::nest::LoopNest;
-use moat_optimizer::normal_form::Step;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::schedule::{Band, Schedule, TimeTile};
@@ -18,7 +16,7 @@ use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
-use moat_optimizer::{blocked, deferred, distribution, parts, right_looking, scan, wavefront};
+use moat_optimizer::{blocked, deferred, distribution, evaluate_nest, inputs, parts, right_looking, scan, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;

@@ -4,16 +4,16 @@
 
 mod programs;
 
-use moat_optimizer::evaluate_form::evaluate;
+use moat_optimizer::form::evaluate::evaluate;
+use moat_optimizer::form::notation::print;
+use moat_optimizer::form::scalar_tree::ScalarOp;
+use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::inputs;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::index_map::IndexMap;
 use moat_optimizer::interpret::interpret;
-use moat_optimizer::normal_form::ScalarOp;
-use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::contraction::Spec;
 use moat_optimizer::normalize::{Form, Limit, NormalizeConfig, Normalized, normalize, replay};
-use moat_optimizer::notation::print;
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};

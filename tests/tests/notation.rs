@@ -4,8 +4,8 @@
 
 mod programs;
 
+use moat_optimizer::form::notation::{parse, print};
 use moat_optimizer::normalize::{NormalizeConfig, normalize};
-use moat_optimizer::notation::{parse, print};
 use moat_rules::RuleBase;
 
 #[test]

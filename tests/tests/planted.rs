@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::apply::apply;
+use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::schedule::{Band, LoopSpec, Panel, Place, Schedule, TimeTile};
 use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::ScheduleSpace;

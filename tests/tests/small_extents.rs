@@ -2,7 +2,7 @@
 //! numerics, alone and in a loop.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use moat_optimizer::evaluate_form::evaluate;
+use moat_optimizer::form::evaluate::evaluate;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::interpret::interpret;
 use moat_optimizer::program::verify::verify;

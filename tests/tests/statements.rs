@@ -3,15 +3,14 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::evaluate_form;
 use moat_optimizer::evaluate_nest;
+use moat_optimizer::form::verify::verify_form;
+use moat_optimizer::form::{evaluate as evaluate_form, notation};
 use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::plain_schedule;
-use moat_optimizer::normal_form_verify::verify_form;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
-use moat_optimizer::notation;
 use moat_optimizer::program::expr::{
     InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement, SumOrder,
 };
@@ -414,6 +413,7 @@ fn what_is_overwritten_while_it_is_read_is_copied_first() {
     agrees(&program, &[tensor(&[n, n], a.clone())], &shortest_by_hand(n, &a));
     let rules = RuleBase::standard().unwrap();
     let form = normalize(&program, &rules, &NormalizeConfig::default()).unwrap().forms.remove(0).normal_form;
-    let sizes: Vec<usize> = buffer_updates(&form).defs.iter().map(moat_optimizer::normal_form::Def::size).collect();
+    let sizes: Vec<usize> =
+        buffer_updates(&form).defs.iter().map(moat_optimizer::form::normal_form::Def::size).collect();
     assert_eq!(sizes, vec![n * n, n, n, n * n, n * n], "a row and a column are copied");
 }

@@ -1,24 +1,18 @@
 //! From a program to what is tried: its normal forms, their schedule spaces, and the search over them.
 
 use crate::search::{FormSpace, SearchConfig, Searcher};
-use moat_optimizer::blocked;
-use moat_optimizer::deferred;
-use moat_optimizer::distribution;
+use moat_optimizer::form::normal_form::NormalForm;
+use moat_optimizer::form::verify::{FormError, verify_form};
 use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::merge_axes;
-use moat_optimizer::normal_form::NormalForm;
-use moat_optimizer::normal_form_verify::{FormError, verify_form};
 use moat_optimizer::normalize::{Form, Limit, NormalizeConfig, NormalizeError, Stats, bytes_moved, flops, normalize};
-use moat_optimizer::parts;
 use moat_optimizer::program::expr::Program;
-use moat_optimizer::right_looking;
-use moat_optimizer::scan;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::{ScheduleSpace, SpaceError};
 use moat_optimizer::target::Target;
 use moat_optimizer::value::numerics::Numerics;
-use moat_optimizer::wavefront;
+use moat_optimizer::{blocked, deferred, distribution, parts, right_looking, scan, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 

@@ -17,10 +17,10 @@
 //!   there, they say in the same way how far from it a candidate may be.
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
+use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::inputs::SplitMix64;
 use moat_optimizer::interpret::{InterpretError, Reference, cut_at, interpret};
 use moat_optimizer::lower::lower;
-use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::target::Target;
 use moat_optimizer::value::dtype::{DType, Literal};

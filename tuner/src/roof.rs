@@ -1,6 +1,6 @@
 //! What a machine could do at best with some work: rates and fractions for people, nothing that decides.
 
-use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::target::Target;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::work::Work;

@@ -3,12 +3,10 @@
 //! Input: a workload, what to try, a database, an observer. Output: a [`Summary`] and a folder with the kernel. A
 //! candidate's failure is a row; only what concerns the whole run is an error. Nothing is printed here.
 
-use crate::as_written;
 use crate::candidates::{self, FormsError, MAX_FORMS};
 use crate::cost_db::{CostDb, CostDbError, Recording};
 use crate::interrupt::{Interrupts, Word};
 use crate::journal::hex;
-use crate::machine;
 use crate::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use crate::outcome::Outcome;
 use crate::preflight::another_set_fits;
@@ -20,12 +18,13 @@ use crate::search::{Candidate, Neighbour, Searcher};
 use crate::ship::{Ready, Shipment};
 use crate::worker::disturbance::Disturbance;
 use crate::worker::protocol::{Argument, Comparison, LONG_CALL_NS, Sampling, Source};
+use crate::{as_written, machine};
 use moat_codegen::artifact::{ArtifactError, Linked};
 use moat_optimizer::apply::apply;
+use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::frontend::Workload;
 use moat_optimizer::inputs::{self, Density, InputError};
 use moat_optimizer::nest::LoopNest;
-use moat_optimizer::normal_form::NormalForm;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::program::expr::{Program, Span};
 use moat_optimizer::schedule::Schedule;

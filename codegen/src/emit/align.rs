@@ -18,10 +18,10 @@ use super::tile::{Body, Reg, anywhere};
 use inkwell::IntPredicate;
 use inkwell::values::{IntValue, PointerValue};
 use moat_optimizer::footprint::{binary_cost, unary_cost};
+use moat_optimizer::form::scalar_tree::ScalarOp;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;
 use moat_optimizer::nest::{BufferRole, TileScalar};
-use moat_optimizer::normal_form::ScalarOp;
 use std::collections::BTreeMap;
 
 /// What a vector loses that is stored across two lines, in slots of a multiply-add, where it was not measured.

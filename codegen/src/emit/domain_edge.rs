@@ -4,8 +4,8 @@
 //! with a = b is 0, and NaN if a multiply-add computes the difference. So such sums are not contracted, unless they cannot
 //! be negative: a sum of squares, say.
 
+use moat_optimizer::form::scalar_tree::{ScalarNode, ScalarOp};
 use moat_optimizer::nest::TileScalar;
-use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
 use moat_optimizer::value::scalar::{BinaryOp, UnaryOp};
 
 /// For each node of a value whether it is a sum that has to round its products.

@@ -5,9 +5,9 @@
 //! the chain from one iteration to the next is as short as it can be. Sums of floats are reordered, so this is for
 //! numerics that permit it.
 
+use moat_optimizer::form::scalar_tree::{ScalarNode, ScalarOp};
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::nest::{Loop, LoopNest, Node, Tile, TileScalar};
-use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
 use moat_optimizer::value::scalar::BinaryOp;
 
 /// The nest with the late terms of its sums last.

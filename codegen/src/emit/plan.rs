@@ -5,8 +5,8 @@ use super::cx::{Cx, Emit};
 use super::domain_edge;
 use super::tile::Reg;
 use crate::error::CodegenError;
+use moat_optimizer::form::scalar_tree::ScalarOp;
 use moat_optimizer::nest::{Tile, TileAxis, TileScalar};
-use moat_optimizer::normal_form::ScalarOp;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 

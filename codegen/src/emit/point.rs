@@ -10,9 +10,9 @@ use super::memory::{Place, SHUFFLED_STRIDE};
 use super::plan::Plan;
 use super::tile::{Mask, Reg};
 use inkwell::values::{InstructionOpcode, PointerValue};
+use moat_optimizer::form::scalar_tree::ScalarOp;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::nest::TileScalar;
-use moat_optimizer::normal_form::ScalarOp;
 use moat_optimizer::value::dtype::DType;
 use std::collections::BTreeMap;
 

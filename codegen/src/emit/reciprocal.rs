@@ -5,8 +5,8 @@
 //! be an ulp beside the quotient, and where the quotient is a whole number its floor is then another one. Values are
 //! followed through buffers. For numerics that permit it.
 
+use moat_optimizer::form::scalar_tree::{ScalarNode, ScalarOp};
 use moat_optimizer::nest::{LoopNest, Node, Tile, TileScalar};
-use moat_optimizer::normal_form::{ScalarNode, ScalarOp};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::BinaryOp;
 

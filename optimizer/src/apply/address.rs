@@ -1,12 +1,11 @@
 //! Where elements lie: the flat offset of an access over a nest's variables.
 
 use super::{Apply, ApplyError};
+use crate::form::scalar_tree::{Access, DefId, Source};
 use crate::integer::affine::Affine;
 use crate::integer::intervals::Interval;
-use crate::integer::range::loop_of;
-use crate::integer::range::row_major;
+use crate::integer::range::{loop_of, row_major};
 use crate::nest::BufferId;
-use crate::normal_form::{Access, DefId, Source};
 
 /// A flat offset: a part over a reader's axes and a part over variables.
 #[derive(Clone, Debug)]

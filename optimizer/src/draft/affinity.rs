@@ -6,9 +6,11 @@
 
 use super::{Placement, Rates};
 use crate::footprint::{LoadModel, StageModel};
+use crate::form::context::Context;
+use crate::form::normal_form::{Def, NormalForm};
+use crate::form::scalar_tree::{DefId, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_of;
-use crate::normal_form::{Context, Def, DefId, NormalForm, Source};
 use crate::schedule::{LoopSpec, Schedule, StageSchedule};
 use std::collections::BTreeMap;
 

@@ -13,7 +13,9 @@ mod affinity;
 mod sweep;
 
 use crate::footprint::{LoadModel, StageModel, model, models};
-use crate::normal_form::{Def, NormalForm, Source, contexts};
+use crate::form::context::contexts;
+use crate::form::normal_form::{Def, NormalForm};
+use crate::form::scalar_tree::Source;
 use crate::schedule::{Pack, Place, Schedule, StageSchedule};
 use crate::target::Target;
 use crate::value::numerics::Numerics;

@@ -2,9 +2,11 @@
 //! share the tiles.
 
 use super::Rates;
+use crate::form::context::Context;
+use crate::form::normal_form::{Def, NormalForm};
+use crate::form::scalar_tree::DefId;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
-use crate::normal_form::{Context, Def, DefId, NormalForm};
 use crate::schedule::{Schedule, TimeTile};
 use crate::skew::{coordinate, trips};
 use crate::space::touched_bytes;

@@ -6,8 +6,7 @@ use super::functions::Call;
 use super::number::Number;
 use super::promote::{self, Kind};
 use super::value::{Arg, Value};
-use crate::program::expr::constants;
-use crate::program::expr::{NodeId, Op, Span};
+use crate::program::expr::{NodeId, Op, Span, constants};
 use crate::value::dtype::{DType, Literal};
 
 /// `np.array`: literals, or elements that are arrays, stacked; always a copy.

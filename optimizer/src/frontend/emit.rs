@@ -7,8 +7,7 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::promote;
 use super::value::Array;
 use crate::integer::affine::Affine;
-use crate::program::expr::constants;
-use crate::program::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span, SumOrder};
+use crate::program::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span, SumOrder, constants};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 

@@ -11,8 +11,7 @@ use super::emit::{fixed, show};
 use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::functions::Call;
 use super::value::{Arg, Value};
-use crate::program::expr::constants;
-use crate::program::expr::{Check, Node, NodeId, Op, Requirement, Span, Statement};
+use crate::program::expr::{Check, Node, NodeId, Op, Requirement, Span, Statement, constants};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 

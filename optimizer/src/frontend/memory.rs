@@ -10,8 +10,7 @@ use super::evaluate::{Eval, Evaluator, Poisoned};
 use super::expression::may_be_number;
 use super::value::{Arg, Array, Storage, Value};
 use crate::integer::affine::Affine;
-use crate::program::expr::constants;
-use crate::program::expr::{NodeId, Op, SectionAxis, Shift, Span, State, Statement};
+use crate::program::expr::{NodeId, Op, SectionAxis, Shift, Span, State, Statement, constants};
 use crate::value::dtype::DType;
 
 /// A part of a state that an array is a view of.

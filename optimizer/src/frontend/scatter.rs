@@ -14,8 +14,7 @@ use super::promote;
 use super::subscript::{Picked, Selection};
 use super::value::{Arg, Array, Value};
 use crate::integer::affine::Affine;
-use crate::program::expr::constants;
-use crate::program::expr::{NodeId, Op, SectionAxis, Shift, Span};
+use crate::program::expr::{NodeId, Op, SectionAxis, Shift, Span, constants};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::BinaryOp;
 

@@ -7,8 +7,7 @@ use super::functions::Call;
 use super::promote::{self, Kind};
 use super::value::{Arg, Array, Value};
 use crate::integer::affine::Affine;
-use crate::program::expr::constants;
-use crate::program::expr::{NodeId, Op, SectionAxis, Span};
+use crate::program::expr::{NodeId, Op, SectionAxis, Span, constants};
 use crate::value::dtype::{DType, Literal};
 use rustpython_ruff_python_ast::Operator;
 

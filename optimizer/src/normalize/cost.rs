@@ -1,10 +1,11 @@
 //! What forms and terms cost: the guide of extraction. Measured time decides later.
 
 use super::term::Term;
-use crate::dependence::bounding_box;
+use crate::form::context::{bounding_box, contexts};
+use crate::form::normal_form::{NormalForm, Piece};
+use crate::form::scalar_tree::{Access, ScalarOp, Source};
 use crate::integer::count::points;
 use crate::integer::range::Range;
-use crate::normal_form::{Access, NormalForm, Piece, ScalarOp, Source, contexts};
 use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use std::collections::BTreeMap;

@@ -8,20 +8,16 @@
 //! The set is small: rules are left out, in groups and then one by one, as long as the rest still
 //! replays.
 
-use super::domain;
-use super::encode;
 use super::extract::Candidate;
 use super::form::{self, Choice};
 use super::run::{Limits, SOURCE_RULESETS, Session};
-use super::sections;
 use super::term::{Class, Snapshot, Term};
-use super::{Form, NormalizeConfig, NormalizeError, rule_numerics};
-use crate::normal_form::NormalForm;
+use super::{Form, NormalizeConfig, NormalizeError, domain, encode, rule_numerics, sections};
+use crate::form::normal_form::NormalForm;
 use crate::program::expr::Program;
 use crate::value::numerics::Numerics;
-use egglog::Value;
 use egglog::ast::Expr;
-use egglog::span;
+use egglog::{Value, span};
 use moat_rules::RuleBase;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -5,7 +5,7 @@ use super::NormalizeError;
 use super::cost::{ExtractionCost, weight_of};
 use super::form::{self, Choice};
 use super::term::{Class, Snapshot, Term};
-use crate::normal_form::NormalForm;
+use crate::form::normal_form::NormalForm;
 use crate::program::expr::Program;
 use std::collections::{BTreeMap, BTreeSet};
 

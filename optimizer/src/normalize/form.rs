@@ -14,10 +14,11 @@ use super::cost::weight_of;
 use super::extract::elements;
 use super::scalars::{ScalarBuilder, folds_binary, folds_unary};
 use super::term::{Class, Snapshot, Term};
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, Gather, Source};
 use crate::integer::affine::Affine;
 use crate::integer::index_map::{IndexMap, common_refinement};
 use crate::integer::range::Range;
-use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Source};
 use crate::program::expr::{Op, Program};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::FoldOp;
@@ -747,9 +748,9 @@ impl<'a> Builder<'a> {
                         None if *flat => Access::Flat(rows[0].clone()),
                         None => Access::Axes(rows.clone()),
                     };
-                    crate::normal_form::ScalarOp::Load(source, access)
+                    crate::form::scalar_tree::ScalarOp::Load(source, access)
                 }
-                Leaf::Index { .. } => crate::normal_form::ScalarOp::Index(rows[0].clone()),
+                Leaf::Index { .. } => crate::form::scalar_tree::ScalarOp::Index(rows[0].clone()),
             }
         });
         Ok(Piece { domain, fold: draft.fold, depth: draft.depth, value })

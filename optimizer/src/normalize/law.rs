@@ -2,11 +2,10 @@
 //! the form of each side, so that a test can compute both.
 
 use super::cost::Roofline;
-use super::extract;
 use super::run::{Limits, Session};
 use super::term::{Snapshot, Term};
-use super::{NormalizeError, check_results};
-use crate::normal_form::NormalForm;
+use super::{NormalizeError, check_results, extract};
+use crate::form::normal_form::NormalForm;
 use crate::program::expr::{InputHint, Node, Op, Param, Program, Span};
 use crate::value::dtype::{DType, Literal};
 use egglog::ast::Expr;

@@ -30,7 +30,7 @@ pub use cost::{ExtractionCost, Roofline, bytes_moved, flops};
 use derivation::Effort;
 pub use derivation::{Derivation, replay};
 
-use crate::normal_form::NormalForm;
+use crate::form::normal_form::NormalForm;
 use crate::program::expr::Program;
 use crate::value::numerics::Numerics;
 use egglog::ast::Expr;

@@ -1,9 +1,9 @@
 //! Hash-consed scalar expressions while their accesses are still open.
 
+use crate::form::notation::canonical;
+use crate::form::scalar_tree::{Scalar, ScalarNode, ScalarOp};
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
-use crate::normal_form::{Scalar, ScalarNode, ScalarOp};
-use crate::notation::canonical;
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, UnaryOp};
 use crate::value::scalar_eval;

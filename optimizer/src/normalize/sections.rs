@@ -12,10 +12,11 @@
 use super::NormalizeError;
 use super::cost::{piece_weight, volume};
 use super::form::{MAX_CONTEXTS, STORE_COST, output_name};
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
 use crate::inline::{check_inlined, inline};
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::program::expr::{InputHint, Node, NodeId, Op, Param, Program};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,8 +6,7 @@
 //! the verifier's business. Shares no code with the stages that make nodes.
 
 use crate::integer::affine::Affine;
-use crate::program::expr::constants;
-use crate::program::expr::{Node, Op, SectionAxis};
+use crate::program::expr::{Node, Op, SectionAxis, constants};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 use crate::value::scalar_eval::{binary_defined, unary_defined};

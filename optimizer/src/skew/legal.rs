@@ -7,10 +7,12 @@
 //! (Bellman, Ford). Each least distance is found by integer elimination; one that it cannot bound is a refusal.
 
 use super::{Coordinate, coordinate, coordinates, loops, readers, signed, statements, trips};
+use crate::form::context::{Context, contexts};
+use crate::form::normal_form::NormalForm;
+use crate::form::scalar_tree::{DefId, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::{loop_of, loop_variable};
 use crate::integer::set::{Answer, IntegerSet};
-use crate::normal_form::{Context, DefId, NormalForm, ScalarOp, Source, contexts};
 use crate::schedule::{Panel, TimeTile};
 use crate::touch::{Touch, known_touches};
 

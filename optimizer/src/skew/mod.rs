@@ -25,9 +25,11 @@ mod offending;
 mod rewrite;
 
 use crate::dependence::reads;
+use crate::form::normal_form::NormalForm;
+use crate::form::scalar_tree::DefId;
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of};
-use crate::normal_form::{DefId, NormalForm, Step};
 
 pub use legal::{Tilable, is_legal, tilable};
 pub use offending::{Offending, offending};

@@ -5,8 +5,9 @@
 
 use super::legal::{Body, Leaving, Side};
 use super::statements;
+use crate::form::context::contexts;
+use crate::form::normal_form::NormalForm;
 use crate::loop_dependence::Kind;
-use crate::normal_form::{NormalForm, contexts};
 use crate::schedule::Band;
 use std::fmt;
 

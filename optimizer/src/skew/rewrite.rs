@@ -15,9 +15,12 @@
 //! `for w₁: for w₀ in 0..K: parallel for block: band₁ = K·(w₁ − block) + w₀: …`.
 
 use super::{Coordinate, coordinate, coordinates, definitions, loops, range_of, signed, trips};
+use crate::form::context::scopes;
+use crate::form::normal_form::NormalForm;
+use crate::form::scalar_tree::DefId;
+use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_variable};
-use crate::normal_form::{DefId, NormalForm, Step, replaced, scopes};
 use crate::schedule::{Band, Panel, TimeTile};
 
 /// A form with a loop in tiles.

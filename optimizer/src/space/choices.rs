@@ -1,8 +1,9 @@
 //! The proposals for one stage, sorted by decision, and the repair that makes a wish consistent.
 
-use crate::dependence::axes_of;
 use crate::footprint::StageModel;
-use crate::normal_form::{DefId, NormalForm};
+use crate::form::access::axes_of;
+use crate::form::normal_form::NormalForm;
+use crate::form::scalar_tree::DefId;
 use crate::schedule::{LoopSpec, Pack, Place, StageSchedule, TileSpec};
 use moat_rules::schedule_rules::{Proposals, ProposedPlace};
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,9 +2,9 @@
 
 use crate::dependence::reads;
 use crate::footprint::StageModel;
+use crate::form::normal_form::NormalForm;
 use crate::integer::range::loop_variable;
 use crate::movable::stays;
-use crate::normal_form::NormalForm;
 use crate::skew::Tilable;
 use crate::target::Target;
 use moat_rules::dependence::Derived;

@@ -6,9 +6,9 @@
 use super::{ScheduleSpace, choices::StageChoices, plain_stage};
 use crate::draft::recompute;
 use crate::footprint::{LoadModel, StageModel};
+use crate::form::scalar_tree::Source;
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_of;
-use crate::normal_form::Source;
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule, TileSpec, TimeTile};
 use moat_rules::schedule_rules::ProposedPlace;
 use std::collections::BTreeMap;

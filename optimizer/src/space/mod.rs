@@ -15,9 +15,10 @@ mod vary;
 mod windows;
 
 use crate::footprint::{StageModel, model};
+use crate::form::normal_form::NormalForm;
+use crate::form::scalar_tree::DefId;
 use crate::legality::{FormFacts, Illegal, LegalityRules};
 use crate::lower::{plain_schedule, plain_stage};
-use crate::normal_form::{DefId, NormalForm};
 use crate::schedule::Schedule;
 use crate::skew::{Tilable, tilable};
 use crate::target::Target;

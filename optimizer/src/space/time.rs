@@ -5,9 +5,9 @@
 
 use super::vary::{percent, pick};
 use super::{Choose, ScheduleSpace};
+use crate::form::normal_form::NormalForm;
 use crate::integer::range::loop_variable;
 use crate::legality::Illegal;
-use crate::normal_form::NormalForm;
 use crate::schedule::{Band, Schedule, TimeTile};
 use crate::skew::{Tilable, offending, statements, trips};
 use moat_rules::schedule_rules::Proposals;

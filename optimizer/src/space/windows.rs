@@ -6,9 +6,11 @@
 //! The windows of a program that repeats itself are equal, and decided about once.
 
 use super::choices::moved;
+use crate::form::access::sources;
+use crate::form::normal_form::{Def, NormalForm, State};
+use crate::form::scalar_tree::{DefId, ScalarOp, Source};
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
-use crate::lower::sources;
-use crate::normal_form::{Def, DefId, NormalForm, ScalarOp, Source, State, Step};
 use crate::program::expr::{InputHint, Param};
 use crate::schedule::{Place, Schedule, StageSchedule};
 use moat_rules::schedule_rules::Proposals;

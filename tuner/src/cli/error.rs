@@ -17,9 +17,8 @@ use moat_optimizer::program::expr::Requirement;
 use moat_optimizer::space::SpaceError;
 use moat_rules::RuleError;
 use serde_json::json;
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 /// Any of them; miette renders it with its labels and help.
 #[derive(Debug, thiserror::Error, Diagnostic)]

@@ -1,6 +1,6 @@
 //! Numbers and schedules in words.
 
-use moat_optimizer::normal_form::NormalForm;
+use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::schedule::{Band, Place, Schedule, StageSchedule};
 
 /// Three significant digits: `0.0123`, `9.21`, `118`, `1230`.

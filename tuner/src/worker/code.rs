@@ -4,8 +4,6 @@
 //! measurements of the machine with their fixed modules, come here.
 #![expect(unsafe_code, reason = "calls compiled code")]
 
-use inkwell::AddressSpace;
-use inkwell::OptimizationLevel;
 use inkwell::attributes::AttributeLoc;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
@@ -13,6 +11,7 @@ use inkwell::memory_buffer::MemoryBuffer;
 use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, InitializationConfig, RelocMode, Target, TargetTriple};
+use inkwell::{AddressSpace, OptimizationLevel};
 use moat_codegen::jit::RawEntry;
 
 /// How a module is compiled.

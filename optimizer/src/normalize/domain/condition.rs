@@ -3,9 +3,9 @@
 //! Input: the nodes of a scalar expression. Output: for each truth value the [`Condition`] under
 //! which it is true, and for each value one that is sufficient for it to be zero.
 
+use crate::form::scalar_tree::{Access, ScalarNode, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::region::{Region, opposite};
-use crate::normal_form::{Access, ScalarNode, ScalarOp, Source};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 

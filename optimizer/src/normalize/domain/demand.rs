@@ -7,10 +7,11 @@
 use super::Used;
 use super::producer::{at, constant_piece, folds_nothing, no_terms};
 use super::simplify::constant_value;
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, ScalarNode, ScalarOp, Source};
 use crate::inline::{check_inlined, inline};
 use crate::integer::affine::Affine;
 use crate::integer::region::Region;
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, ScalarNode, ScalarOp, Source};
 
 /// Replaces a definition of several pieces that copies a fold, or is the fold's identity, by the
 /// fold itself on the pieces that copied it. The fold must have no other reader.

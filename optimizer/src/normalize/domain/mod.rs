@@ -16,8 +16,9 @@ mod simplify;
 mod symmetry;
 
 use super::cost::{ExtractionCost, Roofline};
+use crate::form::context::Context;
+use crate::form::normal_form::{NormalForm, Piece};
 use crate::integer::affine::Affine;
-use crate::normal_form::{Context, NormalForm, Piece};
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 pub(super) use demand::drop_unread;
@@ -167,15 +168,17 @@ impl Used<'_> {
 
 /// What is known of the loops around each definition: forms that are ≥ 0.
 pub(crate) fn contexts(form: &NormalForm) -> Vec<Vec<Affine>> {
-    crate::normal_form::contexts(form).iter().map(Context::non_negative).collect()
+    crate::form::context::contexts(form).iter().map(Context::non_negative).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::restrict;
+    use crate::form::normal_form::{Def, NormalForm, Piece};
+    use crate::form::scalar_tree::{Access, Scalar, ScalarNode, ScalarOp, Source};
+    use crate::form::steps::Step;
     use crate::integer::affine::Affine;
     use crate::integer::range::{Range, loop_variable};
-    use crate::normal_form::{Access, Def, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, Step};
     use crate::value::dtype::{DType, Literal};
     use crate::value::numerics::Numerics;
     use crate::value::scalar::{BinaryOp, FoldOp};

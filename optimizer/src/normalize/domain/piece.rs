@@ -5,9 +5,10 @@ use super::Used;
 use super::condition::{Condition, masks, truths, vanishing};
 use super::producer::{Producers, folds_nothing, no_terms};
 use super::simplify::{constant_value, simplify};
+use crate::form::normal_form::{Def, Piece};
+use crate::form::scalar_tree::ScalarOp;
 use crate::integer::affine::Affine;
 use crate::integer::region::{Region, opposite};
-use crate::normal_form::{Def, Piece, ScalarOp};
 use crate::value::dtype::DType;
 
 /// The most pieces that a definition is split into.

@@ -2,10 +2,11 @@
 
 use super::condition::{Condition, all, any, masks, truths, vanishing};
 use super::simplify::constant_of;
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
 use crate::integer::region::{Region, in_loop};
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, ScalarOp, Source};
 use crate::value::dtype::Literal;
 use crate::value::scalar::FoldOp;
 

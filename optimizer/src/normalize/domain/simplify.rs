@@ -4,10 +4,11 @@
 use super::Used;
 use super::condition::{Condition, masks, truths};
 use super::producer::Producers;
+use crate::form::normal_form::Piece;
+use crate::form::notation::canonical;
+use crate::form::scalar_tree::{Scalar, ScalarNode, ScalarOp, Source};
 use crate::integer::region::Region;
-use crate::normal_form::{Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::normalize::scalars::fold_constant;
-use crate::notation::canonical;
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
 

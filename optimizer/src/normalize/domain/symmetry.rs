@@ -7,10 +7,11 @@
 use super::Used;
 use super::demand::drop_unread;
 use super::producer::{at, folds_nothing};
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, Gather, Scalar, ScalarNode, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
 use crate::integer::region::{Region, opposite};
-use crate::normal_form::{Access, Def, DefId, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
 use crate::value::dtype::DType;
 use crate::value::scalar::{BinaryOp, UnaryOp};
 

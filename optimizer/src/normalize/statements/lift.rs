@@ -7,8 +7,8 @@
 //! the slice's live extent; so a parameter has margins on every axis, which are taken off again with the loops'
 //! axes. A fold over a live extent folds the whole box, masked by the identity beyond.
 
+use crate::form::scalar_tree::Source;
 use crate::integer::affine::Affine;
-use crate::normal_form::Source;
 use crate::normalize::NormalizeError;
 use crate::program::expr::{InputHint, Node, NodeId, Op, Param, Program, SectionAxis, SliceAxis, Span, SumOrder};
 use crate::value::dtype::{DType, Literal};

@@ -9,13 +9,16 @@ mod hoist;
 mod lift;
 mod strip;
 
-use super::derivation;
 use super::domain::restrict_within;
 use super::run::Session;
-use super::{Form, NormalizeConfig, NormalizeError, Normalized, Run, Stats, bytes_moved, flops, normalize_from};
+use super::{
+    Form, NormalizeConfig, NormalizeError, Normalized, Run, Stats, bytes_moved, derivation, flops, normalize_from,
+};
+use crate::form::normal_form::{Def, NormalForm, Scope, State, Update};
+use crate::form::scalar_tree::Source;
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_variable};
-use crate::normal_form::{Def, NormalForm, Scope, Source, State, Step, Update};
 use crate::program::expr::{NodeId, Program, SectionAxis, Shift, Statement};
 use crate::value::numerics::Numerics;
 use lift::{Around, Lifted, lift};
@@ -337,7 +340,7 @@ impl Assembly<'_> {
         let mut steps = Vec::new();
         for (id, mut def) in stripped.defs.into_iter().enumerate() {
             for node in def.pieces.iter_mut().flat_map(|piece| &mut piece.value.nodes) {
-                if let crate::normal_form::ScalarOp::Load(Source::Def(read), _) = &mut node.op {
+                if let crate::form::scalar_tree::ScalarOp::Load(Source::Def(read), _) = &mut node.op {
                     *read += first;
                 }
             }

@@ -5,10 +5,10 @@
 //! a slice is computed or read.
 
 use super::lift::{Around, Leaf};
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, Gather, Scalar, ScalarNode, ScalarOp, Source};
 use crate::integer::affine::Affine;
-use crate::integer::range::row_major;
-use crate::integer::range::{Range, loop_variable};
-use crate::normal_form::{Access, Def, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source};
+use crate::integer::range::{Range, loop_variable, row_major};
 use crate::normalize::NormalizeError;
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::BinaryOp;

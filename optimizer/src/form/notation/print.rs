@@ -1,9 +1,11 @@
 //! Printing.
 
 use super::{NAMED_DEPTH, binary_sign, canonical, check_word, fold_sign};
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, Gather, Scalar, ScalarOp, Source};
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of};
-use crate::normal_form::{Access, Def, Gather, NormalForm, Piece, Scalar, ScalarOp, Source, Step};
 use crate::program::expr::InputHint;
 use crate::value::dtype::{DType, Literal};
 

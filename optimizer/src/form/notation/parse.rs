@@ -2,11 +2,12 @@
 
 use super::print::variable;
 use super::{MAX_DEPTH, binary_sign, canonical, check_word, fold_sign};
+use crate::form::context::scopes;
+use crate::form::normal_form::{Def, NormalForm, Piece, State, Update};
+use crate::form::scalar_tree::{Access, Gather, Scalar, ScalarNode, ScalarOp, Source};
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_variable};
-use crate::normal_form::{
-    Access, Def, Gather, NormalForm, Piece, Scalar, ScalarNode, ScalarOp, Source, State, Step, Update, scopes,
-};
 use crate::program::expr::{InputHint, Param, Requirement, Shift};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};

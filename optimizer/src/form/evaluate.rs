@@ -4,10 +4,11 @@
 //! type and every fold taken from the identity in ascending order of the fold axes. It trusts
 //! nothing: every access is bounds-checked, every element must be computed exactly once.
 
+use crate::form::normal_form::{Def, NormalForm, Piece};
+use crate::form::scalar_tree::{Access, DefId, ScalarOp, Source};
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
-use crate::integer::range::{Range, loop_variable};
-use crate::integer::range::{enumerate, interval, offset};
-use crate::normal_form::{Access, Def, DefId, NormalForm, Piece, ScalarOp, Source, Step};
+use crate::integer::range::{Range, enumerate, interval, loop_variable, offset};
 use crate::program::expr::Requirement;
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar_eval;

@@ -1,10 +1,10 @@
 //! Whether the pieces of a definition are disjoint and hold all that is needed of it: proofs by
 //! integer elimination, for domains of any size.
 
+use crate::form::normal_form::Piece;
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
 use crate::integer::set::{Answer, IntegerSet};
-use crate::normal_form::Piece;
 
 /// The integer points of a list of conditions.
 #[derive(Clone)]

@@ -5,13 +5,15 @@
 //! least what is read of it (exactly for constant boxes, by enumeration up to [`ENUMERATED`] points
 //! and by integer elimination otherwise); accesses stay inside their sources.
 
-use crate::cover::{overlap, uncovered};
+use crate::form::context::{Context, contexts};
+use crate::form::cover::{overlap, uncovered};
+use crate::form::normal_form::{Def, NormalForm, Piece, Update};
+use crate::form::scalar_tree::{Access, Scalar, ScalarOp, Source};
+use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::bounds::{lower_bound, upper_bound};
-use crate::integer::range::{Range, loop_of};
-use crate::integer::range::{enumerate, offset};
+use crate::integer::range::{Range, enumerate, loop_of, offset};
 use crate::integer::set::{Answer, IntegerSet};
-use crate::normal_form::{Access, Context, Def, NormalForm, Piece, Scalar, ScalarOp, Source, Step, Update, contexts};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::FoldOp;
 use crate::value::scalar_eval::{binary_defined, unary_defined};

@@ -20,7 +20,7 @@ mod print;
 pub use parse::{NotationError, parse};
 pub use print::print;
 
-use crate::normal_form::{Scalar, ScalarNode};
+use crate::form::scalar_tree::{Scalar, ScalarNode};
 use crate::program::expr::Requirement;
 use crate::value::scalar::{BinaryOp, FoldOp};
 use std::collections::HashMap;
