@@ -11,7 +11,7 @@ use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{
     CodeModel, FileType, InitializationConfig, RelocMode, Target as LlvmTarget, TargetMachine, TargetTriple,
 };
-use moat_optimizer::target::Target;
+use moat_optimizer::nest::target::Target;
 
 /// LLVM's description of `target`.
 pub fn target_machine(target: &Target) -> Result<TargetMachine, CodegenError> {

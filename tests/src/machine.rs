@@ -1,6 +1,6 @@
 //! A machine that is written down, so that what depends on one is the same everywhere.
 
-use moat_optimizer::target::Target;
+use moat_optimizer::nest::target::Target;
 
 /// Two cores with vectors of 64 bytes and masks.
 pub fn target() -> Target {

@@ -4,8 +4,8 @@
 use moat_optimizer::form::scalar_tree::{ScalarNode, ScalarOp};
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;
+use moat_optimizer::nest::target::Target;
 use moat_optimizer::nest::{Buffer, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar};
-use moat_optimizer::target::Target;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use rand::rngs::StdRng;

@@ -3,13 +3,13 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::evaluate_nest;
 use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::form::{evaluate as evaluate_form, notation};
 use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::layout::order_states;
 use moat_optimizer::lower::plain_schedule;
+use moat_optimizer::nest::evaluate as evaluate_nest;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
 use moat_optimizer::program::expr::{
     InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement, SumOrder,

@@ -1,6 +1,6 @@
 //! The scalar operations of a program as it is written: what `work_reduction` compares the executed nest with.
 //!
-//! Each operator on whole arrays counts what its definition says, by the conventions of `moat_optimizer::work`: one for
+//! Each operator on whole arrays counts what its definition says, by the conventions of `moat_optimizer::nest::work`: one for
 //! each arithmetic operator, function and fold step, none for views, conversions, selections and comparisons. In loops
 //! it counts every time that a statement computes it, on the elements that exist then.
 

@@ -9,7 +9,7 @@ use crate::journal::hex;
 use crate::promotion::quantile;
 use crate::worker::code::{Code, CodeOptions};
 use inkwell::targets::TargetMachine;
-use moat_optimizer::target::Target;
+use moat_optimizer::nest::target::Target;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};

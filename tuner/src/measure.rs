@@ -10,7 +10,7 @@ use crate::worker::protocol::{
     Argument, Comparison, LONG_CALL_NS, Place, Reply, Request, Sampling, Setup, Source, Wrong, frame_length, send,
 };
 use moat_optimizer::interpret::Reference;
-use moat_optimizer::target::Target;
+use moat_optimizer::nest::target::Target;
 use moat_optimizer::value::tensor::Tensor;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;

@@ -21,12 +21,12 @@ use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::inputs::SplitMix64;
 use moat_optimizer::interpret::{InterpretError, Reference, cut_at, interpret};
 use moat_optimizer::lower::lower;
+use moat_optimizer::nest::target::Target;
+use moat_optimizer::nest::work;
 use moat_optimizer::program::expr::Program;
-use moat_optimizer::target::Target;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
-use moat_optimizer::work;
 
 /// Seconds that the interpreter may be expected to take.
 const PATIENCE: f64 = 40.0;

@@ -1,9 +1,9 @@
 //! What a machine could do at best with some work: rates and fractions for people, nothing that decides.
 
 use moat_optimizer::form::normal_form::NormalForm;
-use moat_optimizer::target::Target;
+use moat_optimizer::nest::target::Target;
+use moat_optimizer::nest::work::Work;
 use moat_optimizer::value::dtype::DType;
-use moat_optimizer::work::Work;
 
 /// The measured limits that apply to a workload.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@
 use super::{ArtifactError, io_error};
 use crate::passes;
 use inkwell::context::Context;
-use moat_optimizer::target::Target;
+use moat_optimizer::nest::target::Target;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;

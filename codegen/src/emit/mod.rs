@@ -40,8 +40,8 @@ use inkwell::targets::TargetMachine;
 use inkwell::types::{BasicMetadataTypeEnum, BasicTypeEnum, FunctionType};
 use inkwell::values::{BasicMetadataValueEnum, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
+use moat_optimizer::nest::target::Target;
 use moat_optimizer::nest::{Buffer, BufferRole, LoopNest, Node};
-use moat_optimizer::target::Target;
 use moat_optimizer::value::numerics::Numerics;
 
 /// What a kernel is compiled for.

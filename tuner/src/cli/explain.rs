@@ -14,10 +14,10 @@ use moat_optimizer::form::notation;
 use moat_optimizer::frontend::listing;
 use moat_optimizer::loop_dependence::carried_dependences;
 use moat_optimizer::lower::lower;
+use moat_optimizer::nest::print;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::schedule::Panel;
 use moat_optimizer::skew::{Tilable, tilable};
-use moat_optimizer::work;
 use moat_rules::RuleBase;
 use std::io::Write;
 
@@ -48,14 +48,14 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
         let normal_form = &form.normal_form;
         explain_loops(normal_form, out)?;
         heading(out, "Loops before scheduling")?;
-        write!(out, "{}", work::display(&lower(normal_form)?))?;
+        write!(out, "{}", print::display(&lower(normal_form)?))?;
         let schedule = default_schedule(normal_form, &target, numerics, usize::from(args.threads))?;
         heading(out, "Default schedule")?;
         for line in schedule_in_words(normal_form, &schedule) {
             writeln!(out, "{line}")?;
         }
         heading(out, "Loops under it")?;
-        write!(out, "{}", work::display(&apply(normal_form, &schedule)?))?;
+        write!(out, "{}", print::display(&apply(normal_form, &schedule)?))?;
     }
     Ok(Goal::Met)
 }

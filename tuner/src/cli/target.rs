@@ -3,7 +3,7 @@
 use super::args::TargetArgs;
 use super::{CliError, Goal, db};
 use crate::machine::{self, Kept};
-use moat_optimizer::target::Target;
+use moat_optimizer::nest::target::Target;
 use std::io::Write;
 
 pub(super) fn run(args: &TargetArgs, out: &mut impl Write) -> Result<Goal, CliError> {

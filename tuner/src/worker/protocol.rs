@@ -4,7 +4,7 @@
 
 use super::disturbance::Disturbance;
 use moat_optimizer::nest::LoopNest;
-use moat_optimizer::target::Target;
+use moat_optimizer::nest::target::Target;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;
 use serde::de::DeserializeOwned;

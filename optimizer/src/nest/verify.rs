@@ -4,7 +4,7 @@
 //! use; bounds, steps and tile factors sound; types agree; accesses inside their buffers (by
 //! elimination of variables, innermost first, which is exact where bounds are constant); parallel
 //! loops not nested; at most one vector axis; parameters never written. That every output element
-//! is written, and none read too soon, is found by running [`crate::evaluate_nest`].
+//! is written, and none read too soon, is found by running [`crate::nest::evaluate`].
 
 use crate::form::scalar_tree::{Gather, ScalarOp};
 use crate::form::verify::{ENUMERATED, verify_node};

@@ -4,6 +4,12 @@
 //! it. The leaves are [`Tile`]s: a register tile with its own step loops, so that tails are the
 //! code generator's business and any extent works with any tile.
 
+pub mod evaluate;
+pub mod print;
+pub mod target;
+pub mod verify;
+pub mod work;
+
 use crate::form::scalar_tree::ScalarNode;
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
