@@ -8,10 +8,10 @@
 
 mod address;
 
+use crate::dependence::inline::{InlineError, InlinedPiece, check_inlined, inline};
 use crate::form::normal_form::{Def, NormalForm};
 use crate::form::scalar_tree::{Access, DefId, ScalarNode, ScalarOp, Source};
 use crate::form::steps::Step;
-use crate::inline::{InlineError, InlinedPiece, check_inlined, inline};
 use crate::integer::affine::Affine;
 use crate::integer::intervals::{Interval, hull, image, prune_lower, prune_upper};
 use crate::integer::range::{Range, loop_of, loop_variable, row_major};

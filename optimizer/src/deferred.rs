@@ -13,6 +13,7 @@
 //! (SIAM 1998), 5.4: the block right-looking algorithm.
 
 use crate::accumulation::joined;
+use crate::dependence::access::{Touch, known_touches};
 use crate::distribution::distributed_loop;
 use crate::form::context::{Context, bounding_box, contexts, scopes};
 use crate::form::normal_form::{Def, NormalForm, Piece, Update};
@@ -23,7 +24,6 @@ use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::integer::region::pruned;
 use crate::strips::Strips;
 use crate::supplied::{InLoop, Pair, defs_in, is_local};
-use crate::touch::{Touch, known_touches};
 use crate::value::numerics::Numerics;
 use crate::value::scalar::{BinaryOp, FoldOp};
 

@@ -11,6 +11,8 @@
 //!
 //! Source: J. Allen, K. Kennedy, *Automatic translation of FORTRAN programs to vector form* (TOPLAS 1987).
 
+use crate::dependence::access::{Touch, touches};
+use crate::dependence::loops::meetings;
 use crate::form::context::{Context, contexts};
 use crate::form::normal_form::{Def, NormalForm};
 use crate::form::scalar_tree::{DefId, ScalarOp, Source};
@@ -18,9 +20,7 @@ use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_variable;
 use crate::integer::set::Answer;
-use crate::loop_dependence::meetings;
 use crate::supplied::{body_of, defs_in};
-use crate::touch::{Touch, touches};
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/distribution";

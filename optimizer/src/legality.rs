@@ -4,15 +4,15 @@
 //! Input: a [`NormalForm`], a [`Schedule`], the [`Numerics`] granted. Output: nothing, or every way in
 //! which the schedule is illegal. No cost is considered here: a foolish schedule is legal.
 
-use crate::dependence::{Dependence, reads, self_dependences};
+use crate::dependence::access::touches;
+use crate::dependence::between::{Dependence, reads, self_dependences};
+use crate::dependence::movable::{Fixed, fixed};
 use crate::form::access::{axes_of, indices, loads, stays_within};
 use crate::form::context::{Context, bounding_box, contexts, extremes};
 use crate::form::normal_form::{Def, NormalForm, Piece};
 use crate::form::scalar_tree::{Access, Source};
 use crate::integer::range::loop_of;
-use crate::movable::{Fixed, fixed};
 use crate::schedule::{Place, Schedule};
-use crate::touch::touches;
 use crate::value::numerics::Numerics;
 use moat_rules::dependence::{Derived, Direction};
 pub use moat_rules::legality::LegalityRules;

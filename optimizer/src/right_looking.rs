@@ -12,6 +12,7 @@
 //! Source: J. Dongarra, F. Gustavson, A. Karp, *Implementing linear algebra algorithms for dense matrices on a vector
 //! pipeline machine* (SIAM Review 1984): the orders of a factorization's loops.
 
+use crate::dependence::access::known_touches;
 use crate::form::context::{contexts, scopes};
 use crate::form::normal_form::{Def, NormalForm, Piece, Update};
 use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
@@ -19,7 +20,6 @@ use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::supplied::{Fold, Pair, defs_in};
-use crate::touch::known_touches;
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/right-looking";

@@ -3,6 +3,7 @@
 //! Input: a form. Output: such folds, and what may be asked of the time between a term's supplier and the fold. Integer
 //! elimination decides, exactly.
 
+use crate::dependence::access::{Touch, known_touches};
 use crate::form::context::{Context, contexts, scopes};
 use crate::form::normal_form::{Def, NormalForm, Piece, Update};
 use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarOp, Source};
@@ -10,7 +11,6 @@ use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::integer::set::{Answer, IntegerSet};
-use crate::touch::{Touch, known_touches};
 
 /// A fold in a loop that supplies its terms.
 pub(crate) struct Fold<'f> {

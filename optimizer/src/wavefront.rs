@@ -11,6 +11,8 @@
 //!
 //! Source: L. Lamport, *The parallel execution of DO loops* (CACM 1974): the hyperplane method.
 
+use crate::dependence::access::{Touch, known_touches};
+use crate::dependence::loops::meetings;
 use crate::form::context::{Context, contexts};
 use crate::form::normal_form::{Def, NormalForm};
 use crate::form::scalar_tree::DefId;
@@ -18,8 +20,6 @@ use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::integer::set::Answer;
-use crate::loop_dependence::meetings;
-use crate::touch::{Touch, known_touches};
 use std::collections::BTreeMap;
 
 /// The name of the law in derivations.

@@ -8,9 +8,9 @@
 //! They are texts, so that the frontend is tested with the rest. Every one is well-defined: an index or slice is written
 //! only where it is proven to be in bounds, what is read was written, and int arrays are given ints.
 
-use moat_optimizer::inputs::SplitMix64;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::affine_domain::{Domain, LoopRange};
+use moat_optimizer::oracle::inputs::SplitMix64;
 use std::fmt::Write as _;
 
 /// A file with one annotated function, `f`, and helpers of it; about `size` statements.

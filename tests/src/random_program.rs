@@ -5,8 +5,8 @@
 //! what NumPy leaves to the platform or refuses: floats out of range cast to integers, negative
 //! integer exponents, empty maxima.
 
-use moat_optimizer::inputs::SplitMix64;
-use moat_optimizer::interpret::{ArrayType, result_type};
+use moat_optimizer::oracle::inputs::SplitMix64;
+use moat_optimizer::oracle::interpret::{ArrayType, result_type};
 use moat_optimizer::program::expr::{InputHint, Node, NodeId, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};

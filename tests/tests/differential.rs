@@ -3,8 +3,8 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::inputs;
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::inputs;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;

@@ -5,7 +5,7 @@
 //! and must be what Python gives; where Python raises, it must be refused. How much is accepted has a floor.
 
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;

@@ -3,7 +3,7 @@
 //! every argument holds after the call, are NumPy's.
 
 use moat_optimizer::frontend::{ParseOptions, listing, parse};
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::expr::{Node, Op, Program, Statement};
 use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::numerics::Numerics;

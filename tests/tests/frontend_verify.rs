@@ -1,9 +1,9 @@
 //! The verifier refuses a program as soon as one node contradicts its operator's definition.
 
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::inputs::{SplitMix64, random};
 use moat_optimizer::integer::affine::Affine;
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::inputs::{SplitMix64, random};
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::expr::{Op, Program, SectionAxis, Statement};
 use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::dtype::{DType, Literal};

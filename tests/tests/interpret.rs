@@ -4,13 +4,13 @@
 use moat_optimizer::form::evaluate as evaluate_form;
 use moat_optimizer::form::verify::{FormError, verify_form};
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::inputs::random;
 use moat_optimizer::integer::range::Range;
-use moat_optimizer::interpret::{InterpretError, Mismatch, interpret};
 use moat_optimizer::lower::lower;
 use moat_optimizer::nest::evaluate::NestRunError;
 use moat_optimizer::nest::verify::{NestError, verify_nest};
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node as NestNode, evaluate as evaluate_nest};
+use moat_optimizer::oracle::inputs::random;
+use moat_optimizer::oracle::interpret::{InterpretError, Mismatch, interpret};
 use moat_optimizer::program::expr::{Node, Op, Param, Program, Span, SumOrder};
 use moat_optimizer::program::verify::VerifyError;
 use moat_optimizer::value::dtype::{DType, Literal};

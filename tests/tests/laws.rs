@@ -4,9 +4,10 @@
 
 use moat_optimizer::form::evaluate::evaluate;
 use moat_optimizer::form::notation::print;
-use moat_optimizer::inputs::{self, Density};
 use moat_optimizer::normalize::law::example;
 use moat_optimizer::normalize::{NormalizeConfig, NormalizeError, normalize};
+use moat_optimizer::oracle::inputs;
+use moat_optimizer::oracle::inputs::Density;
 use moat_optimizer::program::expr::{InputHint, Param};
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::tensor::Tensor;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
-use moat_optimizer::dependence::{Direction, Reference, directions, self_dependences};
+use moat_optimizer::dependence::between::{Direction, Reference, directions, self_dependences};
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;
 use moat_optimizer::integer::set::{Answer, IntegerSet};

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::inputs::random;
-use moat_optimizer::interpret::{interpret, peak};
+use moat_optimizer::oracle::inputs::random;
+use moat_optimizer::oracle::interpret::{interpret, peak};
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
 use moat_tuner::candidates::forms_within;

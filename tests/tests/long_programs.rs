@@ -7,7 +7,7 @@ use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::form::notation::{parse, print};
 use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::lower::lower;
-use moat_optimizer::nest::work;
+use moat_optimizer::nest::print;
 use moat_optimizer::normalize::{NormalizeConfig, Normalized, normalize, replay};
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::{Choose, ScheduleSpace};
@@ -106,7 +106,7 @@ fn amounts(program: &Program) -> Vec<(&'static str, usize)> {
         verify_form(form).unwrap();
         let space = ScheduleSpace::new(form, &target, &ScheduleRules::standard(), Numerics::Reassociate, 2).unwrap();
         for nest in [lower(form).unwrap(), apply(form, &space.default()).unwrap()] {
-            loops += work::display(&nest).len();
+            loops += print::display(&nest).len();
         }
     }
     vec![

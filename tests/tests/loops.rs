@@ -1,8 +1,8 @@
 //! NumPy programs with loops and mutable arrays: what the interpreter makes of them, against NumPy running the source.
 
 use moat_optimizer::frontend::{ParseOptions, Workload, listing, parse};
-use moat_optimizer::inputs::random;
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::inputs::random;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;

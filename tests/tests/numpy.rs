@@ -1,8 +1,8 @@
 //! The interpreter against NumPy: random programs, and a table of every operator and type with the
 //! special cases of `scalar.rs`.
 
-use moat_optimizer::inputs::random;
-use moat_optimizer::interpret::{interpret, result_type};
+use moat_optimizer::oracle::inputs::random;
+use moat_optimizer::oracle::interpret::{interpret, result_type};
 use moat_optimizer::program::expr::{Node, Op, Param, Program, SliceAxis, Span, SumOrder};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;

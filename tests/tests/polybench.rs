@@ -2,8 +2,8 @@
 //! those of NumPy running the same file.
 
 use moat_optimizer::frontend::{ParseOptions, listing, parse};
-use moat_optimizer::inputs::random;
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::inputs::random;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::numerics::Numerics;

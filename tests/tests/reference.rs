@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::inputs;
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::inputs;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::numerics::Numerics;

@@ -1,7 +1,7 @@
 //! Scatters, and gathers of what changes: what the frontend reads, the interpreter, every form and kernels of drawn
 //! schedules against NumPy itself; an index out of range is an error of all of them and writes nothing outside.
 
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Data;
 use moat_tests::kernels::{all_out_of_range, arguments, equal_numpy, equal_the_interpreter, kernels, program};

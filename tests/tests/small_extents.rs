@@ -4,7 +4,7 @@
 
 use moat_optimizer::form::evaluate::evaluate;
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;

@@ -5,9 +5,9 @@
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::evaluate as evaluate_form;
 use moat_optimizer::form::normal_form::NormalForm;
-use moat_optimizer::inputs::random;
 use moat_optimizer::nest::evaluate as evaluate_nest;
 use moat_optimizer::nest::verify::verify_nest;
+use moat_optimizer::oracle::inputs::random;
 use moat_optimizer::schedule::{Place, Schedule, StageSchedule};
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::dtype::DType;

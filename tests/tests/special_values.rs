@@ -9,7 +9,8 @@
 use moat_codegen::vector_math::{Function, bound};
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::inputs::{self, Density, SplitMix64};
+use moat_optimizer::oracle::inputs;
+use moat_optimizer::oracle::inputs::{Density, SplitMix64};
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::dtype::{DType, Literal};

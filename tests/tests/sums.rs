@@ -3,7 +3,7 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::interpret::interpret;
+use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::dtype::DType;

@@ -1,7 +1,7 @@
 //! The worker: whatever a candidate does, it becomes an outcome, and the next candidate is measured.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use moat_optimizer::interpret::Reference;
+use moat_optimizer::oracle::interpret::Reference;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_tuner::machine;

@@ -9,8 +9,8 @@ use crate::worker::disturbance::Disturbance;
 use crate::worker::protocol::{
     Argument, Comparison, LONG_CALL_NS, Place, Reply, Request, Sampling, Setup, Source, Wrong, frame_length, send,
 };
-use moat_optimizer::interpret::Reference;
 use moat_optimizer::nest::target::Target;
+use moat_optimizer::oracle::interpret::Reference;
 use moat_optimizer::value::tensor::Tensor;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;

@@ -2,7 +2,7 @@
 //!
 //! Input: a program's shapes; what the system says of itself. Output: bytes. Nothing is allocated here.
 
-use moat_optimizer::interpret::peak;
+use moat_optimizer::oracle::interpret::peak;
 use moat_optimizer::program::expr::{InputHint, NodeId, Program};
 use moat_optimizer::value::numerics::Numerics;
 use std::path::Path;

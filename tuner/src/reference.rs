@@ -18,11 +18,11 @@
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::form::normal_form::NormalForm;
-use moat_optimizer::inputs::SplitMix64;
-use moat_optimizer::interpret::{InterpretError, Reference, cut_at, interpret};
 use moat_optimizer::lower::lower;
 use moat_optimizer::nest::target::Target;
 use moat_optimizer::nest::work;
+use moat_optimizer::oracle::inputs::SplitMix64;
+use moat_optimizer::oracle::interpret::{InterpretError, Reference, cut_at, interpret};
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;

@@ -31,6 +31,7 @@ mod loops;
 mod memory;
 mod module;
 mod number;
+pub mod numpy_order;
 mod place;
 mod product;
 mod promote;

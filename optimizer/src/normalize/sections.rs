@@ -12,9 +12,9 @@
 use super::NormalizeError;
 use super::cost::{piece_weight, volume};
 use super::form::{MAX_CONTEXTS, STORE_COST, output_name};
+use crate::dependence::inline::{check_inlined, inline};
 use crate::form::normal_form::{Def, NormalForm, Piece};
 use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
-use crate::inline::{check_inlined, inline};
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
 use crate::program::expr::{InputHint, Node, NodeId, Op, Param, Program};

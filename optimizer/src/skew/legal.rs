@@ -7,6 +7,7 @@
 //! (Bellman, Ford). Each least distance is found by integer elimination; one that it cannot bound is a refusal.
 
 use super::{Coordinate, coordinate, coordinates, loops, readers, signed, statements, trips};
+use crate::dependence::access::{Touch, known_touches};
 use crate::form::context::{Context, contexts};
 use crate::form::normal_form::NormalForm;
 use crate::form::scalar_tree::{DefId, ScalarOp, Source};
@@ -14,7 +15,6 @@ use crate::integer::affine::Affine;
 use crate::integer::range::{loop_of, loop_variable};
 use crate::integer::set::{Answer, IntegerSet};
 use crate::schedule::{Panel, TimeTile};
-use crate::touch::{Touch, known_touches};
 
 /// The greatest skew that is tried.
 const MAX_SKEW: usize = 32;

@@ -24,7 +24,7 @@ mod legal;
 mod offending;
 mod rewrite;
 
-use crate::dependence::reads;
+use crate::dependence::between::reads;
 use crate::form::normal_form::NormalForm;
 use crate::form::scalar_tree::DefId;
 use crate::form::steps::Step;

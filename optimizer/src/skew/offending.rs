@@ -5,9 +5,9 @@
 
 use super::legal::{Body, Leaving, Side};
 use super::statements;
+use crate::dependence::loops::Kind;
 use crate::form::context::contexts;
 use crate::form::normal_form::NormalForm;
-use crate::loop_dependence::Kind;
 use crate::schedule::Band;
 use std::fmt;
 

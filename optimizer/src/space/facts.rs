@@ -1,10 +1,10 @@
 //! The facts that the schedule rules ask about, from a form, its models and a machine.
 
-use crate::dependence::reads;
+use crate::dependence::between::reads;
+use crate::dependence::movable::stays;
 use crate::footprint::StageModel;
 use crate::form::normal_form::NormalForm;
 use crate::integer::range::loop_variable;
-use crate::movable::stays;
 use crate::nest::target::Target;
 use crate::skew::Tilable;
 use moat_rules::dependence::Derived;

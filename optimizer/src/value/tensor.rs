@@ -2,7 +2,7 @@
 //! are called on.
 //!
 //! A tensor only stores: arithmetic is the business of [`crate::value::scalar_eval`] and
-//! [`crate::interpret`]. Elements of every type are reached as [`Literal`]s, or as slices through
+//! [`crate::oracle::interpret`]. Elements of every type are reached as [`Literal`]s, or as slices through
 //! [`Data`].
 
 use crate::value::dtype::{DType, Literal};

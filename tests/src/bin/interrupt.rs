@@ -5,7 +5,7 @@
 //! anything is lost, damaged or left over, or takes longer than `--limit` seconds.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
-use moat_optimizer::inputs::SplitMix64;
+use moat_optimizer::oracle::inputs::SplitMix64;
 use moat_tuner::cost_db::CostDb;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

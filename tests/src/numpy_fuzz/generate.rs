@@ -5,7 +5,7 @@
 //! NumPy copies a part of an array onto another part of the same array in an order that is wrong where their strides differ.
 
 use super::program::{Expr, Generated, Helper, Param, Stmt, Type};
-use moat_optimizer::inputs::SplitMix64;
+use moat_optimizer::oracle::inputs::SplitMix64;
 use moat_optimizer::value::dtype::DType;
 
 /// Programs of even seeds have loops.

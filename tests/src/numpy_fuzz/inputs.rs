@@ -1,7 +1,7 @@
 //! Inputs of generated programs: ordinary numbers, or among them what arithmetic treats specially.
 
 use super::program::Param;
-use moat_optimizer::inputs::SplitMix64;
+use moat_optimizer::oracle::inputs::SplitMix64;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::tensor::Tensor;
 use serde::{Deserialize, Serialize};

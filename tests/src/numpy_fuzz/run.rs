@@ -8,7 +8,7 @@ use super::inputs::{Values, values};
 use super::kernel::{Bench, Case, Plant, Verdict, without_numbers};
 use super::program::Generated;
 use super::shrink::shrink;
-use moat_optimizer::inputs::SplitMix64;
+use moat_optimizer::oracle::inputs::SplitMix64;
 use moat_optimizer::value::numerics::Numerics;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -11,7 +11,7 @@ use super::timing::Timing;
 use crate::npz;
 use moat_codegen::jit::RawEntry;
 use moat_codegen::{CompileOptions, CompiledNest};
-use moat_optimizer::interpret::{Mismatch, Reference};
+use moat_optimizer::oracle::interpret::{Mismatch, Reference};
 use moat_optimizer::value::tensor::Tensor;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, setrlimit};

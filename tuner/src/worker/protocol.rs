@@ -50,7 +50,7 @@ impl Argument {
 pub enum Place {
     /// A parameter's elements.
     Input(u64),
-    /// An output's reference, as `moat_optimizer::interpret::Reference` holds it.
+    /// An output's reference, as `moat_optimizer::oracle::interpret::Reference` holds it.
     Reference {
         /// The elements at the output's dtype.
         value: u64,

@@ -7,9 +7,9 @@
 use super::Used;
 use super::producer::{at, constant_piece, folds_nothing, no_terms};
 use super::simplify::constant_value;
+use crate::dependence::inline::{check_inlined, inline};
 use crate::form::normal_form::{Def, NormalForm, Piece};
 use crate::form::scalar_tree::{Access, DefId, ScalarNode, ScalarOp, Source};
-use crate::inline::{check_inlined, inline};
 use crate::integer::affine::Affine;
 use crate::integer::region::Region;
 

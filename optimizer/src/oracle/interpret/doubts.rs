@@ -6,7 +6,7 @@
 //! mask has made zero, whatever their other factor is.
 
 use super::value::{Numbers, Value};
-use crate::interpret::bounds::Model;
+use crate::oracle::interpret::bounds::Model;
 use crate::program::expr::Op;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;

@@ -6,7 +6,8 @@
 //! reader is through at the end of its own loops: an update that reads a value must not store what the value reads, at
 //! any point. Integer elimination decides; what is not known may be any element.
 
-use crate::dependence::reads;
+use crate::dependence::access::{Touch, touches};
+use crate::dependence::between::reads;
 use crate::form::access::loads;
 use crate::form::context::{Context, contexts};
 use crate::form::normal_form::{NormalForm, Piece};
@@ -15,7 +16,6 @@ use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of};
 use crate::integer::set::{Answer, IntegerSet};
-use crate::touch::{Touch, touches};
 use std::collections::BTreeSet;
 
 /// Why a definition must be stored whole where it stands.
@@ -62,7 +62,7 @@ struct Movable<'f> {
     form: &'f NormalForm,
     steps: &'f [Step],
     contexts: Vec<Context>,
-    reads: Vec<crate::dependence::Read>,
+    reads: Vec<crate::dependence::between::Read>,
 }
 
 impl Movable<'_> {

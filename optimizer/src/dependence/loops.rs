@@ -4,7 +4,8 @@
 //! loops that both stand in. None is missing; one may be spurious only where the integer test is inexact. For people
 //! (`moat explain`) and for tests: the transformations ask their own, narrower questions.
 
-use crate::dependence::{Direction, refine};
+use crate::dependence::access::{Touch, touches};
+use crate::dependence::between::{Direction, refine};
 use crate::form::context::{Context, contexts};
 use crate::form::normal_form::NormalForm;
 use crate::form::scalar_tree::DefId;
@@ -12,7 +13,6 @@ use crate::form::steps::Step;
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_of;
 use crate::integer::set::{Answer, IntegerSet};
-use crate::touch::{Touch, touches};
 use std::fmt;
 
 /// What the two ends do.

@@ -172,8 +172,8 @@ pub(super) fn sum_row(
 #[cfg(test)]
 mod tests {
     use super::{Operands, binary_row};
-    use crate::inputs::SplitMix64;
-    use crate::interpret::bounds::Model;
+    use crate::oracle::inputs::SplitMix64;
+    use crate::oracle::interpret::bounds::Model;
     use crate::value::dtype::DType;
     use crate::value::numerics::Numerics;
     use crate::value::scalar::BinaryOp;

@@ -5,11 +5,11 @@
 //! piece, no flat access; by [`check_inlined`], nothing that must stay where it is) is checked here
 //! again, because a wrong substitution is a wrong program.
 
+use crate::dependence::movable::stays;
 use crate::form::normal_form::{NormalForm, Piece};
 use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_of;
-use crate::movable::stays;
 use std::collections::BTreeMap;
 
 /// A piece after inlining, with the places that its own loads ended up at.

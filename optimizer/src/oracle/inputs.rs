@@ -252,7 +252,7 @@ fn spd(param: &Param, stream: &mut SplitMix64) -> Result<Tensor, InputError> {
             }
         }
         let mut product = vec![0.0; n * n];
-        crate::interpret::accumulate_product(&a, &transposed, &mut product, [n, n, n]);
+        crate::oracle::interpret::accumulate_product(&a, &transposed, &mut product, [n, n, n]);
         for i in 0..n {
             for j in 0..n {
                 // The lower triangle is mirrored so that symmetry is exact.
@@ -297,7 +297,7 @@ fn name_hash(name: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::inputs::*;
+    use crate::oracle::inputs::*;
 
     fn draw(dtype: DType, shape: &[usize], hint: InputHint) -> Tensor {
         random(&Param { name: "a".into(), dtype, shape: shape.to_vec(), hint }, 7).expect("fits")
