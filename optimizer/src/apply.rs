@@ -21,8 +21,8 @@ use crate::nest::{
 };
 use crate::pack::PackedLoad;
 use crate::program::expr::Shift;
+use crate::schedule::time::{Tiled, skewed};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
-use crate::skew::{Tiled, skewed};
 pub(crate) use address::Address;
 use address::dot;
 use std::collections::{BTreeMap, BTreeSet};

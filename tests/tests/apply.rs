@@ -3,8 +3,8 @@
 
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::normal_form::NormalForm;
-use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::nest::print::display;
+use moat_optimizer::schedule::plain::plain_schedule;
 use moat_optimizer::schedule::{LoopSpec, Pack, Place, Schedule, TileSpec};
 use moat_optimizer::value::dtype::DType;
 use moat_tests::forms;

@@ -5,8 +5,8 @@
 
 use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::integer::range::Range;
-use moat_optimizer::legality::{LegalityRules, check};
-use moat_optimizer::lower::plain_schedule as plain;
+use moat_optimizer::schedule::legality::{LegalityRules, check};
+use moat_optimizer::schedule::plain::plain_schedule as plain;
 use moat_optimizer::schedule::{LoopSpec, Pack, Place, Schedule};
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;

@@ -3,10 +3,10 @@
 
 use moat_codegen::{CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
-use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::expr::Param;
 use moat_optimizer::schedule::Place;
+use moat_optimizer::schedule::plain::plain_schedule;
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;

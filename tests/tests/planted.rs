@@ -5,8 +5,8 @@
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::frontend::{ParseOptions, parse};
+use moat_optimizer::schedule::time::Tilable;
 use moat_optimizer::schedule::{Band, LoopSpec, Panel, Place, Schedule, TimeTile};
-use moat_optimizer::skew::Tilable;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;

@@ -5,18 +5,18 @@ use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::form::{evaluate as evaluate_form, notation};
-use moat_optimizer::in_place::buffer_updates;
 use moat_optimizer::integer::affine::Affine;
-use moat_optimizer::layout::order_states;
-use moat_optimizer::lower::plain_schedule;
 use moat_optimizer::nest::evaluate as evaluate_nest;
 use moat_optimizer::normalize::{NormalizeConfig, normalize, replay};
 use moat_optimizer::program::expr::{
     InputHint, Node, NodeId, Op, Param, Program, SectionAxis, Span, State, Statement, SumOrder,
 };
+use moat_optimizer::schedule::plain::plain_schedule;
+use moat_optimizer::schedule::time::{is_legal, skewed, tilable};
 use moat_optimizer::schedule::{Band, Schedule, TimeTile};
-use moat_optimizer::skew::{is_legal, skewed, tilable};
 use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::storage::in_place::buffer_updates;
+use moat_optimizer::storage::state_order::order_states;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};

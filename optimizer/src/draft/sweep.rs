@@ -7,9 +7,8 @@ use crate::form::normal_form::{Def, NormalForm};
 use crate::form::scalar_tree::DefId;
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
-use crate::schedule::{Schedule, TimeTile};
-use crate::skew::{coordinate, trips};
-use crate::space::touched_bytes;
+use crate::schedule::time::{coordinate, trips};
+use crate::schedule::{Schedule, TimeTile, touched_bytes};
 use std::collections::BTreeSet;
 
 /// How a stage inside of a time loop sweeps its states: in tiles, or whole.

@@ -6,7 +6,7 @@ use crate::footprint::StageModel;
 use crate::form::normal_form::NormalForm;
 use crate::integer::range::loop_variable;
 use crate::nest::target::Target;
-use crate::skew::Tilable;
+use crate::schedule::time::Tilable;
 use moat_rules::dependence::Derived;
 use moat_rules::schedule_rules::ScheduleFacts;
 use std::collections::BTreeSet;
@@ -78,7 +78,7 @@ pub(super) fn question(
         facts.add("permutable", &[number(stage), number(a), number(b)]);
     }
     for &Tilable { var, dim, skew, .. } in tilable {
-        let Some(trips) = crate::skew::trips(form, var) else { continue };
+        let Some(trips) = crate::schedule::time::trips(form, var) else { continue };
         let states: BTreeSet<usize> = form
             .defs
             .iter()

@@ -17,18 +17,17 @@ mod windows;
 use crate::footprint::{StageModel, model};
 use crate::form::normal_form::NormalForm;
 use crate::form::scalar_tree::DefId;
-use crate::legality::{FormFacts, Illegal, LegalityRules};
-use crate::lower::{plain_schedule, plain_stage};
 use crate::nest::target::Target;
 use crate::schedule::Schedule;
-use crate::skew::{Tilable, tilable};
+use crate::schedule::legality::{FormFacts, Illegal, LegalityRules};
+use crate::schedule::plain::{plain_schedule, plain_stage};
+use crate::schedule::time::{Tilable, tilable};
 use crate::value::numerics::Numerics;
 use choices::StageChoices;
 use moat_rules::schedule_rules::{Proposals, ScheduleRules, ScheduleRulesError};
 use std::collections::BTreeMap;
 use thiserror::Error;
 use time::TimeLoop;
-pub(crate) use time::touched_bytes;
 
 /// A source of choices; implemented by the tuner for its seeded generator.
 pub trait Choose {

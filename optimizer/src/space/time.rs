@@ -7,9 +7,9 @@ use super::vary::{percent, pick};
 use super::{Choose, ScheduleSpace};
 use crate::form::normal_form::NormalForm;
 use crate::integer::range::loop_variable;
-use crate::legality::Illegal;
-use crate::schedule::{Band, Schedule, TimeTile};
-use crate::skew::{Tilable, offending, statements, trips};
+use crate::schedule::legality::Illegal;
+use crate::schedule::time::{Tilable, offending, statements, trips};
+use crate::schedule::{Band, Schedule, TimeTile, touched_bytes};
 use moat_rules::schedule_rules::Proposals;
 use std::collections::BTreeSet;
 
@@ -85,25 +85,6 @@ pub(super) fn time_loops(form: &NormalForm, tilable: &[Tilable], proposals: &Pro
             })
         })
         .collect()
-}
-
-/// Bytes that a tile touches of states of these shapes and element sizes.
-pub(crate) fn touched_bytes<'s>(tile: &TimeTile, states: impl Iterator<Item = (&'s [usize], usize)>) -> f64 {
-    let of = |shape: &[usize]| -> f64 {
-        shape
-            .iter()
-            .enumerate()
-            .map(|(dim, &extent)| match tile.bands.iter().find(|band| band.dim == dim) {
-                Some(band) => {
-                    let moved =
-                        band.skew * tile.time.saturating_sub(1) + band.shifts.iter().max().copied().unwrap_or(0);
-                    (band.height + moved + 2).min(extent) as f64
-                }
-                None => extent as f64,
-            })
-            .product()
-    };
-    states.map(|(shape, bytes)| of(shape) * bytes as f64).sum()
 }
 
 impl ScheduleSpace {

@@ -17,7 +17,7 @@ use moat_optimizer::lower::lower;
 use moat_optimizer::nest::print;
 use moat_optimizer::normalize::Form;
 use moat_optimizer::schedule::Panel;
-use moat_optimizer::skew::{Tilable, tilable};
+use moat_optimizer::schedule::time::{Tilable, tilable};
 use moat_rules::RuleBase;
 use std::io::Write;
 

@@ -2,6 +2,10 @@
 //!
 //! Names in Halide (H) and TVM (T) stand with each primitive. The empty decision is always legal.
 
+pub mod legality;
+pub mod plain;
+pub mod time;
+
 use serde::{Deserialize, Serialize};
 
 /// Decisions for a whole normal form.
@@ -14,7 +18,7 @@ pub struct Schedule {
     pub time_tiles: Vec<TimeTile>,
 }
 
-/// One time loop in skewed tiles, see [`crate::skew`] (Pluto: time tiling; H, T: -).
+/// One time loop in skewed tiles, see [`crate::schedule::time`] (Pluto: time tiling; H, T: -).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TimeTile {
     /// The loop's number.
@@ -146,4 +150,23 @@ pub struct Pack {
     pub depth: usize,
     /// Digits of the packed layout, slowest first.
     pub layout: Vec<LoopSpec>,
+}
+
+/// Bytes that a tile touches of states of these shapes and element sizes.
+pub(crate) fn touched_bytes<'s>(tile: &TimeTile, states: impl Iterator<Item = (&'s [usize], usize)>) -> f64 {
+    let of = |shape: &[usize]| -> f64 {
+        shape
+            .iter()
+            .enumerate()
+            .map(|(dim, &extent)| match tile.bands.iter().find(|band| band.dim == dim) {
+                Some(band) => {
+                    let moved =
+                        band.skew * tile.time.saturating_sub(1) + band.shifts.iter().max().copied().unwrap_or(0);
+                    (band.height + moved + 2).min(extent) as f64
+                }
+                None => extent as f64,
+            })
+            .product()
+    };
+    states.map(|(shape, bytes)| of(shape) * bytes as f64).sum()
 }
