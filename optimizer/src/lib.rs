@@ -4,12 +4,8 @@
 //! [`nest`] → `apply` (under a [`schedule`]) → [`nest`]. Nothing in this crate reads a file, a
 //! clock or a random source, and nothing prints.
 
-mod accumulation;
 pub mod apply;
-pub mod blocked;
-pub mod deferred;
 pub mod dependence;
-pub mod distribution;
 pub mod draft;
 pub mod footprint;
 pub mod form;
@@ -19,15 +15,10 @@ pub mod lower;
 pub mod nest;
 pub mod normalize;
 pub mod oracle;
+pub mod orders;
 mod pack;
-pub mod parts;
 pub mod program;
-pub mod right_looking;
-pub mod scan;
 pub mod schedule;
 pub mod space;
 pub mod storage;
-mod strips;
-mod supplied;
 pub mod value;
-pub mod wavefront;

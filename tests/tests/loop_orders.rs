@@ -10,6 +10,9 @@ use moat_optimizer::nest::{LoopNest, evaluate as evaluate_nest};
 use moat_optimizer::normalize::Form;
 use moat_optimizer::oracle::inputs;
 use moat_optimizer::oracle::interpret::interpret;
+use moat_optimizer::orders::{
+    blocked, deferred, distribution, fold_parts as parts, right_looking, scan_parts as scan, wavefront,
+};
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::schedule::plain::plain_schedule;
 use moat_optimizer::schedule::time::Tilable;
@@ -17,7 +20,6 @@ use moat_optimizer::schedule::{Band, Schedule, TimeTile};
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
-use moat_optimizer::{blocked, deferred, distribution, parts, right_looking, scan, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;

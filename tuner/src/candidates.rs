@@ -5,6 +5,9 @@ use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::form::verify::{FormError, verify_form};
 use moat_optimizer::nest::target::Target;
 use moat_optimizer::normalize::{Form, Limit, NormalizeConfig, NormalizeError, Stats, bytes_moved, flops, normalize};
+use moat_optimizer::orders::{
+    blocked, deferred, distribution, fold_parts as parts, right_looking, scan_parts as scan, wavefront,
+};
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::{ScheduleSpace, SpaceError};
@@ -12,7 +15,6 @@ use moat_optimizer::storage::in_place::buffer_updates;
 use moat_optimizer::storage::merge_axes::merge_axes;
 use moat_optimizer::storage::state_order::order_states;
 use moat_optimizer::value::numerics::Numerics;
-use moat_optimizer::{blocked, deferred, distribution, parts, right_looking, scan, wavefront};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 

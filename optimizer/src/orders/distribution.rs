@@ -20,7 +20,7 @@ use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_variable;
 use crate::integer::set::Answer;
-use crate::supplied::{body_of, defs_in};
+use crate::orders::loop_state::{body_of, defs_in};
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/distribution";

@@ -19,7 +19,7 @@ use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Sour
 use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
-use crate::supplied::{Fold, Pair, defs_in};
+use crate::orders::loop_state::{Fold, Pair, defs_in};
 
 /// The name of the law in derivations.
 pub const RULE: &str = "loop/right-looking";

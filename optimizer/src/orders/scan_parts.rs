@@ -12,15 +12,15 @@
 //!
 //! Source: G. Blelloch, *Prefix sums and their applications* (1990): scans by blocks.
 
-use crate::accumulation::joined;
 use crate::form::access::loads;
 use crate::form::normal_form::{Def, NormalForm, Piece, State, Update};
 use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
 use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
-use crate::parts::Cut;
-use crate::supplied::{InLoop, is_local};
+use crate::orders::accumulation::joined;
+use crate::orders::fold_parts::Cut;
+use crate::orders::loop_state::{InLoop, is_local};
 use crate::value::numerics::Numerics;
 use crate::value::scalar::{BinaryOp, FoldOp};
 

@@ -20,8 +20,8 @@ use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::integer::region::pruned;
-use crate::strips::Strips;
-use crate::supplied::Fold;
+use crate::orders::block_sizes::Strips;
+use crate::orders::loop_state::Fold;
 use crate::value::numerics::Numerics;
 
 /// The name of the law in derivations.

@@ -12,9 +12,7 @@
 //! Source: J. Dongarra, I. Duff, D. Sorensen, H. van der Vorst, *Numerical Linear Algebra for High-Performance Computers*
 //! (SIAM 1998), 5.4: the block right-looking algorithm.
 
-use crate::accumulation::joined;
 use crate::dependence::access::{Touch, known_touches};
-use crate::distribution::distributed_loop;
 use crate::form::context::{Context, bounding_box, contexts, scopes};
 use crate::form::normal_form::{Def, NormalForm, Piece, Update};
 use crate::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, ScalarOp, Source};
@@ -22,8 +20,10 @@ use crate::form::steps::{Step, replaced};
 use crate::integer::affine::Affine;
 use crate::integer::range::{Range, loop_of, loop_variable};
 use crate::integer::region::pruned;
-use crate::strips::Strips;
-use crate::supplied::{InLoop, Pair, defs_in, is_local};
+use crate::orders::accumulation::joined;
+use crate::orders::block_sizes::Strips;
+use crate::orders::distribution::distributed_loop;
+use crate::orders::loop_state::{InLoop, Pair, defs_in, is_local};
 use crate::value::numerics::Numerics;
 use crate::value::scalar::{BinaryOp, FoldOp};
 
@@ -38,7 +38,7 @@ pub fn deferred(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
 }
 
 /// The same where what the blocks' iterations keep can be cut so that their loop falls apart, see
-/// [`distribution`](crate::distribution): in an elimination what is left of the columns of a block is a loop of its own,
+/// [`distribution`](crate::orders::distribution): in an elimination what is left of the columns of a block is a loop of its own,
 /// and what is left of its rows another one, after it.
 #[must_use]
 pub fn deferred_apart(form: &NormalForm, numerics: Numerics) -> Option<NormalForm> {
