@@ -5,18 +5,15 @@
 //! clock or a random source, and nothing prints.
 
 pub mod apply;
+pub mod cost;
 pub mod dependence;
-pub mod draft;
-pub mod footprint;
 pub mod form;
 pub mod frontend;
 pub mod integer;
-pub mod lower;
 pub mod nest;
 pub mod normalize;
 pub mod oracle;
 pub mod orders;
-mod pack;
 pub mod program;
 pub mod schedule;
 pub mod space;

@@ -4,11 +4,11 @@
 
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
+use moat_optimizer::apply::lower::lower;
 use moat_optimizer::form::evaluate::evaluate;
 use moat_optimizer::form::notation::{parse as read, print};
 use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::frontend::{ParseOptions, parse};
-use moat_optimizer::lower::lower;
 use moat_optimizer::nest::verify::verify_nest;
 use moat_optimizer::nest::work::work;
 use moat_optimizer::normalize::domain::{RULES, SYMMETRY};

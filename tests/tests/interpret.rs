@@ -1,11 +1,11 @@
 //! The oracle's bounds accept what the numerics allow and nothing else; the evaluators and
 //! verifiers of forms and nests agree with each other on the sample forms.
 
+use moat_optimizer::apply::lower::lower;
 use moat_optimizer::form::evaluate as evaluate_form;
 use moat_optimizer::form::verify::{FormError, verify_form};
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::integer::range::Range;
-use moat_optimizer::lower::lower;
 use moat_optimizer::nest::evaluate::NestRunError;
 use moat_optimizer::nest::verify::{NestError, verify_nest};
 use moat_optimizer::nest::{BufferRole, LoopKind, LoopNest, Node as NestNode, evaluate as evaluate_nest};

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::apply::apply;
+use moat_optimizer::apply::lower::lower;
 use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::form::notation::{parse, print};
 use moat_optimizer::form::verify::verify_form;
-use moat_optimizer::lower::lower;
 use moat_optimizer::nest::print;
 use moat_optimizer::normalize::{NormalizeConfig, Normalized, normalize, replay};
 use moat_optimizer::program::expr::Program;

@@ -17,8 +17,8 @@
 //!   there, they say in the same way how far from it a candidate may be.
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
+use moat_optimizer::apply::lower::lower;
 use moat_optimizer::form::normal_form::NormalForm;
-use moat_optimizer::lower::lower;
 use moat_optimizer::nest::target::Target;
 use moat_optimizer::nest::work;
 use moat_optimizer::oracle::inputs::SplitMix64;

@@ -17,7 +17,7 @@ use super::plan::{Axis, Plan};
 use super::tile::{Body, Reg, anywhere};
 use inkwell::IntPredicate;
 use inkwell::values::{IntValue, PointerValue};
-use moat_optimizer::footprint::{binary_cost, unary_cost};
+use moat_optimizer::cost::footprint::{binary_cost, unary_cost};
 use moat_optimizer::form::scalar_tree::ScalarOp;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;

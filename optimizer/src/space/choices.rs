@@ -1,6 +1,6 @@
 //! The proposals for one stage, sorted by decision, and the repair that makes a wish consistent.
 
-use crate::footprint::StageModel;
+use crate::cost::footprint::StageModel;
 use crate::form::access::axes_of;
 use crate::form::normal_form::NormalForm;
 use crate::form::scalar_tree::DefId;

@@ -1,8 +1,8 @@
 //! The facts that the schedule rules ask about, from a form, its models and a machine.
 
+use crate::cost::footprint::StageModel;
 use crate::dependence::between::reads;
 use crate::dependence::movable::stays;
-use crate::footprint::StageModel;
 use crate::form::normal_form::NormalForm;
 use crate::integer::range::loop_variable;
 use crate::nest::target::Target;

@@ -4,8 +4,8 @@
 //! down to the schedule without any decision.
 
 use super::{ScheduleSpace, choices::StageChoices, plain_stage};
-use crate::draft::recompute;
-use crate::footprint::{LoadModel, StageModel};
+use crate::cost::footprint::{LoadModel, StageModel};
+use crate::cost::recompute;
 use crate::form::scalar_tree::Source;
 use crate::integer::affine::Affine;
 use crate::integer::range::loop_of;

@@ -7,6 +7,7 @@
 //! no source of randomness here: the caller brings a [`Choose`].
 
 mod choices;
+pub mod choose;
 mod facts;
 mod heuristic;
 mod share;
@@ -14,7 +15,7 @@ mod time;
 mod vary;
 mod windows;
 
-use crate::footprint::{StageModel, model};
+use crate::cost::footprint::{StageModel, model};
 use crate::form::normal_form::NormalForm;
 use crate::form::scalar_tree::DefId;
 use crate::nest::target::Target;
@@ -218,12 +219,12 @@ impl ScheduleSpace {
 
     /// The draft cost as if no thread ever needed what another has in its cache, and what they lose because they do.
     fn draft_parts(&self, schedule: &Schedule) -> (f64, f64) {
-        crate::draft::parts(&self.form, schedule, &self.target, self.numerics, self.threads)
+        crate::cost::parts(&self.form, schedule, &self.target, self.numerics, self.threads)
     }
 
     /// A lower bound over all schedules, in nanoseconds.
     pub fn lower_bound(&self) -> f64 {
-        crate::draft::roofline_lower_bound(&self.form, &self.target, self.threads)
+        crate::cost::roofline_lower_bound(&self.form, &self.target, self.threads)
     }
 
     /// The schedule without any decision: always legal.

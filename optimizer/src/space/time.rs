@@ -3,7 +3,7 @@
 //! A tile is drawn for a cache: its block of iterations and its bands come from the proposals, and what it touches of
 //! the states fits there. The skews and shifts are the least legal ones.
 
-use super::vary::{percent, pick};
+use super::choose::{percent, pick};
 use super::{Choose, ScheduleSpace};
 use crate::form::normal_form::NormalForm;
 use crate::integer::range::loop_variable;

@@ -6,17 +6,10 @@
 use super::heuristic::tile_of;
 use super::{Choose, ScheduleSpace, plain_stage};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
+use crate::space::choose::{percent, pick};
 use moat_rules::schedule_rules::ProposedPlace;
 
 const ATTEMPTS: usize = 24;
-
-pub(super) fn pick<'a, T>(rng: &mut dyn Choose, all: &'a [T]) -> Option<&'a T> {
-    if all.is_empty() { None } else { all.get(rng.below(all.len())) }
-}
-
-pub(super) fn percent(rng: &mut dyn Choose, chance: usize) -> bool {
-    rng.below(100) < chance
-}
 
 impl ScheduleSpace {
     /// A legal schedule: mostly drawn anew, partly the default varied.

@@ -7,7 +7,10 @@
 //! wrong program.
 
 mod address;
+pub mod lower;
+pub mod pack;
 
+use crate::apply::pack::PackedLoad;
 use crate::dependence::inline::{InlineError, InlinedPiece, check_inlined, inline};
 use crate::form::normal_form::{Def, NormalForm};
 use crate::form::scalar_tree::{Access, DefId, ScalarNode, ScalarOp, Source};
@@ -19,7 +22,6 @@ use crate::nest::{
     Buffer, BufferId, BufferRole, Loop, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar, TileShift,
     VarId,
 };
-use crate::pack::PackedLoad;
 use crate::program::expr::Shift;
 use crate::schedule::time::{Tiled, skewed};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
@@ -649,7 +651,7 @@ impl<'a> Apply<'a> {
             }
             let limits: Vec<Range> = stage.axes.iter().map(|axis| self.limits(axis, &stage.axes)).collect();
             let (packed, mut copy) =
-                crate::pack::pack(self, pack, node, (buffer, &offset), &stage.axes, &limits, lanes).map_err(
+                crate::apply::pack::pack(self, pack, node, (buffer, &offset), &stage.axes, &limits, lanes).map_err(
                     |message| ApplyError::Malformed { stage: self.form.defs[stage.id].name.clone(), message },
                 )?;
             // Outside of the parallel loop, the threads share the copy: its blocks are apart.

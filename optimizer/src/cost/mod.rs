@@ -10,9 +10,10 @@
 //! enough for high-performance BLIS* (TOMS 2016).
 
 mod affinity;
+pub mod footprint;
 mod sweep;
 
-use crate::footprint::{LoadModel, StageModel, model, models};
+use crate::cost::footprint::{LoadModel, StageModel, model, models};
 use crate::form::context::contexts;
 use crate::form::normal_form::{Def, NormalForm};
 use crate::form::scalar_tree::Source;

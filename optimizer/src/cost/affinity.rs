@@ -5,7 +5,7 @@
 //! memory in any case.
 
 use super::{Placement, Rates};
-use crate::footprint::{LoadModel, StageModel};
+use crate::cost::footprint::{LoadModel, StageModel};
 use crate::form::context::Context;
 use crate::form::normal_form::{Def, NormalForm};
 use crate::form::scalar_tree::{DefId, Source};
