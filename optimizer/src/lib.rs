@@ -8,6 +8,7 @@ pub mod apply;
 pub mod cost;
 pub mod dependence;
 pub mod form;
+pub mod forms;
 pub mod frontend;
 pub mod integer;
 pub mod nest;

@@ -8,6 +8,7 @@ use moat_optimizer::form::scalar_tree::{Access, Scalar, ScalarNode, ScalarOp, So
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::Range;
 use moat_optimizer::program::expr::{InputHint, Param};
+use moat_optimizer::storage::{Schedulable, accept};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 
@@ -92,14 +93,18 @@ pub fn def(name: &str, dtype: DType, shape: &[usize], fold: Option<(FoldOp, &[us
     }
 }
 
+fn ready(form: NormalForm) -> Schedulable {
+    accept(form).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// `C[i, j] = Σ_k A[i, k] · B[k, j]`, A: [m, k], B: [k, n].
-pub fn matmul(m: usize, n: usize, k: usize, dtype: DType) -> NormalForm {
-    NormalForm {
+pub fn matmul(m: usize, n: usize, k: usize, dtype: DType) -> Schedulable {
+    ready(NormalForm {
         params: vec![param("A", dtype, &[m, k]), param("B", dtype, &[k, n])],
         defs: vec![product("C", m, n, k, dtype, 0, 1)],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 fn product(name: &str, m: usize, n: usize, k: usize, dtype: DType, a: usize, b: usize) -> Def {
@@ -111,7 +116,7 @@ fn product(name: &str, m: usize, n: usize, k: usize, dtype: DType, a: usize, b: 
 }
 
 /// `out[i, j] = alpha · mm[i, j] + beta · C[i, j]` with `mm = A @ B`.
-pub fn gemm(m: usize, n: usize, k: usize, dtype: DType) -> NormalForm {
+pub fn gemm(m: usize, n: usize, k: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     let alpha = terms.param(0, vec![], dtype);
     let mm = terms.def(0, vec![axis(0), axis(1)], dtype);
@@ -120,7 +125,7 @@ pub fn gemm(m: usize, n: usize, k: usize, dtype: DType) -> NormalForm {
     let c = terms.param(4, vec![axis(0), axis(1)], dtype);
     let right = terms.binary(BinaryOp::Mul, beta, c, dtype);
     terms.binary(BinaryOp::Add, left, right, dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![
             param("alpha", dtype, &[]),
             param("beta", dtype, &[]),
@@ -131,11 +136,11 @@ pub fn gemm(m: usize, n: usize, k: usize, dtype: DType) -> NormalForm {
         defs: vec![product("mm", m, n, k, dtype, 2, 3), def("out", dtype, &[m, n], None, terms.scalar())],
         outputs: vec![1],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// Row-wise softmax of `x: [rows, columns]`: definitions m (row maximum), e, s (row sum), out.
-pub fn softmax(rows: usize, columns: usize, dtype: DType) -> NormalForm {
+pub fn softmax(rows: usize, columns: usize, dtype: DType) -> Schedulable {
     let at = || vec![axis(0), axis(1)];
     let mut m = Terms::default();
     m.param(0, at(), dtype);
@@ -150,7 +155,7 @@ pub fn softmax(rows: usize, columns: usize, dtype: DType) -> NormalForm {
     let numerator = out.def(1, at(), dtype);
     let denominator = out.def(2, vec![axis(0)], dtype);
     out.binary(BinaryOp::Div, numerator, denominator, dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[rows, columns])],
         defs: vec![
             def("m", dtype, &[rows], Some((FoldOp::Max, &[columns])), m.scalar()),
@@ -160,12 +165,12 @@ pub fn softmax(rows: usize, columns: usize, dtype: DType) -> NormalForm {
         ],
         outputs: vec![3],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// The separable 3×3 box blur of `x: [rows, columns]`: definitions h: [rows, columns − 2] and
 /// out: [rows − 2, columns − 2].
-pub fn blur(rows: usize, columns: usize, dtype: DType) -> NormalForm {
+pub fn blur(rows: usize, columns: usize, dtype: DType) -> Schedulable {
     let mean = |source: Source, along: usize| {
         let mut terms = Terms::default();
         let mut sum = None;
@@ -182,7 +187,7 @@ pub fn blur(rows: usize, columns: usize, dtype: DType) -> NormalForm {
         terms.binary(BinaryOp::Div, sum.unwrap_or(three), three, dtype);
         terms.scalar()
     };
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[rows, columns])],
         defs: vec![
             def("h", dtype, &[rows, columns - 2], None, mean(Source::Param(0), 1)),
@@ -190,61 +195,61 @@ pub fn blur(rows: usize, columns: usize, dtype: DType) -> NormalForm {
         ],
         outputs: vec![1],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `out[i] = Σ_j x[i, j]`.
-pub fn rowsum(rows: usize, columns: usize, dtype: DType) -> NormalForm {
+pub fn rowsum(rows: usize, columns: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     terms.param(0, vec![axis(0), axis(1)], dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[rows, columns])],
         defs: vec![def("out", dtype, &[rows], Some((FoldOp::Sum, &[columns])), terms.scalar())],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `out[j] = Σ_i x[i, j]`.
-pub fn colsum(rows: usize, columns: usize, dtype: DType) -> NormalForm {
+pub fn colsum(rows: usize, columns: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     terms.param(0, vec![axis(1), axis(0)], dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[rows, columns])],
         defs: vec![def("out", dtype, &[columns], Some((FoldOp::Sum, &[rows])), terms.scalar())],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `out[i, j] = x[j, i]`, x: [n, m].
-pub fn transpose(m: usize, n: usize, dtype: DType) -> NormalForm {
+pub fn transpose(m: usize, n: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     terms.param(0, vec![axis(1), axis(0)], dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[n, m])],
         defs: vec![def("out", dtype, &[m, n], None, terms.scalar())],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `out[i, j] = x[j, i] + y[i, j]`.
-pub fn transpose_add(m: usize, n: usize, dtype: DType) -> NormalForm {
+pub fn transpose_add(m: usize, n: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     let x = terms.param(0, vec![axis(1), axis(0)], dtype);
     let y = terms.param(1, vec![axis(0), axis(1)], dtype);
     terms.binary(BinaryOp::Add, x, y, dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[n, m]), param("y", dtype, &[m, n])],
         defs: vec![def("out", dtype, &[m, n], None, terms.scalar())],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// One Jacobi step of the five-point stencil that keeps the border: `x: [n, n]`, five pieces.
-pub fn jacobi(n: usize, dtype: DType) -> NormalForm {
+pub fn jacobi(n: usize, dtype: DType) -> Schedulable {
     let last = n as i64 - 1;
     let mut copy = Terms::default();
     copy.param(0, vec![axis(0), axis(1)], dtype);
@@ -271,7 +276,7 @@ pub fn jacobi(n: usize, dtype: DType) -> NormalForm {
         piece((1, last), (last, last + 1), &copy),
         piece((last, last + 1), (0, last + 1), &copy),
     ];
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[n, n])],
         defs: vec![Def {
             name: "out".to_string(),
@@ -284,11 +289,11 @@ pub fn jacobi(n: usize, dtype: DType) -> NormalForm {
         }],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `out[i] = 2·a[i] + 3·b[i]`.
-pub fn axpby(n: usize, dtype: DType) -> NormalForm {
+pub fn axpby(n: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     let mut products = Vec::new();
     for (parameter, factor) in [(0, 2.0), (1, 3.0)] {
@@ -297,50 +302,50 @@ pub fn axpby(n: usize, dtype: DType) -> NormalForm {
         products.push(terms.binary(BinaryOp::Mul, factor, x, dtype));
     }
     terms.binary(BinaryOp::Add, products[0], products[1], dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("a", dtype, &[n]), param("b", dtype, &[n])],
         defs: vec![def("out", dtype, &[n], None, terms.scalar())],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `out[i] = Σ_j A[i, j] · v[j]`.
-pub fn matvec(rows: usize, columns: usize, dtype: DType) -> NormalForm {
+pub fn matvec(rows: usize, columns: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     let a = terms.param(0, vec![axis(0), axis(1)], dtype);
     let v = terms.param(1, vec![axis(1)], dtype);
     terms.binary(BinaryOp::Mul, a, v, dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("A", dtype, &[rows, columns]), param("v", dtype, &[columns])],
         defs: vec![def("out", dtype, &[rows], Some((FoldOp::Sum, &[columns])), terms.scalar())],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `out = Σ_i Σ_j x[i, j] · y[i, j]`: a scalar with two fold axes.
-pub fn frobenius(rows: usize, columns: usize, dtype: DType) -> NormalForm {
+pub fn frobenius(rows: usize, columns: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     let x = terms.param(0, vec![axis(0), axis(1)], dtype);
     let y = terms.param(1, vec![axis(0), axis(1)], dtype);
     terms.binary(BinaryOp::Mul, x, y, dtype);
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[rows, columns]), param("y", dtype, &[rows, columns])],
         defs: vec![def("out", dtype, &[], Some((FoldOp::Sum, &[rows, columns])), terms.scalar())],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `out[o, i, j] = Σ_c Σ_p Σ_q w[o, c, p, q] · x[c, i + p, j + q]`, a valid convolution.
-pub fn conv(outputs: usize, inputs: usize, size: usize, window: usize, dtype: DType) -> NormalForm {
+pub fn conv(outputs: usize, inputs: usize, size: usize, window: usize, dtype: DType) -> Schedulable {
     let mut terms = Terms::default();
     let w = terms.param(1, vec![axis(0), axis(3), axis(4), axis(5)], dtype);
     let x = terms.param(0, vec![axis(3), axis(1).plus(&axis(4)), axis(2).plus(&axis(5))], dtype);
     terms.binary(BinaryOp::Mul, w, x, dtype);
     let out = size - window + 1;
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[inputs, size, size]), param("w", dtype, &[outputs, inputs, window, window])],
         defs: vec![def(
             "out",
@@ -351,19 +356,19 @@ pub fn conv(outputs: usize, inputs: usize, size: usize, window: usize, dtype: DT
         )],
         outputs: vec![0],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// `C[i, j] = Σ_{k ≤ i} A[i, k] · B[k, j]`: a lower triangular A, only its non-zero half.
-pub fn triangular(n: usize, columns: usize, dtype: DType) -> NormalForm {
-    let mut form = matmul(n, columns, n, dtype);
+pub fn triangular(n: usize, columns: usize, dtype: DType) -> Schedulable {
+    let mut form = NormalForm::clone(&matmul(n, columns, n, dtype));
     form.defs[0].pieces[0].domain[2].hi = vec![axis(0).offset(1)];
-    form
+    ready(form)
 }
 
 /// `out = concatenate(x, y) + ravel(t)`: two pieces that read a stored definition by its
 /// flat offset. `x, y: [n]`, `t: [2, n]` is `t[r, i] = x[i] + r`, `out[i] = cat(x, y)[i] + ravel(t)[i]`.
-pub fn flat(n: usize, dtype: DType) -> NormalForm {
+pub fn flat(n: usize, dtype: DType) -> Schedulable {
     let mut t = Terms::default();
     let x = t.param(0, vec![axis(1)], dtype);
     let row = t.push(ScalarOp::Index(axis(0)), DType::I64);
@@ -377,7 +382,7 @@ pub fn flat(n: usize, dtype: DType) -> NormalForm {
         Piece { domain: vec![Range::constant(shift, shift + n as i64)], fold: None, depth: None, value: terms.scalar() }
     };
     let pieces = vec![half(0, 0), half(1, n as i64)];
-    NormalForm {
+    ready(NormalForm {
         params: vec![param("x", dtype, &[n]), param("y", dtype, &[n])],
         defs: vec![
             def("t", dtype, &[2, n], None, t.scalar()),
@@ -393,11 +398,11 @@ pub fn flat(n: usize, dtype: DType) -> NormalForm {
         ],
         outputs: vec![1],
         ..NormalForm::default()
-    }
+    })
 }
 
 /// Every sample at small extents, with its name.
-pub fn samples(dtype: DType) -> Vec<(&'static str, NormalForm)> {
+pub fn samples(dtype: DType) -> Vec<(&'static str, Schedulable)> {
     vec![
         ("matmul", matmul(13, 21, 17, dtype)),
         ("gemm", gemm(9, 18, 7, dtype)),

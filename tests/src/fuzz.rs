@@ -6,6 +6,7 @@
 //! cases is compiled, too.
 
 use crate::kernels::call;
+use crate::pipeline::in_other_orders;
 use crate::python::to_python;
 use crate::random_loops::random_source;
 use crate::random_program::random_program;
@@ -28,11 +29,11 @@ use moat_optimizer::program::expr::Program;
 use moat_optimizer::schedule::time::{Tilable, statements};
 use moat_optimizer::schedule::{Band, LoopSpec, Panel, Place, Schedule, TimeTile};
 use moat_optimizer::space::{Choose, ScheduleSpace};
+use moat_optimizer::storage::{Schedulable, settle};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::candidates::{in_another_order, schedulable};
 use moat_tuner::machine;
 use std::collections::BTreeSet;
 
@@ -161,14 +162,14 @@ impl Fuzzer {
             Ok(normalized) => normalized.forms,
             Err(error) => return Verdict::Refused(error.to_string()),
         };
-        let mut orders: Vec<Form> = forms.iter().flat_map(|form| in_another_order(form, numerics, &|| false)).collect();
+        let mut orders: Vec<Form> = forms.iter().flat_map(|form| in_other_orders(form, numerics)).collect();
         // The programs are too small for a scan's usual parts.
         let scans =
             forms.iter().filter_map(|form| scan::cut(&form.normal_form, numerics, SHORT).map(|cut| (form, cut)));
         orders.extend(scans.map(|(form, normal_form)| Form { normal_form, ..form.clone() }).collect::<Vec<Form>>());
         let mut counts = Counts { orders: orders.len(), ..Counts::default() };
         for form in forms.into_iter().chain(orders) {
-            let form = match schedulable(&form.normal_form) {
+            let form = match settle(&form.normal_form) {
                 Ok(form) => form,
                 // `tune` refuses such a program, too.
                 Err(error) => return Verdict::Refused(format!("a form breaks its invariants: {error}")),
@@ -317,7 +318,7 @@ fn wild(form: &NormalForm, from: &Schedule, choose: &mut Seeded) -> Schedule {
 
 /// A form with what its nests must compute.
 struct One<'a> {
-    form: &'a NormalForm,
+    form: &'a Schedulable,
     source: &'a SourceOrder,
     program: &'a Program,
     arguments: &'a [Tensor],

@@ -1,13 +1,13 @@
 //! A workload's interpreter, forms and kernels held against each other and against NumPy: what tests of the language ask
 //! of every text.
 
+use crate::pipeline::forms;
 use crate::python::{SourceCase, run_sources};
 use crate::seeded::Seeded;
 use moat_codegen::abi::Status;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::evaluate::{EvaluateError, evaluate};
-use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::form::notation;
 use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::frontend::{ParseOptions, parse};
@@ -16,11 +16,11 @@ use moat_optimizer::oracle::interpret::{InterpretError, interpret};
 use moat_optimizer::program::expr::{Program, Requirement};
 use moat_optimizer::program::verify::verify;
 use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::storage::Schedulable;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::candidates::forms;
 use moat_tuner::machine;
 
 /// The numerics of all of this.
@@ -39,11 +39,11 @@ pub fn arguments(program: &Program, seed: u64) -> Vec<Tensor> {
     program.params.iter().zip(0..).map(|(param, at)| random(param, seed * 16 + at).expect("inputs")).collect()
 }
 
-/// The forms of a program.
-fn normal_forms(program: &Program) -> Vec<NormalForm> {
+/// The forms of a program that schedules can be made for.
+fn schedulable(program: &Program) -> Vec<Schedulable> {
     let rules = RuleBase::standard().expect("the rules load");
     let forms = forms(program, &rules, NUMERICS, 3).expect("the program has forms");
-    forms.into_iter().map(|form| form.normal_form).collect()
+    forms.into_iter().map(|form| form.form).collect()
 }
 
 /// What a kernel of `program` gives for these arguments, its results all written anew.
@@ -68,7 +68,7 @@ pub fn kernels(
     let target = machine::detect();
     let mut choose = Seeded::new(7);
     let mut count = 0;
-    for form in normal_forms(program) {
+    for form in schedulable(program) {
         let space = ScheduleSpace::new(&form, &target, &ScheduleRules::standard(), NUMERICS, threads)
             .expect("the form has schedules");
         for schedule in [space.default(), space.sample(&mut choose)] {
@@ -92,7 +92,7 @@ pub fn equal_the_interpreter(program: &Program, inputs: &[Tensor], threads: usiz
             reference.check(found).unwrap_or_else(|mismatch| panic!("{what}: {mismatch}"));
         }
     };
-    for form in &normal_forms(program) {
+    for form in &schedulable(program) {
         verify_form(form).unwrap_or_else(|error| panic!("{what}: {error}"));
         check(evaluate(form, inputs).unwrap_or_else(|error| panic!("{what}: {error}")));
         let text = notation::print(form);
@@ -137,7 +137,7 @@ pub fn all_refuse(program: &Program, inputs: &[Tensor], asked: Requirement, what
         Err(InterpretError::Check { requirement, .. }) if requirement == asked => {}
         other => panic!("{what}: {other:?}"),
     }
-    for form in &normal_forms(program) {
+    for form in &schedulable(program) {
         match evaluate(form, inputs) {
             Err(EvaluateError::Check { requirement, .. }) if requirement == asked => {}
             other => panic!("{what}: {other:?}"),

@@ -7,6 +7,7 @@ pub mod machine;
 pub mod nest_hashes;
 pub mod nests;
 pub mod numpy_fuzz;
+pub mod pipeline;
 pub mod python;
 pub mod random_loops;
 pub mod random_program;

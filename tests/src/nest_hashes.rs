@@ -4,16 +4,18 @@
 //! schedules are the default and three by seed, for one machine that is written down here.
 
 use crate::machine::target;
+use crate::pipeline::forms;
 use crate::seeded::Seeded;
 use crate::workloads;
 use moat_optimizer::apply::apply;
+use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::nest::print::display;
 use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::storage::accept;
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::candidates::{MAX_FORMS, forms};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -41,9 +43,10 @@ pub fn of(file: &Path, rules: &RuleBase) -> Result<String, String> {
     let program = parse(&name, &source, &ParseOptions::default()).map_err(|errors| errors.to_string())?.program;
     let mut lines = String::new();
     for numerics in [Numerics::Exact, Numerics::Reassociate, Numerics::Algebraic] {
-        let forms = forms(&program, rules, numerics, MAX_FORMS).map_err(|error| error.to_string())?;
+        let forms = forms(&program, rules, numerics, 8).map_err(|error| error.to_string())?;
         for (number, form) in forms.iter().enumerate() {
-            let form = &form.normal_form;
+            let form = &form.form;
+            accept(NormalForm::clone(form)).map_err(|error| format!("{name}: a settled form: {error}"))?;
             let space = ScheduleSpace::new(form, &target(), &ScheduleRules::standard(), numerics, 1);
             let space = space.map_err(|error| error.to_string())?;
             let by_seed = (0..SEEDS).map(|seed| (format!("seed {seed}"), space.sample(&mut Seeded::new(seed))));

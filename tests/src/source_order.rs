@@ -14,6 +14,7 @@ use moat_optimizer::form::scalar_tree::{Access, DefId, Scalar, ScalarNode, Scala
 use moat_optimizer::form::steps::Step;
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::integer::range::{Range, loop_of, loop_variable};
+use moat_optimizer::storage::{Schedulable, accept};
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::scalar::BinaryOp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,7 @@ pub enum Writer {
 #[derive(Debug)]
 pub struct SourceOrder {
     /// The form with the number of its instance in every value that is not a mere copy of a result.
-    pub marked: NormalForm,
+    pub marked: Schedulable,
     /// For each term the writers of what it reads, sorted, without repetition.
     reads: BTreeMap<i64, Vec<Writer>>,
     /// For each element of a state the instances that touch it, in order, and whether they write it.
@@ -82,9 +83,12 @@ impl Numbering {
 
 impl SourceOrder {
     /// Enumerates what `form` executes. `None` if that is more than `most` terms.
-    pub fn of(form: &NormalForm, most: usize) -> Option<SourceOrder> {
+    ///
+    /// # Panics
+    /// If marks make an update unsafe in place.
+    pub fn of(form: &Schedulable, most: usize) -> Option<SourceOrder> {
         let mut numbering: Vec<Numbering> = Vec::new();
-        let mut marked = form.clone();
+        let mut marked = NormalForm::clone(form);
         let mut forms: Vec<Vec<(Affine, Affine)>> = Vec::new();
         let scopes = scopes(form);
         for (id, def) in form.defs.iter().enumerate() {
@@ -120,6 +124,8 @@ impl SourceOrder {
         walk.steps(&form.steps)?;
         let outputs = form.outputs.iter().map(|&id| walk.defs[id].clone()).collect();
         let (reads, touches) = (walk.reads, walk.touches);
+        // Numbers beside the values change nothing of what is read and stored.
+        let marked = accept(marked).unwrap_or_else(|error| panic!("the marked form: {error}"));
         Some(SourceOrder { marked, reads, touches, outputs, numbering })
     }
 

@@ -2,14 +2,14 @@
 //! tests); here the structure is.
 
 use moat_optimizer::apply::apply;
-use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::nest::print::display;
 use moat_optimizer::schedule::plain::plain_schedule;
 use moat_optimizer::schedule::{LoopSpec, Pack, Place, Schedule, TileSpec};
+use moat_optimizer::storage::Schedulable;
 use moat_optimizer::value::dtype::DType;
 use moat_tests::forms;
 
-fn check(form: &NormalForm, edit: impl FnOnce(&mut Schedule)) -> String {
+fn check(form: &Schedulable, edit: impl FnOnce(&mut Schedule)) -> String {
     let mut schedule = plain_schedule(form);
     edit(&mut schedule);
     match apply(form, &schedule) {

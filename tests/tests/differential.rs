@@ -9,10 +9,10 @@ use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
+use moat_tests::pipeline::forms;
 use moat_tests::python::to_python;
 use moat_tests::random_program::random_program;
 use moat_tests::seeded::Seeded;
-use moat_tuner::candidates::forms;
 use moat_tuner::machine;
 
 /// The first difference of a program's kernels from its references, as text.
@@ -36,7 +36,7 @@ fn difference(seed: u64, numerics: Numerics, threads: usize) -> Option<String> {
     let mut choose = Seeded::new(seed);
     for (number, form) in forms.iter().enumerate() {
         let space = moat_optimizer::space::ScheduleSpace::new(
-            &form.normal_form,
+            &form.form,
             &target,
             &ScheduleRules::standard(),
             numerics,
@@ -47,7 +47,7 @@ fn difference(seed: u64, numerics: Numerics, threads: usize) -> Option<String> {
         let mut streaming = space.sample(&mut choose);
         streaming.stages.iter_mut().for_each(|stage| stage.stream = true);
         for schedule in [space.default(), space.sample(&mut choose), streaming] {
-            let nest = match apply(&form.normal_form, &schedule) {
+            let nest = match apply(&form.form, &schedule) {
                 Ok(nest) => nest,
                 Err(error) => return failure(number, format!("{error}: {schedule:?}")),
             };

@@ -17,12 +17,13 @@ use moat_optimizer::oracle::inputs;
 use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::storage::settle;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;
-use moat_tuner::{candidates, machine};
+use moat_tuner::machine;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -116,12 +117,12 @@ fn exact_numerics_keep_the_products_with_zero() {
     // Zero times infinity is not zero: one masked factor alone restricts nothing.
     let form = check(SQUARE, "return np.tril(A) @ B", Numerics::Exact);
     assert!(!form.derivation.rules.iter().any(|rule| rule == "domain/annihilate"));
-    assert_eq!(work(&lower(&form.normal_form).unwrap()).flops, 2 * 6 * 6 * 6);
+    assert_eq!(work(&lower(&settle(&form.normal_form).unwrap()).unwrap()).flops, 2 * 6 * 6 * 6);
     // Masked on both sides by the same condition, the term is zero whatever the data.
     let body = "i = np.arange(6)\nm = i[:, None] >= i\nreturn np.einsum('ijk->ij', np.where(m, A, 0.0)[:, None, :] * np.where(m[:, None, :], B, 0.0))";
     let form = check(SQUARE, body, Numerics::Exact);
     assert!(form.derivation.rules.iter().any(|rule| rule == "domain/identity"), "{:?}", form.derivation.rules);
-    assert_eq!(work(&lower(&form.normal_form).unwrap()).flops, 2 * 6 * 21);
+    assert_eq!(work(&lower(&settle(&form.normal_form).unwrap()).unwrap()).flops, 2 * 6 * 21);
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn a_triangle_times_a_matrix_is_half_of_the_multiplications() {
     let n: u64 = 40;
     let form = check("A: f64[40, 40], B: f64[40, 40]", "return np.tril(A) @ B", Numerics::Reassociate);
     let terms = n * n * (n + 1) / 2;
-    assert_eq!(work(&lower(&form.normal_form).unwrap()).flops, 2 * terms);
+    assert_eq!(work(&lower(&settle(&form.normal_form).unwrap()).unwrap()).flops, 2 * terms);
     assert_eq!(form.flops, 2 * terms);
 }
 
@@ -161,9 +162,10 @@ fn a_matrix_times_its_transpose_is_half_of_the_multiplications() {
     let (n, k): (u64, u64) = (40, 50);
     for numerics in [Numerics::Exact, Numerics::Reassociate] {
         let forms = forms(&program("A: f64[50, 40]", "return A.T @ A"), numerics);
-        let least = forms.iter().map(|form| work(&lower(&form.normal_form).unwrap()).flops).min().unwrap();
+        let least =
+            forms.iter().map(|form| work(&lower(&settle(&form.normal_form).unwrap()).unwrap()).flops).min().unwrap();
         assert_eq!(least, 2 * k * n * (n + 1) / 2);
-        assert_eq!(work(&lower(&forms[0].normal_form).unwrap()).flops, 2 * k * n * n);
+        assert_eq!(work(&lower(&settle(&forms[0].normal_form).unwrap()).unwrap()).flops, 2 * k * n * n);
     }
 }
 
@@ -261,12 +263,12 @@ fn check_kernels(parameters: &str, body: &str, seed: u64, samples: usize) {
     let references = interpret(&program, &arguments, numerics).unwrap();
     let target = machine::detect();
     let mut choose = Seeded::new(seed);
-    for form in candidates::forms(&program, &RuleBase::standard().unwrap(), numerics, 3).unwrap() {
-        let space = ScheduleSpace::new(&form.normal_form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
+    for form in moat_tests::pipeline::forms(&program, &RuleBase::standard().unwrap(), numerics, 3).unwrap() {
+        let space = ScheduleSpace::new(&form.form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
         let sampled = (0..samples).map(|_| space.sample(&mut choose)).collect::<Vec<_>>();
         for schedule in std::iter::once(space.default()).chain(sampled) {
-            let shown = || format!("{body}\n{}{schedule:?}", print(&form.normal_form));
-            let nest = apply(&form.normal_form, &schedule).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
+            let shown = || format!("{body}\n{}{schedule:?}", print(&form.form));
+            let nest = apply(&form.form, &schedule).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
             verify_nest(&nest).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
             let options = CompileOptions { target: target.clone(), numerics, threads: 1, function: "f".to_owned() };
             let kernel = CompiledNest::load(&nest, &options).unwrap_or_else(|error| panic!("{error}\n{}", shown()));

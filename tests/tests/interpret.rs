@@ -372,7 +372,7 @@ fn sample_forms_verify_and_evaluate_as_their_plain_nests() {
 
 #[test]
 fn broken_forms_are_refused() {
-    let form = forms::matmul(3, 4, 5, DType::F32);
+    let form = forms::matmul(3, 4, 5, DType::F32).into_form();
     let mut gap = form.clone();
     gap.defs[0].pieces[0].domain[0] = Range::constant(1, 3);
     assert!(matches!(verify_form(&gap), Err(FormError::Cover { .. })));

@@ -36,16 +36,16 @@ fn planted() -> Vec<Planted> {
     };
     let free = Numerics::Reassociate;
     let exact = Numerics::Exact;
-    let matmul = || forms::matmul(64, 64, 64, f);
+    let matmul = || forms::matmul(64, 64, 64, f).into_form();
 
-    plant("together/carried", forms::rowsum(8, 64, f), exact, &|s| s.stages[0].tile[1].lanes = 16);
-    plant("together/carried", forms::rowsum(8, 64, f), exact, &|s| s.stages[0].tile[1].unroll = 4);
+    plant("together/carried", forms::rowsum(8, 64, f).into_form(), exact, &|s| s.stages[0].tile[1].lanes = 16);
+    plant("together/carried", forms::rowsum(8, 64, f).into_form(), exact, &|s| s.stages[0].tile[1].unroll = 4);
     // One term an element carries nothing, but partial sums begin with 0, and 0 + −0 is another number.
-    let mut single = forms::rowsum(8, 64, f);
+    let mut single = forms::rowsum(8, 64, f).into_form();
     single.defs[0].pieces[0].domain[1] = Range::constant(63, 64);
     plant("together/carried", single, exact, &|s| s.stages[0].tile[1].lanes = 16);
-    plant("order/reversed", forms::frobenius(8, 8, f), exact, &|s| s.stages[0].tile.swap(0, 1));
-    plant("order/reversed", forms::frobenius(8, 8, f), exact, &|s| s.stages[0].loops = vec![l(1, 4)]);
+    plant("order/reversed", forms::frobenius(8, 8, f).into_form(), exact, &|s| s.stages[0].tile.swap(0, 1));
+    plant("order/reversed", forms::frobenius(8, 8, f).into_form(), exact, &|s| s.stages[0].loops = vec![l(1, 4)]);
     plant("parallel/carried", matmul(), free, &|s| {
         s.stages[0].loops = vec![l(2, 16)];
         s.stages[0].parallel = true;
@@ -59,7 +59,7 @@ fn planted() -> Vec<Planted> {
         s.stages[0].loops = vec![l(0, 16)];
         (s.stages[0].parallel, s.stages[0].serial) = (true, 1);
     });
-    plant("parallel/place", forms::softmax(8, 64, f), free, &|s| {
+    plant("parallel/place", forms::softmax(8, 64, f).into_form(), free, &|s| {
         s.stages[3].loops = vec![l(0, 2)];
         for stage in 0..3 {
             s.stages[stage].place = Place::At { consumer: 3, depth: 1 };
@@ -67,11 +67,11 @@ fn planted() -> Vec<Planted> {
         s.stages[0].loops = vec![l(0, 1)];
         s.stages[0].parallel = true;
     });
-    plant("inline/fold", forms::gemm(8, 8, 8, f), free, &|s| s.stages[0].place = Place::Inline);
-    plant("inline/result", forms::axpby(8, f), free, &|s| s.stages[0].place = Place::Inline);
-    plant("inline/flat", forms::flat(8, f), free, &|s| s.stages[0].place = Place::Inline);
-    let mut two = forms::jacobi(8, f);
-    let mut copy = forms::blur(8, 8, f).defs.remove(1);
+    plant("inline/fold", forms::gemm(8, 8, 8, f).into_form(), free, &|s| s.stages[0].place = Place::Inline);
+    plant("inline/result", forms::axpby(8, f).into_form(), free, &|s| s.stages[0].place = Place::Inline);
+    plant("inline/flat", forms::flat(8, f).into_form(), free, &|s| s.stages[0].place = Place::Inline);
+    let mut two = forms::jacobi(8, f).into_form();
+    let mut copy = forms::blur(8, 8, f).into_form().defs.remove(1);
     copy.pieces[0].value.nodes.truncate(1);
     copy.shape = vec![6, 8];
     copy.axes = vec![6, 8];
@@ -81,26 +81,26 @@ fn planted() -> Vec<Planted> {
     two.outputs = vec![1];
     plant("inline/pieces", two, free, &|s| s.stages[0].place = Place::Inline);
 
-    plant("at/outside", forms::softmax(8, 64, f), free, &|s| {
+    plant("at/outside", forms::softmax(8, 64, f).into_form(), free, &|s| {
         s.stages[3].loops = vec![l(0, 2)];
         s.stages[1].place = Place::At { consumer: 3, depth: 1 };
     });
-    plant("at/flat", forms::flat(8, f), free, &|s| {
+    plant("at/flat", forms::flat(8, f).into_form(), free, &|s| {
         s.stages[1].loops = vec![l(0, 4)];
         s.stages[0].place = Place::At { consumer: 1, depth: 1 };
     });
-    plant("at/depth", forms::blur(8, 20, f), free, &|s| {
+    plant("at/depth", forms::blur(8, 20, f).into_form(), free, &|s| {
         s.stages[1].loops = vec![l(0, 2)];
         s.stages[0].place = Place::At { consumer: 1, depth: 2 };
     });
-    plant("at/consumer", forms::blur(8, 20, f), free, &|s| {
+    plant("at/consumer", forms::blur(8, 20, f).into_form(), free, &|s| {
         s.stages[0].place = Place::At { consumer: 0, depth: 1 };
         s.stages[0].loops = vec![l(0, 2)];
     });
     plant(
         "at/result",
         {
-            let mut form = forms::blur(8, 20, f);
+            let mut form = forms::blur(8, 20, f).into_form();
             form.outputs = vec![0, 1];
             form
         },
@@ -111,15 +111,15 @@ fn planted() -> Vec<Planted> {
         },
     );
 
-    plant("axis/unknown", forms::axpby(64, f), free, &|s| s.stages[0].loops = vec![l(1, 8)]);
+    plant("axis/unknown", forms::axpby(64, f).into_form(), free, &|s| s.stages[0].loops = vec![l(1, 8)]);
     plant("tile/missing", matmul(), free, &|s| {
         s.stages[0].tile.pop();
     });
     plant("tile/repeated", matmul(), free, &|s| s.stages[0].tile[1] = s.stages[0].tile[0]);
     plant("tile/folds-last", matmul(), free, &|s| s.stages[0].tile.swap(0, 2));
-    plant("tile/bounds", forms::triangular(16, 16, f), free, &|s| s.stages[0].tile.swap(0, 2));
+    plant("tile/bounds", forms::triangular(16, 16, f).into_form(), free, &|s| s.stages[0].tile.swap(0, 2));
     let ragged_folds = || {
-        let mut form = forms::frobenius(16, 16, f);
+        let mut form = forms::frobenius(16, 16, f).into_form();
         form.defs[0].pieces[0].domain[1].hi = vec![forms::axis(0).offset(1)];
         form
     };
@@ -148,14 +148,14 @@ fn planted() -> Vec<Planted> {
         s.stages[0].loops = vec![l(1, 16)];
         s.stages[0].packs = vec![pack(1, 0, &[l(1, 16), l(2, 1)])];
     });
-    plant("pack/pieces", forms::jacobi(8, f), free, &|s| {
+    plant("pack/pieces", forms::jacobi(8, f).into_form(), free, &|s| {
         s.stages[0].packs = vec![pack(0, 0, &[l(0, 1), l(1, 1)])];
     });
-    plant("pack/source", forms::blur(8, 20, f), free, &|s| {
+    plant("pack/source", forms::blur(8, 20, f).into_form(), free, &|s| {
         s.stages[0].place = Place::Inline;
         s.stages[1].packs = vec![pack(0, 0, &[l(0, 1), l(1, 1)])];
     });
-    let mut short = forms::triangular(16, 16, f);
+    let mut short = forms::triangular(16, 16, f).into_form();
     short.params[1].shape = vec![16, 16];
     short.defs[0].pieces[0].domain[2].hi.push(moat_optimizer::integer::affine::Affine::constant(12));
     short.defs[0].pieces[0].domain[2].lo = vec![forms::axis(0).offset(-20)];
@@ -212,18 +212,18 @@ fn every_rule_has_a_planted_schedule() {
 fn what_is_legal_is_not_refused() {
     let legal = LegalityRules::standard();
     // Blocking one fold axis keeps the order of the sum.
-    let form = forms::matmul(64, 64, 64, DType::F32);
+    let form = forms::matmul(64, 64, 64, DType::F32).into_form();
     let mut schedule = plain(&form);
     schedule.stages[0].loops = vec![l(2, 16), l(0, 32), l(1, 32)];
     schedule.stages[0].tile[1].lanes = 16;
     schedule.stages[0].tile[0].unroll = 4;
     check(&form, &schedule, Numerics::Exact, &legal).unwrap();
     // Integer sums and float maxima reorder exactly.
-    let form = forms::rowsum(8, 64, DType::I32);
+    let form = forms::rowsum(8, 64, DType::I32).into_form();
     let mut schedule = plain(&form);
     schedule.stages[0].tile[1].lanes = 16;
     check(&form, &schedule, Numerics::Exact, &legal).unwrap();
-    let form = forms::softmax(8, 64, DType::F32);
+    let form = forms::softmax(8, 64, DType::F32).into_form();
     let mut schedule = plain(&form);
     schedule.stages[0].tile[1].lanes = 16;
     schedule.stages[3].loops = vec![l(0, 2)];

@@ -2,12 +2,12 @@
 //! memory, disk, linker, files of limited size, interrupts before there is a kernel.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_optimizer::forms::{Limits, forms as forms_within};
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::oracle::inputs::random;
 use moat_optimizer::oracle::interpret::{interpret, peak};
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
-use moat_tuner::candidates::forms_within;
 use moat_tuner::cost_db::CostDb;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -155,11 +155,13 @@ fn the_time_bounds_the_whole_run_and_the_source_form_is_always_there() {
     let chain = "import numpy as np\ndef f(A: f64[40, 50], B: f64[50, 60], v: f64[60]):\n    return A @ B @ v\n";
     let program = parse("f.py", chain, &ParseOptions::default()).unwrap().program;
     let rules = RuleBase::standard().unwrap();
-    let forms = |over: bool| forms_within(&program, &rules, Numerics::Reassociate, 8, &|| over).unwrap();
+    let forms = |over: bool| {
+        forms_within(&program, &rules, Numerics::Reassociate, &Limits { forms: 8, is_over: &|| over }).unwrap()
+    };
     let (all, cut) = (forms(false), forms(true));
     assert!(!all.cut && all.forms.len() > 1);
     assert!(cut.cut && cut.forms.len() == 1);
-    assert_eq!(cut.forms[0].normal_form, all.forms[0].normal_form);
+    assert_eq!(cut.forms[0].form, all.forms[0].form);
 }
 
 /// Deriving was deaf to everything but SIGKILL. Wherever the signal arrives now, there is no kernel yet.

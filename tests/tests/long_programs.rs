@@ -6,11 +6,11 @@ use moat_optimizer::apply::apply;
 use moat_optimizer::apply::lower::lower;
 use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::form::notation::{parse, print};
-use moat_optimizer::form::verify::verify_form;
 use moat_optimizer::nest::print;
 use moat_optimizer::normalize::{NormalizeConfig, Normalized, normalize, replay};
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::space::{Choose, ScheduleSpace};
+use moat_optimizer::storage::settle;
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
@@ -103,9 +103,9 @@ fn amounts(program: &Program) -> Vec<(&'static str, usize)> {
     let target = host_target();
     let mut loops = 0;
     for form in forms().take(2) {
-        verify_form(form).unwrap();
-        let space = ScheduleSpace::new(form, &target, &ScheduleRules::standard(), Numerics::Reassociate, 2).unwrap();
-        for nest in [lower(form).unwrap(), apply(form, &space.default()).unwrap()] {
+        let form = settle(form).unwrap();
+        let space = ScheduleSpace::new(&form, &target, &ScheduleRules::standard(), Numerics::Reassociate, 2).unwrap();
+        for nest in [lower(&form).unwrap(), apply(&form, &space.default()).unwrap()] {
             loops += print::display(&nest).len();
         }
     }

@@ -5,9 +5,9 @@
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::steps::Step;
+use moat_optimizer::forms::DerivedForm;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::nest::{LoopNest, evaluate as evaluate_nest};
-use moat_optimizer::normalize::Form;
 use moat_optimizer::oracle::inputs;
 use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::orders::{
@@ -22,8 +22,10 @@ use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
+use moat_tests::pipeline::forms;
 use moat_tests::seeded::Seeded;
-use moat_tuner::candidates::{MAX_FORMS, forms};
+
+const MAX_FORMS: usize = 8;
 use moat_tuner::machine;
 
 fn program(source: &str) -> Program {
@@ -31,7 +33,7 @@ fn program(source: &str) -> Program {
     parse("order.py", &format!("import numpy as np\n{source}"), &options).unwrap().program
 }
 
-fn all_forms(program: &Program) -> Vec<Form> {
+fn all_forms(program: &Program) -> Vec<DerivedForm> {
     forms(program, &RuleBase::standard().unwrap(), Numerics::Reassociate, MAX_FORMS).unwrap()
 }
 
@@ -65,10 +67,10 @@ fn agrees(source: &str) {
     let mut choose = Seeded::new(7);
     for form in all_forms(&program) {
         let space =
-            ScheduleSpace::new(&form.normal_form, &machine::detect(), &ScheduleRules::standard(), numerics, 1).unwrap();
+            ScheduleSpace::new(&form.form, &machine::detect(), &ScheduleRules::standard(), numerics, 1).unwrap();
         let sampled: Vec<_> = (0..4).map(|_| space.sample(&mut choose)).collect();
-        for schedule in [plain_schedule(&form.normal_form), space.default()].into_iter().chain(sampled) {
-            let nest = apply(&form.normal_form, &schedule).unwrap();
+        for schedule in [plain_schedule(&form.form), space.default()].into_iter().chain(sampled) {
+            let nest = apply(&form.form, &schedule).unwrap();
             let by_steps = evaluate_nest::evaluate(&nest, &arguments).unwrap();
             for results in [by_steps, compiled(&program, &nest, &arguments, numerics)] {
                 for (at, (reference, result)) in references.iter().zip(&results).enumerate() {
@@ -431,7 +433,7 @@ fn updates_of_what_later_iterations_need_have_a_form_that_defers_them() {
         agrees(source);
     }
     let all_of_three =
-        |form: &Form| form.normal_form.defs.iter().filter(|def| def.name.ends_with("_terms")).count() == 3;
+        |form: &DerivedForm| form.form.defs.iter().filter(|def| def.name.ends_with("_terms")).count() == 3;
     assert!(all_forms(&program(THREE)).iter().any(all_of_three));
     assert!(!found_exactly(ELIMINATION, deferred::RULE));
     assert!(found_exactly(LARGEST, deferred::RULE));
@@ -499,8 +501,8 @@ fn loops_when_distributed(source: &str) -> usize {
         };
         steps.iter().map(of).sum()
     }
-    let apart = |form: &&Form| form.derivation.rules.iter().any(|name| name == distribution::RULE);
-    all_forms(&program(source)).iter().filter(apart).map(|form| loops(&form.normal_form.steps)).max().unwrap_or(0)
+    let apart = |form: &&DerivedForm| form.derivation.rules.iter().any(|name| name == distribution::RULE);
+    all_forms(&program(source)).iter().filter(apart).map(|form| loops(&form.form.steps)).max().unwrap_or(0)
 }
 
 #[test]
@@ -750,7 +752,7 @@ def f(w: f64[5]):
             program.params.iter().zip(0..).map(|(param, seed)| inputs::random(param, seed).unwrap()).collect();
         let references = interpret(&program, &arguments, numerics).unwrap();
         for form in all_forms(&program) {
-            let form = form.normal_form;
+            let form = form.form;
             let space = ScheduleSpace::new(&form, &machine::detect(), &ScheduleRules::standard(), numerics, 2).unwrap();
             for Tilable { var, dim, skew, shifts, independent, panel } in space.time_loops() {
                 let Some(begins) = panel.map(|panel| panel.begins) else { continue };

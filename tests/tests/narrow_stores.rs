@@ -12,7 +12,7 @@ use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_tests::kernels::{call, program};
-use moat_tuner::candidates::forms;
+use moat_tests::pipeline::forms;
 use moat_tuner::machine;
 
 /// Values of each narrow dtype, out of wider ones.
@@ -46,14 +46,14 @@ fn short_rows_are_stored_without_what_lies_beside_them() {
             let expected = interpret(&program, &inputs, Numerics::Exact).expect("the interpreter's results");
             let source_form = &forms(&program, &rules, Numerics::Exact, 1).expect("the program has forms")[0];
             for lanes in [1, 4, 8, 16] {
-                let mut schedule = plain_schedule(&source_form.normal_form);
+                let mut schedule = plain_schedule(&source_form.form);
                 // The values are computed where they are stored.
                 let last = schedule.stages.len() - program.results().len();
                 schedule.stages[..last].iter_mut().for_each(|stage| stage.place = Place::Inline);
                 for tile in schedule.stages.iter_mut().filter_map(|stage| stage.tile.last_mut()) {
                     tile.lanes = lanes;
                 }
-                let nest = apply(&source_form.normal_form, &schedule).expect("the schedule fits");
+                let nest = apply(&source_form.form, &schedule).expect("the schedule fits");
                 let numerics = Numerics::Exact;
                 let options = CompileOptions { target: target.clone(), numerics, threads: 1, function: "f".to_owned() };
                 let kernel = CompiledNest::load(&nest, &options).expect("a kernel");

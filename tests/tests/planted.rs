@@ -3,17 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::apply::apply;
-use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::schedule::time::Tilable;
 use moat_optimizer::schedule::{Band, LoopSpec, Panel, Place, Schedule, TimeTile};
 use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::storage::Schedulable;
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
+use moat_tests::pipeline::forms;
 use moat_tests::scheduled_order::{self, Order};
 use moat_tests::source_order::SourceOrder;
-use moat_tuner::candidates::forms;
 use moat_tuner::machine;
 use std::collections::BTreeSet;
 
@@ -84,14 +84,14 @@ def f(A: f64[8, 8], x: f64[8]):
     return x
 ";
 
-fn form(source: &str, numerics: Numerics) -> NormalForm {
+fn form(source: &str, numerics: Numerics) -> Schedulable {
     let header = "from __future__ import annotations\nfrom typing import Annotated\nimport numpy as np\n";
     let text = format!("{header}{source}");
     let workload = parse("planted.py", &text, &ParseOptions::default()).unwrap();
-    forms(&workload.program, &RuleBase::standard().unwrap(), numerics, 1).unwrap().remove(0).normal_form
+    forms(&workload.program, &RuleBase::standard().unwrap(), numerics, 1).unwrap().remove(0).form
 }
 
-fn space(form: &NormalForm, numerics: Numerics) -> ScheduleSpace {
+fn space(form: &Schedulable, numerics: Numerics) -> ScheduleSpace {
     ScheduleSpace::new(form, &machine::detect(), &ScheduleRules::standard(), numerics, 2).unwrap()
 }
 
@@ -102,7 +102,7 @@ fn refusal(space: &ScheduleSpace, schedule: &Schedule) -> String {
 }
 
 /// What brute force finds, in either order.
-fn reversed(form: &NormalForm, schedule: &Schedule) -> Option<String> {
+fn reversed(form: &Schedulable, schedule: &Schedule) -> Option<String> {
     let source = SourceOrder::of(form, 100_000).unwrap();
     let nest = apply(&source.marked, schedule).unwrap();
     let inlined: BTreeSet<usize> =

@@ -10,8 +10,8 @@ use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
+use moat_tests::pipeline::forms;
 use moat_tests::random_loops::random_source;
-use moat_tuner::candidates::forms;
 use moat_tuner::machine;
 use moat_tuner::reference::{interpreted, plain};
 
@@ -59,7 +59,7 @@ fn the_plain_kernel_is_within_both_bounds_of_the_interpreter() {
     for source in &sources {
         let program = program(source);
         let arguments = arguments(&program);
-        let form = forms(&program, &rules, Numerics::Exact, 1).unwrap().remove(0).normal_form;
+        let form = forms(&program, &rules, Numerics::Exact, 1).unwrap().remove(0).form;
         let interpreted = interpret(&program, &arguments, Numerics::Exact).unwrap();
         let stand_in = plain(&program, &form, &arguments, &target).unwrap();
         assert_eq!(interpreted.len(), stand_in.len());
@@ -88,7 +88,7 @@ fn the_plain_kernel_is_within_both_bounds_of_the_interpreter() {
 fn a_bound_that_says_nothing_gives_way_to_what_roundings_do() {
     let rules = RuleBase::standard().unwrap();
     let target = machine::detect();
-    let source_form = |program: &Program| forms(program, &rules, Numerics::Exact, 1).unwrap().remove(0).normal_form;
+    let source_form = |program: &Program| forms(program, &rules, Numerics::Exact, 1).unwrap().remove(0).form;
     for dtype in ["f32", "f64"] {
         let stable = program(&with_header(&format!(
             "def f(x: {dtype}[600]):
@@ -158,7 +158,7 @@ fn a_quotient_by_what_may_be_zero_is_held_to_what_roundings_do() {
 ",
     ));
     let given = arguments(&program);
-    let form = forms(&program, &rules, Numerics::Exact, 1).unwrap().remove(0).normal_form;
+    let form = forms(&program, &rules, Numerics::Exact, 1).unwrap().remove(0).form;
     let first_order = interpret(&program, &given, Numerics::Reassociate).unwrap().remove(0);
     let reference = interpreted(&program, &form, &given, Numerics::Reassociate, &target).unwrap().remove(0);
     let kernel = plain(&program, &form, &given, &target).unwrap().remove(0).value;

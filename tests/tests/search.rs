@@ -13,7 +13,7 @@ use moat_tuner::search::{Candidate, FormSpace, Neighbour, Searcher};
 use std::collections::BTreeSet;
 
 fn spaces() -> Vec<FormSpace> {
-    let space = |form: &moat_optimizer::form::normal_form::NormalForm| {
+    let space = |form: &moat_optimizer::storage::Schedulable| {
         ScheduleSpace::new(form, &target(), &ScheduleRules::standard(), Numerics::Reassociate, 1).unwrap()
     };
     vec![

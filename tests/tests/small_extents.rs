@@ -9,7 +9,7 @@ use moat_optimizer::program::verify::verify;
 use moat_optimizer::value::numerics::Numerics;
 use moat_rules::RuleBase;
 use moat_tests::kernels::arguments;
-use moat_tuner::candidates::forms;
+use moat_tests::pipeline::forms;
 
 /// Expressions of x: f64[n], y: f64[n], A: f64[m, n], B: f64[n, m], k: i64[n].
 const EXPRESSIONS: [&str; 58] = [
@@ -119,7 +119,7 @@ fn faults(body: &str, m: usize, n: usize, numerics: Numerics, rules: &RuleBase) 
     let mut faults = Vec::new();
     for form in found {
         // That they are well-formed was checked when they were made: merged axes no longer refine the shapes.
-        match evaluate(&form.normal_form, &inputs) {
+        match evaluate(&form.form, &inputs) {
             // The mean of nothing is no number: laws of the reals say nothing of it.
             Ok(_) if numerics == Numerics::Algebraic && m * n == 0 => {}
             Ok(found) => {

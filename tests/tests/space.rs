@@ -4,12 +4,12 @@
 
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::evaluate as evaluate_form;
-use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::nest::evaluate as evaluate_nest;
 use moat_optimizer::nest::verify::verify_nest;
 use moat_optimizer::oracle::inputs::random;
 use moat_optimizer::schedule::{Place, Schedule, StageSchedule};
 use moat_optimizer::space::ScheduleSpace;
+use moat_optimizer::storage::Schedulable;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
@@ -19,11 +19,11 @@ use moat_tests::machine::target;
 use moat_tests::seeded::Seeded;
 use std::collections::BTreeSet;
 
-fn space_with(form: &NormalForm, rules: &ScheduleRules, numerics: Numerics, threads: usize) -> ScheduleSpace {
+fn space_with(form: &Schedulable, rules: &ScheduleRules, numerics: Numerics, threads: usize) -> ScheduleSpace {
     ScheduleSpace::new(form, &target(), rules, numerics, threads).unwrap()
 }
 
-fn space(form: &NormalForm) -> ScheduleSpace {
+fn space(form: &Schedulable) -> ScheduleSpace {
     space_with(form, &ScheduleRules::standard(), Numerics::Reassociate, 1)
 }
 
@@ -82,7 +82,7 @@ fn everything_offered_is_legal() {
 #[test]
 fn defaults() {
     let f = DType::F32;
-    let default = |form: &NormalForm| show_all(&space(form).default());
+    let default = |form: &Schedulable| show_all(&space(form).default());
     let all = [
         ("matmul 1024", default(&forms::matmul(1024, 1024, 1024, f))),
         ("matmul 127x131x257", default(&forms::matmul(127, 131, 257, f))),
@@ -124,7 +124,7 @@ fn every_sample_can_be_applied_and_computes_the_form() {
     }
 }
 
-fn applied_equals(name: &str, form: &NormalForm, numerics: Numerics, threads: usize, seed: u64, count: usize) {
+fn applied_equals(name: &str, form: &Schedulable, numerics: Numerics, threads: usize, seed: u64, count: usize) {
     let inputs: Vec<Tensor> =
         form.params.iter().enumerate().map(|(at, param)| random(param, seed + at as u64).unwrap()).collect();
     let expected = evaluate_form::evaluate(form, &inputs).unwrap();
@@ -150,7 +150,7 @@ fn applied_equals(name: &str, form: &NormalForm, numerics: Numerics, threads: us
 #[test]
 fn a_schedule_for_other_threads_is_divided_anew() {
     let rules = ScheduleRules::standard();
-    let spaces = |form: &NormalForm| [1, 2].map(|threads| space_with(form, &rules, Numerics::Reassociate, threads));
+    let spaces = |form: &Schedulable| [1, 2].map(|threads| space_with(form, &rules, Numerics::Reassociate, threads));
     for (name, form) in forms::samples(DType::F64) {
         let [one, two] = spaces(&form);
         let mut rng = Seeded::new(6);

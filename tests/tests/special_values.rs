@@ -19,9 +19,9 @@ use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::kernels::program;
+use moat_tests::pipeline::forms;
 use moat_tests::python::{SourceCase, run_sources};
 use moat_tests::seeded::Seeded;
-use moat_tuner::candidates::forms;
 use moat_tuner::machine;
 
 const ALL: [Numerics; 3] = [Numerics::Exact, Numerics::Reassociate, Numerics::Algebraic];
@@ -181,9 +181,9 @@ fn kernels(program: &Program, numerics: Numerics, sets: &[Vec<Tensor>], each: &m
     let rules = RuleBase::standard().unwrap();
     let mut choose = Seeded::new(3);
     for (number, form) in forms(program, &rules, numerics, 2).unwrap().into_iter().enumerate() {
-        let space = ScheduleSpace::new(&form.normal_form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
+        let space = ScheduleSpace::new(&form.form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
         for schedule in [space.default(), space.sample(&mut choose)] {
-            let nest = apply(&form.normal_form, &schedule).unwrap();
+            let nest = apply(&form.form, &schedule).unwrap();
             let options = CompileOptions { target: target.clone(), numerics, threads: 1, function: "f".to_owned() };
             let kernel = CompiledNest::load(&nest, &options).unwrap();
             for (set, inputs) in sets.iter().enumerate() {

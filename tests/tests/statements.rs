@@ -15,8 +15,7 @@ use moat_optimizer::schedule::plain::plain_schedule;
 use moat_optimizer::schedule::time::{is_legal, skewed, tilable};
 use moat_optimizer::schedule::{Band, Schedule, TimeTile};
 use moat_optimizer::space::ScheduleSpace;
-use moat_optimizer::storage::in_place::buffer_updates;
-use moat_optimizer::storage::state_order::order_states;
+use moat_optimizer::storage::settle;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
@@ -309,8 +308,7 @@ fn agrees(program: &Program, inputs: &[Tensor], expected: &[f64]) {
         let read = notation::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
         assert_eq!(notation::print(&read), text);
         close(name, &evaluate_form::evaluate(&read, inputs).unwrap()[0], expected);
-        let form = order_states(&buffer_updates(&form.normal_form));
-        verify_form(&form).unwrap_or_else(|e| panic!("{name}: {e}\n{form:#?}"));
+        let form = settle(&form.normal_form).unwrap();
         close(name, &evaluate_form::evaluate(&form, inputs).unwrap()[0], expected);
         let target = machine::detect();
         let rules = ScheduleRules::standard();
@@ -372,7 +370,7 @@ fn time_loops_run_in_skewed_tiles() {
     agrees(&program, &inputs, &expected);
     let rules = RuleBase::standard().unwrap();
     let form = normalize(&program, &rules, &NormalizeConfig::default()).unwrap().forms.remove(0).normal_form;
-    let form = buffer_updates(&form);
+    let form = settle(&form).unwrap();
     let [known] = tilable(&form).try_into().unwrap();
     // A[i] reads B[i + 2] of the same iteration: the second statement is two behind the first.
     assert_eq!((known.var, known.dim, known.skew, known.shifts.as_slice()), (0, 0, 3, [0, 2].as_slice()));
@@ -414,6 +412,6 @@ fn what_is_overwritten_while_it_is_read_is_copied_first() {
     let rules = RuleBase::standard().unwrap();
     let form = normalize(&program, &rules, &NormalizeConfig::default()).unwrap().forms.remove(0).normal_form;
     let sizes: Vec<usize> =
-        buffer_updates(&form).defs.iter().map(moat_optimizer::form::normal_form::Def::size).collect();
+        settle(&form).unwrap().defs.iter().map(moat_optimizer::form::normal_form::Def::size).collect();
     assert_eq!(sizes, vec![n * n, n, n, n * n, n * n], "a row and a column are copied");
 }

@@ -13,9 +13,9 @@ use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::kernels::{arguments, program};
+use moat_tests::pipeline::forms;
 use moat_tests::python::{SourceCase, run_sources};
 use moat_tests::seeded::Seeded;
-use moat_tuner::candidates::forms;
 use moat_tuner::machine;
 
 /// A workload around `body`.
@@ -34,10 +34,10 @@ fn run(
     let (rules, target) = (RuleBase::standard().unwrap(), machine::detect());
     let mut choose = Seeded::new(5);
     for form in forms(program, &rules, numerics, most).unwrap() {
-        let space = ScheduleSpace::new(&form.normal_form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
+        let space = ScheduleSpace::new(&form.form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();
         let drawn: Vec<_> = (0..samples).map(|_| space.sample(&mut choose)).collect();
         for schedule in std::iter::once(space.default()).chain(drawn) {
-            let nest = apply(&form.normal_form, &schedule).unwrap();
+            let nest = apply(&form.form, &schedule).unwrap();
             let options = CompileOptions { target: target.clone(), numerics, threads: 1, function: "sums".to_owned() };
             let kernel = CompiledNest::load(&nest, &options).unwrap();
             let of = |&root: &usize| Tensor::poison(program.nodes[root].dtype, &program.nodes[root].shape);

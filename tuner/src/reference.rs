@@ -18,12 +18,12 @@
 
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::lower::lower;
-use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::nest::target::Target;
 use moat_optimizer::nest::work;
 use moat_optimizer::oracle::inputs::SplitMix64;
 use moat_optimizer::oracle::interpret::{InterpretError, Reference, cut_at, interpret};
 use moat_optimizer::program::expr::Program;
+use moat_optimizer::storage::Schedulable;
 use moat_optimizer::value::dtype::{DType, Literal};
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
@@ -60,7 +60,7 @@ impl From<CodegenError> for ReferenceError {
 /// If the inputs do not fit, or the plain kernel does not compile.
 pub fn references(
     program: &Program,
-    form: &NormalForm,
+    form: &Schedulable,
     inputs: &[Tensor],
     numerics: Numerics,
     target: &Target,
@@ -82,7 +82,7 @@ pub fn references(
 /// As [`references`].
 pub fn interpreted(
     program: &Program,
-    form: &NormalForm,
+    form: &Schedulable,
     inputs: &[Tensor],
     numerics: Numerics,
     target: &Target,
@@ -124,7 +124,7 @@ pub fn interpreted(
 /// If it does not compile, or the inputs do not fit.
 pub fn plain(
     program: &Program,
-    form: &NormalForm,
+    form: &Schedulable,
     inputs: &[Tensor],
     target: &Target,
 ) -> Result<Vec<Reference>, ReferenceError> {
@@ -139,7 +139,7 @@ struct PlainKernel<'p> {
 }
 
 impl PlainKernel<'_> {
-    fn new<'p>(program: &'p Program, form: &NormalForm, target: &Target) -> Result<PlainKernel<'p>, ReferenceError> {
+    fn new<'p>(program: &'p Program, form: &Schedulable, target: &Target) -> Result<PlainKernel<'p>, ReferenceError> {
         let nest = lower(form).map_err(|error| ReferenceError::Plain(error.to_string()))?;
         let (target, function) = (target.clone(), "plain".to_owned());
         let options = CompileOptions { target, numerics: Numerics::Exact, threads: 1, function };

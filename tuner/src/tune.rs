@@ -3,7 +3,7 @@
 //! Input: a workload, what to try, a database, an observer. Output: a [`Summary`] and a folder with the kernel. A
 //! candidate's failure is a row; only what concerns the whole run is an error. Nothing is printed here.
 
-use crate::candidates::{self, FormsError, MAX_FORMS};
+use crate::candidates;
 use crate::cost_db::{CostDb, CostDbError, Recording};
 use crate::interrupt::{Interrupts, Word};
 use crate::journal::hex;
@@ -21,17 +21,17 @@ use crate::worker::protocol::{Argument, Comparison, LONG_CALL_NS, Sampling, Sour
 use crate::{as_written, machine};
 use moat_codegen::artifact::{ArtifactError, Linked};
 use moat_optimizer::apply::apply;
-use moat_optimizer::form::normal_form::NormalForm;
+use moat_optimizer::forms::{DerivedForm, FormsError, Limits as FormLimits, forms};
 use moat_optimizer::frontend::Workload;
 use moat_optimizer::nest::LoopNest;
 use moat_optimizer::nest::target::Target;
 use moat_optimizer::nest::work::{Work, work};
-use moat_optimizer::normalize::Form;
 use moat_optimizer::oracle::inputs;
 use moat_optimizer::oracle::inputs::{Density, InputError};
 use moat_optimizer::program::expr::{Program, Span};
 use moat_optimizer::schedule::Schedule;
 use moat_optimizer::space::SpaceError;
+use moat_optimizer::storage::Schedulable;
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
@@ -205,7 +205,7 @@ pub struct Summary {
     /// What other work did while it was compared with the default.
     pub disturbance: Disturbance,
     /// The form of what ships.
-    pub form: Form,
+    pub form: DerivedForm,
     /// Its rank.
     pub form_index: usize,
     /// Its schedule.
@@ -260,7 +260,7 @@ pub fn tune(
     stage.enter("deriving normal forms")?;
     let rules = RuleBase::standard()?;
     let over = || interrupts.deriving_is_over();
-    let found = candidates::forms_within(program, &rules, config.numerics, MAX_FORMS, &over)?;
+    let found = forms(program, &rules, config.numerics, &FormLimits { is_over: &over, ..FormLimits::default() })?;
     let forms = found.forms;
     if found.cut && !interrupts.by_a_person() {
         let others = match forms.len() {
@@ -317,8 +317,8 @@ pub fn tune(
     stage.begin("writing the kernel");
     let winner = &measured[verdict.winner];
     let form = forms[winner.form].clone();
-    let roof = Roof::new(&config.target, &form.normal_form, config.threads);
-    let shipment = Shipment { program, form: &form.normal_form, nest: &winner.nest, config };
+    let roof = Roof::new(&config.target, &form.form, config.threads);
+    let shipment = Shipment { program, form: &form.form, nest: &winner.nest, config };
     let linked = ready.take(winner.trial, &shipment, interrupts)?;
     let written = match &linked {
         Some(linked) => write_kernel(workload, config, winner, &form, &verdict, &rules, linked),
@@ -382,9 +382,8 @@ impl Stage<'_> {
 
 /// Schedules that were measured for one of these very forms on such a machine, fastest first: worth a trial here, and no
 /// more than that. After those for as many threads come those for others.
-fn known(db: &CostDb, forms: &[Form], config: &TuneConfig) -> Result<Vec<Neighbour>, TuneError> {
-    let hashes: BTreeMap<String, usize> =
-        forms.iter().enumerate().map(|(at, form)| (hash(&form.normal_form), at)).collect();
+fn known(db: &CostDb, forms: &[DerivedForm], config: &TuneConfig) -> Result<Vec<Neighbour>, TuneError> {
+    let hashes: BTreeMap<String, usize> = forms.iter().enumerate().map(|(at, form)| (hash(&form.form), at)).collect();
     let mut found: Vec<(f64, Neighbour)> = Vec::new();
     for row in db.read()?.rows {
         let alike = row.cpu_model == config.target.model && row.numerics == config.numerics.name();
@@ -412,7 +411,7 @@ const LONG_REFERENCE: Duration = Duration::from_secs(20);
 /// among them, for checking alone. Where a program has an error of its own on special values, there are none.
 fn input_data(
     program: &Program,
-    forms: &[Form],
+    forms: &[DerivedForm],
     config: &TuneConfig,
     stage: &mut Stage<'_>,
 ) -> Result<InputData, TuneError> {
@@ -437,7 +436,7 @@ fn input_data(
             Some(_) | None => program.params.iter().map(draw).collect::<Result<Vec<_>, _>>()?,
         };
         let Some(source) = forms.first() else { break };
-        let found = match in_background(program, &source.normal_form, inputs, config, stage) {
+        let found = match in_background(program, &source.form, inputs, config, stage) {
             Err(TuneError::Interpret(_)) if set == SPECIAL_SET => break,
             found => found?,
         };
@@ -449,7 +448,7 @@ fn input_data(
 /// Inputs with their references, which a thread of its own computes: a person who interrupts does not wait for it.
 fn in_background(
     program: &Program,
-    source: &NormalForm,
+    source: &Schedulable,
     inputs: Vec<Tensor>,
     config: &TuneConfig,
     stage: &mut Stage<'_>,
@@ -553,7 +552,7 @@ fn template(
 }
 
 /// Names of the rules that derive `form` from the source form, in order.
-pub fn derivation(form: &Form) -> Vec<String> {
+pub fn derivation(form: &DerivedForm) -> Vec<String> {
     form.derivation.rules.clone()
 }
 
@@ -585,7 +584,7 @@ struct Verdict {
 struct Run<'a> {
     program: &'a Program,
     config: &'a TuneConfig,
-    forms: &'a [Form],
+    forms: &'a [DerivedForm],
     recording: &'a mut Recording,
     template: Row,
     outcomes: BTreeMap<Outcome, usize>,
@@ -651,7 +650,7 @@ impl Run<'_> {
                 outcome,
                 best: best.map(|at| {
                     let best = &measured[at];
-                    let form = &self.forms[best.form].normal_form;
+                    let form = &self.forms[best.form].form;
                     (best.median_ns(), best.work, Roof::new(&self.config.target, form, self.config.threads))
                 }),
             });
@@ -661,7 +660,7 @@ impl Run<'_> {
 
     /// The files of a new best kernel, where they take long.
     fn prepare(&mut self, kernel: &Measured, interrupts: &Interrupts) -> Result<(), TuneError> {
-        let form = &self.forms[kernel.form].normal_form;
+        let form = &self.forms[kernel.form].form;
         let shipment = Shipment { program: self.program, form, nest: &kernel.nest, config: self.config };
         Ok(self.ready.prepare(kernel.trial, kernel.end.compile_ns, &shipment, interrupts)?)
     }
@@ -674,7 +673,7 @@ impl Run<'_> {
         incumbent: Option<f64>,
         interrupts: &Interrupts,
     ) -> (Option<LoopNest>, Option<Trial>) {
-        let form = &self.forms[candidate.form].normal_form;
+        let form = &self.forms[candidate.form].form;
         let nest = match apply(form, &candidate.schedule) {
             Ok(nest) => nest,
             Err(error) => return (None, Some(Trial::failed(Outcome::Illegal, error.to_string()))),
@@ -708,7 +707,7 @@ impl Run<'_> {
             trial: trial as u64,
             stage: stage.to_owned(),
             recorded_unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-            normal_form_hash: hash(&self.forms[form].normal_form),
+            normal_form_hash: hash(&self.forms[form].form),
             form_index: form as u64,
             derivation: derivation(&self.forms[form]),
             schedule_json: json!(schedule).to_string(),
@@ -907,7 +906,7 @@ fn write_kernel(
     workload: &Workload,
     config: &TuneConfig,
     winner: &Measured,
-    form: &Form,
+    form: &DerivedForm,
     verdict: &Verdict,
     rules: &RuleBase,
     linked: &Linked,
@@ -930,7 +929,7 @@ fn write_kernel(
         "numerics": config.numerics,
         "derivation": derivation(form),
         "form_index": winner.form,
-        "normal_form": form.normal_form,
+        "normal_form": form.form,
         "schedule": winner.schedule,
         "target": config.target,
         "flops": winner.work.flops,

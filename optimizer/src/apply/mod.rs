@@ -25,6 +25,7 @@ use crate::nest::{
 use crate::program::expr::Shift;
 use crate::schedule::time::{Tiled, skewed};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
+use crate::storage::Schedulable;
 pub(crate) use address::Address;
 use address::dot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +50,7 @@ pub enum ApplyError {
 ///
 /// # Errors
 /// Where the schedule does not describe this form, or a place or a pack cannot be carried out.
-pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyError> {
+pub fn apply(form: &Schedulable, schedule: &Schedule) -> Result<LoopNest, ApplyError> {
     if schedule.stages.len() != form.defs.len() {
         return Err(ApplyError::Malformed {
             stage: "*".into(),
@@ -59,7 +60,7 @@ pub fn apply(form: &NormalForm, schedule: &Schedule) -> Result<LoopNest, ApplyEr
     let inlined = |id: DefId| schedule.stages[id].place == Place::Inline;
     // Tiles put definitions under conditions of their own: what may move is seen in the form itself.
     check_inlined(form, inlined)?;
-    let mut tiled = form.clone();
+    let mut tiled = NormalForm::clone(form);
     let mut parallel = BTreeSet::new();
     for tile in &schedule.time_tiles {
         let Tiled { form, parallel: shared } = skewed(&tiled, tile).ok_or_else(|| ApplyError::Malformed {

@@ -23,6 +23,7 @@ use crate::schedule::Schedule;
 use crate::schedule::legality::{FormFacts, Illegal, LegalityRules};
 use crate::schedule::plain::{plain_schedule, plain_stage};
 use crate::schedule::time::{Tilable, tilable};
+use crate::storage::Schedulable;
 use crate::value::numerics::Numerics;
 use choices::StageChoices;
 use moat_rules::schedule_rules::{Proposals, ScheduleRules, ScheduleRulesError};
@@ -68,13 +69,26 @@ pub struct ScheduleSpace {
     default: Schedule,
 }
 
+/// The heuristic schedule of a form on `target` with `threads` threads: the one that is run without tuning.
+///
+/// # Errors
+/// If the schedule rules do not run.
+pub fn default_schedule(
+    form: &Schedulable,
+    target: &Target,
+    numerics: Numerics,
+    threads: usize,
+) -> Result<Schedule, SpaceError> {
+    Ok(ScheduleSpace::new(form, target, &ScheduleRules::standard(), numerics, threads)?.default())
+}
+
 impl ScheduleSpace {
     /// The space of `form` on `target` with `threads` threads.
     ///
     /// # Errors
     /// If the schedule rules do not run.
     pub fn new(
-        form: &NormalForm,
+        form: &Schedulable,
         target: &Target,
         rules: &ScheduleRules,
         numerics: Numerics,
@@ -88,6 +102,18 @@ impl ScheduleSpace {
     /// # Errors
     /// If the schedule rules do not run.
     pub fn with_legality(
+        form: &Schedulable,
+        target: &Target,
+        rules: &ScheduleRules,
+        legality: &LegalityRules,
+        numerics: Numerics,
+        threads: usize,
+    ) -> Result<ScheduleSpace, SpaceError> {
+        ScheduleSpace::of_part(form, target, rules, legality, numerics, threads)
+    }
+
+    /// The space of a form, or of a window of one.
+    fn of_part(
         form: &NormalForm,
         target: &Target,
         rules: &ScheduleRules,
@@ -155,7 +181,7 @@ impl ScheduleSpace {
             let part = windows::window_form(form, ids, &outside);
             let key = format!("{part:?}");
             if !known.contains_key(&key) {
-                let space = Self::with_legality(&part, target, rules, legality, numerics, threads)?;
+                let space = Self::of_part(&part, target, rules, legality, numerics, threads)?;
                 known.insert(key.clone(), space);
             }
             let Some(space) = known.get(&key) else { continue };

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 /// The form with those updates buffered that need it: what they read of themselves is copied first where that is less
 /// than what they write, the new elements are computed into an array of their own otherwise.
 #[must_use]
-pub fn buffer_updates(form: &NormalForm) -> NormalForm {
+pub(super) fn buffer_updates(form: &NormalForm) -> NormalForm {
     let contexts = contexts(form);
     let mut names: BTreeSet<String> = form.defs.iter().map(|def| def.name.clone()).collect();
     names.extend(form.states.iter().map(|state| state.name.clone()));
@@ -62,6 +62,13 @@ pub fn buffer_updates(form: &NormalForm) -> NormalForm {
         steps: renumbered(&form.steps, &place, &before),
         ..form.clone()
     }
+}
+
+/// A definition that [`buffer_updates`] would change.
+pub(super) fn first_unsafe(form: &NormalForm) -> Option<&Def> {
+    let contexts = contexts(form);
+    let mut updates = form.defs.iter().zip(&contexts);
+    updates.find(|(def, context)| !unsafe_loads(def, context).is_empty()).map(|(def, _)| def)
 }
 
 /// For each load, by piece and node, a definition that copies what it reads, and where it is read there. `None` if the

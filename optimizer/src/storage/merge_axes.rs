@@ -1,4 +1,7 @@
-//! Merges adjacent axes that every access walks as one.
+//! Merges adjacent axes: two become one where every access and the result step through them alike (the
+//! stride of the outer is the stride of the inner times its length).
+//!
+//! Source: L. Mullin, M. Jenkins, *Effective data parallel computation using the Psi calculus* (1996).
 
 use crate::form::access::sources;
 use crate::form::normal_form::{Def, NormalForm, Piece};
@@ -12,7 +15,7 @@ use crate::program::expr::Param;
 /// Only a definition that neither reads nor is read by another one changes: the axes of connected
 /// definitions stay aligned, because bounds inference follows them.
 #[must_use]
-pub fn merge_axes(form: &NormalForm) -> NormalForm {
+pub(super) fn merge_axes(form: &NormalForm) -> NormalForm {
     let mut merged = form.clone();
     for id in 0..form.defs.len() {
         let reads = |def: &Def| sources(def).collect::<Vec<_>>();

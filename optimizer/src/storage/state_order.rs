@@ -10,7 +10,7 @@ use crate::integer::affine::Affine;
 
 /// The form with the axes of its internal states in the order of their use.
 #[must_use]
-pub fn order_states(form: &NormalForm) -> NormalForm {
+pub(super) fn order_states(form: &NormalForm) -> NormalForm {
     let mut ordered = form.clone();
     for state in 0..form.states.len() {
         if let Some(last) = best_last(form, state) {

@@ -7,6 +7,7 @@ use super::inputs::{Values, draw};
 use super::oracle::{Judged, Oracle, Outcome, Wrong, unchanged};
 use super::program::Param;
 use crate::kernels;
+use crate::pipeline::in_other_orders;
 use crate::seeded::Seeded;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
@@ -16,11 +17,11 @@ use moat_optimizer::normalize::{NormalizeConfig, Prepared, normalize_prepared, p
 use moat_optimizer::program::expr::Program;
 use moat_optimizer::program::verify::verify;
 use moat_optimizer::space::{Choose, ScheduleSpace};
+use moat_optimizer::storage::settle;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::candidates::{in_another_order, schedulable};
 use moat_tuner::machine;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -275,15 +276,14 @@ impl Bench {
         let mut forms: Vec<_> = if case.schedule == 0 {
             forms
         } else {
-            let orders: Vec<_> =
-                forms.iter().flat_map(|form| in_another_order(form, case.numerics, &|| false)).collect();
+            let orders: Vec<_> = forms.iter().flat_map(|form| in_other_orders(form, case.numerics)).collect();
             forms.into_iter().chain(orders).collect()
         };
         if forms.is_empty() {
             return Err(Wrong::new("internal: no form", ""));
         }
         let at = if case.schedule == 0 { 0 } else { choose.below(forms.len()) };
-        let form = schedulable(&forms.swap_remove(at).normal_form)
+        let form = settle(&forms.swap_remove(at).normal_form)
             .map_err(|error| internal("a form breaks its invariants", error.to_string()))?;
         self.times.normalize += busy().saturating_sub(begun);
         let begun = busy();

@@ -1,6 +1,5 @@
 //! What makes a command fail (exit code 2), as it is shown.
 
-use crate::candidates::FormsError;
 use crate::cost_db::CostDbError;
 use crate::machine::MachineError;
 use crate::npz::NpzError;
@@ -10,6 +9,7 @@ use crate::tune::TuneError;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use moat_codegen::CodegenError;
 use moat_optimizer::apply::ApplyError;
+use moat_optimizer::forms::FormsError;
 use moat_optimizer::frontend::{FrontendError, FrontendErrors, Workload};
 use moat_optimizer::oracle::inputs::InputError;
 use moat_optimizer::oracle::interpret::InterpretError;

@@ -5,7 +5,7 @@ use super::progress::Busy;
 use super::text::schedule_in_words;
 use super::workload::{Loaded, load};
 use super::{CliError, Goal};
-use crate::candidates::{Forms, MAX_FORMS, default_schedule, forms_within};
+
 use crate::machine;
 use crate::tune::derivation;
 use moat_optimizer::apply::apply;
@@ -13,11 +13,12 @@ use moat_optimizer::apply::lower::lower;
 use moat_optimizer::dependence::loops::carried_dependences;
 use moat_optimizer::form::normal_form::NormalForm;
 use moat_optimizer::form::notation;
+use moat_optimizer::forms::{DerivedForm, Forms, Limits, forms};
 use moat_optimizer::frontend::listing;
 use moat_optimizer::nest::print;
-use moat_optimizer::normalize::Form;
 use moat_optimizer::schedule::Panel;
 use moat_optimizer::schedule::time::{Tilable, tilable};
+use moat_optimizer::space::default_schedule;
 use moat_rules::RuleBase;
 use std::io::Write;
 
@@ -29,7 +30,8 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
 
     let rules = RuleBase::standard()?;
     let busy = Busy::with("deriving normal forms");
-    let Forms { forms, limits, .. } = forms_within(&workload.program, &rules, numerics, MAX_FORMS, &|| false)?;
+    let found = forms(&workload.program, &rules, numerics, &Limits::default())?;
+    let Forms { forms: all, limits, .. } = found;
     drop(busy);
     if !limits.is_empty() {
         heading(out, "Limits of the search for forms")?;
@@ -38,14 +40,14 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
         }
     }
     let target = machine::detect();
-    for (rank, form) in forms.iter().enumerate() {
+    for (rank, form) in all.iter().enumerate() {
         // The second is the best that the rules found.
         if rank > 1 && !args.all {
-            writeln!(out, "\n{} more forms: --all shows them", forms.len() - rank)?;
+            writeln!(out, "\n{} more forms: --all shows them", all.len() - rank)?;
             break;
         }
-        explain_form(rank, form, &forms[0], out)?;
-        let normal_form = &form.normal_form;
+        explain_form(rank, form, &all[0], out)?;
+        let normal_form = &form.form;
         explain_loops(normal_form, out)?;
         heading(out, "Loops before scheduling")?;
         write!(out, "{}", print::display(&lower(normal_form)?))?;
@@ -60,7 +62,7 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
     Ok(Goal::Met)
 }
 
-fn explain_form(rank: usize, form: &Form, source: &Form, out: &mut impl Write) -> Result<(), CliError> {
+fn explain_form(rank: usize, form: &DerivedForm, source: &DerivedForm, out: &mut impl Write) -> Result<(), CliError> {
     match rank {
         0 => heading(out, "Normal form 0: the source form")?,
         _ => heading(out, &format!("Normal form {rank}: equal by the rules below"))?,
@@ -68,7 +70,7 @@ fn explain_form(rank: usize, form: &Form, source: &Form, out: &mut impl Write) -
     for rule in derivation(form) {
         writeln!(out, "rule {rule}")?;
     }
-    write!(out, "{}", notation::print(&form.normal_form))?;
+    write!(out, "{}", notation::print(&form.form))?;
     write!(out, "{} scalar operations, {} bytes", form.flops, form.bytes)?;
     if rank > 0 && form.flops > 0 {
         write!(out, "; the source form has {:.3} times the operations", source.flops as f64 / form.flops as f64)?;

@@ -5,19 +5,20 @@ use super::progress::Busy;
 use super::text::significant;
 use super::workload::{Loaded, load};
 use super::{CliError, Goal};
-use crate::candidates::{default_schedule, forms};
 use crate::tune::workload_hash;
 use crate::worker::guard::{Align, Guarded};
 use crate::{machine, npz, preflight};
 use moat_codegen::abi::Status;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
-use moat_optimizer::form::normal_form::NormalForm;
+use moat_optimizer::forms::{Limits, forms};
 use moat_optimizer::nest::target::Target;
 use moat_optimizer::oracle::inputs;
 use moat_optimizer::oracle::interpret::interpret;
 use moat_optimizer::program::expr::{Node, Program, Requirement};
 use moat_optimizer::schedule::Schedule;
+use moat_optimizer::space::default_schedule;
+use moat_optimizer::storage::Schedulable;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
@@ -104,9 +105,9 @@ fn default(
     numerics: Numerics,
     target: &Target,
     threads: usize,
-) -> Result<(NormalForm, Schedule), CliError> {
+) -> Result<(Schedulable, Schedule), CliError> {
     let rules = RuleBase::standard()?;
-    let form = forms(program, &rules, numerics, 1)?.swap_remove(0).normal_form;
+    let form = forms(program, &rules, numerics, &Limits::at_most(1))?.forms.swap_remove(0).form;
     let schedule = default_schedule(&form, target, numerics, threads)?;
     Ok((form, schedule))
 }
@@ -116,7 +117,7 @@ fn default(
 struct Records {
     workload_hash: String,
     numerics: Numerics,
-    normal_form: NormalForm,
+    normal_form: Schedulable,
     schedule: Schedule,
 }
 
@@ -126,7 +127,7 @@ fn tuned(
     stem: &str,
     program: &Program,
     numerics: Numerics,
-) -> Result<Option<(NormalForm, Schedule)>, CliError> {
+) -> Result<Option<(Schedulable, Schedule)>, CliError> {
     let path = directory.join(stem).join("kernel.json");
     let note = |why: &str| {
         let _ = writeln!(std::io::stderr(), "note: {}: {why}; running the default kernel", path.display());

@@ -212,7 +212,7 @@ fn write_summary(summary: &Summary, config: &TuneConfig, function: &str, out: &m
     writeln!(out, "  error     {} of its bound ({})", significant(summary.error_fraction), config.numerics)?;
     let rules = crate::tune::derivation(&summary.form);
     writeln!(out, "  rules     {}", if rules.is_empty() { "the source form".to_owned() } else { rules.join(" → ") })?;
-    for (at, line) in schedule_in_words(&summary.form.normal_form, &summary.schedule).iter().enumerate() {
+    for (at, line) in schedule_in_words(&summary.form.form, &summary.schedule).iter().enumerate() {
         writeln!(out, "  {:<9} {line}", if at == 0 { "schedule" } else { "" })?;
     }
     writeln!(out, "  kernel    {}", summary.kernel_dir.display())?;
