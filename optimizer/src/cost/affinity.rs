@@ -4,7 +4,9 @@
 //! thread alone, fetches from the caches of the others what its threads do not have. Arrays that no cache holds come from
 //! memory in any case.
 
-use super::{Placement, Rates};
+use super::constants::{FETCH, FETCH_SAMPLES, SCATTERED_FETCH};
+use super::placement::Placement;
+use super::rates::Rates;
 use crate::cost::footprint::{LoadModel, StageModel};
 use crate::form::context::Context;
 use crate::form::normal_form::{Def, NormalForm};
@@ -13,16 +15,6 @@ use crate::integer::affine::Affine;
 use crate::integer::range::loop_of;
 use crate::schedule::{LoopSpec, Schedule, StageSchedule};
 use std::collections::BTreeMap;
-
-/// Nanoseconds to fetch a byte that another core has written, in those of a byte from memory: what two cores without a
-/// cache in common take.
-const FETCH: f64 = 3.0;
-
-/// Times that, where each line is far from the one before: no prefetcher asks for it in advance.
-const SCATTERED: f64 = 5.0;
-
-/// Elements of a dimension that are asked for their threads.
-const SAMPLES: usize = 1000;
 
 /// What is stored: a state, or a definition that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,9 +34,17 @@ enum Share {
     Blocks { dim: usize, step: usize, turns: bool },
 }
 
+/// A dimension that an axis runs along.
+#[derive(Clone, Copy, Debug)]
+struct Along {
+    dim: usize,
+    /// Elements of it for each point of the axis.
+    stride: i64,
+}
+
 impl Share {
     /// The share of a stage's first loop, of something that it indexes along `dim`.
-    fn of(def: &Def, first: LoopSpec, (dim, stride): (usize, i64)) -> Share {
+    fn of(def: &Def, first: LoopSpec, Along { dim, stride }: Along) -> Share {
         let step = first.step.max(1).saturating_mul(usize::try_from(stride.unsigned_abs()).unwrap_or(usize::MAX));
         Share::Blocks { dim, step, turns: def.ragged().contains(&first.axis) }
     }
@@ -80,7 +80,7 @@ pub(super) fn fetching(
             let (model, placement, decisions) =
                 (models[id].as_ref()?, placements[id].as_ref()?, schedule.stages.get(id)?);
             (placement.root == id && !in_time_tiles(form, schedule, id))
-                .then(|| stage(form, (id, model), decisions, rates))
+                .then(|| stage(form, id, model, decisions, rates))
         })
         .collect();
     let mut sum = 0.0;
@@ -98,7 +98,7 @@ pub(super) fn fetching(
             if let Some((at, left)) = before.or_else(around).or_else(outside) {
                 // What is stored before a loop is fetched in its first iteration.
                 let times = if together(form, id, at) { 1.0 } else { contexts[id].executions().max(1.0) };
-                sum += bytes_of_a_thread(form, (*array, *here), left, rates.threads) / times;
+                sum += bytes_of_a_thread(form, *array, *here, left, rates.threads) / times;
             }
         }
     }
@@ -117,7 +117,7 @@ fn together(form: &NormalForm, one: DefId, two: DefId) -> bool {
     outermost(one).is_some() && outermost(one) == outermost(two)
 }
 
-fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &StageSchedule, rates: &Rates) -> Stage {
+fn stage(form: &NormalForm, id: DefId, model: &StageModel, decisions: &StageSchedule, rates: &Rates) -> Stage {
     let def = &form.defs[id];
     let stored = def.update.as_ref().map_or(Array::Def(id), |update| Array::State(update.state));
     let shared = decisions.shared_loop();
@@ -125,7 +125,7 @@ fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &Stage
     let mut found = Stage::default();
     let stored_along = |axis: usize| match &def.update {
         Some(update) => along(&update.base, axis),
-        None => (axis < def.axes.len()).then_some((axis, 1)),
+        None => (axis < def.axes.len()).then_some(Along { dim: axis, stride: 1 }),
     };
     let share = match shared {
         None => Some(Share::One),
@@ -150,7 +150,7 @@ fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &Stage
         let touched = load.footprint(&model.extents, rates.line);
         if touched.bytes <= held {
             let scattered = touched.rows > 1.0 && touched.run_bytes < rates.line as f64;
-            let times = if scattered { SCATTERED } else { 1.0 };
+            let times = if scattered { SCATTERED_FETCH } else { 1.0 };
             let here = Use { share: divided(def, load, decisions), bytes: times * touched.bytes * model.scale };
             let known = found.uses.entry(array).or_insert(here);
             if here.bytes > known.bytes {
@@ -161,9 +161,10 @@ fn stage(form: &NormalForm, (id, model): (DefId, &StageModel), decisions: &Stage
     found
 }
 
-/// The dimension that an axis runs along, and by how many elements for each of its points.
-fn along(index: &[Affine], axis: usize) -> Option<(usize, i64)> {
-    index.iter().map(|form| form.coefficient(axis)).enumerate().find(|&(_, stride)| stride != 0)
+/// The dimension that an axis runs along.
+fn along(index: &[Affine], axis: usize) -> Option<Along> {
+    let coefficients = index.iter().map(|form| form.coefficient(axis)).enumerate();
+    coefficients.map(|(dim, stride)| Along { dim, stride }).find(|along| along.stride != 0)
 }
 
 fn divided(def: &Def, load: &LoadModel, decisions: &StageSchedule) -> Share {
@@ -175,7 +176,7 @@ fn divided(def: &Def, load: &LoadModel, decisions: &StageSchedule) -> Share {
 }
 
 /// Bytes that the thread with most of them fetches of an array, which was stored by the shares of `left`.
-fn bytes_of_a_thread(form: &NormalForm, (array, here): (Array, Use), left: Share, threads: f64) -> f64 {
+fn bytes_of_a_thread(form: &NormalForm, array: Array, here: Use, left: Share, threads: f64) -> f64 {
     let elsewhere = 1.0 - 1.0 / threads;
     match (left, here.share) {
         (Share::One, Share::One) | (Share::All, _) => 0.0,
@@ -206,7 +207,7 @@ fn moved(extent: usize, one: Share, two: Share, threads: usize) -> f64 {
         Share::One | Share::All => 0,
     };
     // Some elements stand for their neighbours in a long dimension.
-    let step = extent.div_ceil(SAMPLES).max(1);
+    let step = extent.div_ceil(FETCH_SAMPLES).max(1);
     let samples = (0..extent).step_by(step);
     let elsewhere = samples.clone().filter(|&at| thread(at, one) != thread(at, two)).count();
     elsewhere as f64 / samples.count().max(1) as f64

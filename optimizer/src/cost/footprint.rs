@@ -4,6 +4,7 @@
 //! Input: a [`NormalForm`] and the places of a schedule. Output: [`StageModel`]s, for the draft cost
 //! and for the heuristics of the schedule space. Estimates only: nothing here decides legality.
 
+use super::constants::{MAX_INLINE_DEPTH, MAX_NODES};
 use crate::form::access::{axes_of, indices};
 use crate::form::context::{Context, bounding_box, contexts, extremes};
 use crate::form::normal_form::{NormalForm, Piece, Scope};
@@ -161,7 +162,7 @@ impl StageModel {
     }
 }
 
-/// Cost of one operation on a vector, in multiply-add slots.
+/// Cost of one operation on a vector, in multiply-add slots. Set by hand.
 pub fn unary_cost(op: UnaryOp) -> f64 {
     match op {
         UnaryOp::Neg | UnaryOp::Not | UnaryOp::Abs => 0.7,
@@ -176,7 +177,7 @@ pub fn unary_cost(op: UnaryOp) -> f64 {
     }
 }
 
-/// The same of an operation of two arguments.
+/// The same of an operation of two arguments. Set by hand.
 pub fn binary_cost(op: BinaryOp, float: bool) -> f64 {
     match op {
         BinaryOp::Div if float => 12.0,
@@ -297,9 +298,6 @@ pub fn model(form: &NormalForm, id: DefId, inlined: &impl Fn(DefId) -> bool) -> 
     stage
 }
 
-/// Inlining multiplies; beyond this many nodes a stage is as bad as it gets.
-const MAX_NODES: usize = 4000;
-
 fn add_piece(
     form: &NormalForm,
     piece: &Piece,
@@ -321,7 +319,7 @@ fn add_piece(
                 let replaced = |f: &Affine| f.substitute(|axis| axes.get(axis).cloned().unwrap_or_default());
                 let index: Vec<Affine> = indices(access).iter().map(replaced).collect();
                 match (source, access) {
-                    (Source::Def(read), Access::Axes(_)) if inlined(*read) && *depth < 64 => {
+                    (Source::Def(read), Access::Axes(_)) if inlined(*read) && *depth < MAX_INLINE_DEPTH => {
                         *depth += 1;
                         if let Some(piece) = form.defs[*read].pieces.first() {
                             add_piece(form, piece, &index, inlined, stage, depth, false);

@@ -1,7 +1,9 @@
 //! What time tiles do to the cost of a stage: how much an execution covers, from where its data come, how many threads
 //! share the tiles.
 
-use super::Rates;
+use super::constants::{IN_AND_OUT, ROOMY, TILE_ENTRY, TILE_GUARD};
+use super::execution::Residence;
+use super::rates::Rates;
 use crate::form::context::Context;
 use crate::form::normal_form::{Def, NormalForm};
 use crate::form::scalar_tree::DefId;
@@ -19,23 +21,13 @@ pub(super) struct Sweep {
     pub(super) tiles: f64,
     /// Threads that share the tiles.
     pub(super) threads: f64,
-    /// The cache in which the states stay from one iteration to the next: into those inside of it they come anew.
-    pub(super) resident: usize,
-    /// The share of what an execution needs from that cache that it no longer has.
-    pub(super) lost: f64,
+    /// Where the states stay from one iteration to the next.
+    pub(super) residence: Residence,
     /// Nanoseconds of an execution's share in bringing the states there, once for a block of iterations.
     pub(super) cold: f64,
     /// Nanoseconds of all executions to find, in every tile but one, what of them lies there.
     pub(super) entering: f64,
 }
-
-/// Nanoseconds to begin a loop that a tile bounds: its bounds, and a branch that is not foreseen.
-const ENTER: f64 = 6.0;
-/// Nanoseconds to see whether an execution lies in a tile.
-const GUARD: f64 = 1.5;
-/// The share of a cache up to which it loses nothing. Beyond it sets overflow, the more the fuller it is: pages lie
-/// anywhere, and a cache that cores share has other things to hold.
-const ROOMY: f64 = 0.5;
 
 impl Sweep {
     /// `filled`: executions of the definition, those in part by as much as they fill.
@@ -44,31 +36,34 @@ impl Sweep {
         contexts: &[Context],
         schedule: &Schedule,
         rates: &Rates,
-        (id, filled): (DefId, f64),
+        id: DefId,
+        filled: f64,
     ) -> Sweep {
         let def = &form.defs[id];
         let heights = vec![None; def.axes.len()];
-        let mut sweep = Sweep { heights, tiles: 1.0, threads: 1.0, resident: 0, lost: 0.0, cold: 0.0, entering: 0.0 };
+        let mut sweep =
+            Sweep { heights, tiles: 1.0, threads: 1.0, residence: Residence::default(), cold: 0.0, entering: 0.0 };
         let around = |var: usize| def.scope.iter().any(|scope| scope.variable == loop_variable(var));
         let Some(tile) = schedule.time_tiles.iter().find(|tile| around(tile.var)) else { return sweep };
         let states = updated_states(form, tile);
         let touched = touched_bytes(tile, states.iter().map(|&at| shape_of(form, at)));
         let holding = |bytes: f64| rates.caches.iter().position(|&cache| bytes <= cache).unwrap_or(rates.caches.len());
-        sweep.resident = holding(touched);
-        sweep.lost = rates.caches.get(sweep.resident).map_or(0.0, |cache| (touched / cache - ROOMY).max(0.0));
-        let from_there: f64 = rates.per_byte.iter().skip(sweep.resident).sum();
+        sweep.residence.level = holding(touched);
+        sweep.residence.lost =
+            rates.caches.get(sweep.residence.level).map_or(0.0, |cache| (touched / cache - ROOMY).max(0.0));
+        let from_there: f64 = rates.per_byte.iter().skip(sweep.residence.level).sum();
         let statements = form.defs.iter().filter(|def| def.scope.iter().any(|s| s.variable == loop_variable(tile.var)));
         // Each line comes in and goes out again.
         let context = &contexts[id];
         let inside = (context.executions() / around_loop(context, tile.var).1).max(1.0);
         let share = (tile.time.max(1) * statements.count().max(1)) as f64 * inside;
-        let fresh = fresh_bytes(form, tile, &states, rates.caches.get(sweep.resident).copied());
-        sweep.cold = 2.0 * fresh * from_there / share;
+        let fresh = fresh_bytes(form, tile, &states, rates.caches.get(sweep.residence.level).copied());
+        sweep.cold = IN_AND_OUT * fresh * from_there / share;
         if moves_on(def, tile.var) {
             // Each iteration has elements of its own: nothing is there before it.
             let whole = |(shape, bytes): (&[usize], usize)| (shape.iter().product::<usize>() * bytes) as f64;
-            sweep.resident = holding(states.iter().map(|&at| whole(shape_of(form, at))).sum());
-            sweep.lost = 0.0;
+            sweep.residence.level = holding(states.iter().map(|&at| whole(shape_of(form, at))).sum());
+            sweep.residence.lost = 0.0;
             sweep.cold = 0.0;
         }
         let mut tiles = 1.0;
@@ -89,7 +84,7 @@ impl Sweep {
         let rows = bounded.map(|innermost| sweep.rows(def, innermost));
         sweep.entering = (tiles - 1.0)
             * match rows {
-                Some(rows) => ENTER * rows * filled,
+                Some(rows) => TILE_ENTRY * rows * filled,
                 None => entering(form, context, id),
             };
         sweep.threads = Sharing::new(form, contexts, tile, rates.threads as usize).busy.max(1.0);
@@ -102,6 +97,7 @@ impl Sweep {
         outer.map(|(&extent, height)| height.map_or(extent, |height| extent.min(height)) as f64).product()
     }
 
+    /// The extents of an execution in a tile.
     pub(super) fn extents(&self, extents: &[usize]) -> Vec<usize> {
         let limit = |(axis, &extent): (usize, &usize)| match self.heights.get(axis) {
             Some(&Some(height)) => extent.min(height),
@@ -145,8 +141,8 @@ fn entering(form: &NormalForm, context: &Context, id: DefId) -> f64 {
     let own = innermost(&form.defs[id]);
     let alone = form.defs.iter().filter(|def| def.scope.iter().any(|scope| Some(scope.variable) == own)).count() == 1;
     match own.and_then(loop_of) {
-        Some(var) if alone => ENTER * around_loop(context, var).0,
-        Some(_) | None => GUARD * context.executions(),
+        Some(var) if alone => TILE_ENTRY * around_loop(context, var).0,
+        Some(_) | None => TILE_GUARD * context.executions(),
     }
 }
 
@@ -178,6 +174,7 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
+    /// How `threads` threads share the tiles of the loop of `tile`.
     pub(super) fn new(form: &NormalForm, contexts: &[Context], tile: &TimeTile, threads: usize) -> Sharing {
         let Some(band) = tile.bands.first().filter(|_| tile.parallel) else {
             return Sharing { busy: 1.0, starts: 0.0 };
