@@ -1,6 +1,7 @@
 //! Where elements lie: the flat offset of an access over a nest's variables.
 
-use super::{Apply, ApplyError};
+use super::error::ApplyError;
+use super::state::Apply;
 use crate::form::scalar_tree::{Access, DefId, Source};
 use crate::integer::affine::Affine;
 use crate::integer::intervals::Interval;
@@ -9,14 +10,14 @@ use crate::nest::BufferId;
 
 /// A flat offset: a part over a reader's axes and a part over variables.
 #[derive(Clone, Debug)]
-pub(crate) struct Address {
-    pub(crate) axes: Affine,
-    pub(crate) variables: Affine,
+pub(super) struct Address {
+    pub(super) axes: Affine,
+    pub(super) variables: Affine,
 }
 
 impl Address {
     /// The offset over variables, where axis `a` has the value `axis(a)`.
-    pub(crate) fn over(&self, axis: impl FnMut(usize) -> Affine) -> Affine {
+    pub(super) fn over(&self, axis: impl FnMut(usize) -> Affine) -> Affine {
         self.axes.substitute(axis).plus(&self.variables)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`lower`] writes the plain nest: every definition stored whole, loops in axis order, no vectors.
 
-use crate::apply::{ApplyError, apply};
+use super::error::ApplyError;
+use super::steps::apply;
 use crate::nest::LoopNest;
 use crate::schedule::plain::plain_schedule;
 use crate::storage::Schedulable;
