@@ -11,7 +11,7 @@ use crate::form::verify::{ENUMERATED, verify_node};
 use crate::integer::affine::Affine;
 use crate::integer::bounds::{lower_bound, upper_bound};
 use crate::integer::range::{Range, interval};
-use crate::nest::{BufferRole, LoopKind, LoopNest, Node, Tile, TileAxis, TileScalar};
+use crate::nest::{Buffer, BufferRole, LoopKind, LoopNest, Node, Tile, TileAxis, TileFold, TileScalar};
 use crate::value::dtype::DType;
 use crate::value::scalar::FoldOp;
 use std::collections::BTreeSet;
@@ -152,17 +152,11 @@ impl<'a> State<'a> {
     }
 
     fn tile(&mut self, tile: &'a Tile, scope: &mut Vec<(usize, &'a Range, usize)>) -> Result<(), NestError> {
-        let wrong = |reason: String| Err(NestError::Tile { origin: tile.origin.clone(), reason });
+        let error = |reason: String| NestError::Tile { origin: tile.origin.clone(), reason };
+        let wrong = |reason: String| Err(error(reason));
         let depth = scope.len();
-        let axes = || tile.points.iter().chain(&tile.folds);
-        if axes().any(|axis| axis.unroll == 0 || axis.lanes == 0) {
-            return wrong("an axis has no register tile".into());
-        }
-        if axes().filter(|axis| axis.lanes > 1).count() > 1 {
-            return wrong("two axes have vector lanes".into());
-        }
-        if tile.fold.is_none() && !tile.folds.is_empty() {
-            return wrong("fold axes without a fold".into());
+        if let Some(reason) = malformed(tile) {
+            return wrong(reason.into());
         }
         let Some(target) = self.nest.buffers.get(tile.target) else {
             return wrong(format!("writes buffer {}, which does not exist", tile.target));
@@ -170,16 +164,8 @@ impl<'a> State<'a> {
         if matches!(target.role, BufferRole::Param(_)) {
             return wrong(format!("writes the parameter `{}`", target.name));
         }
-        if let Some(fold) = &tile.fold
-            && fold.depth.is_some()
-            && !(fold.first.is_empty() && fold.op == FoldOp::Sum && target.dtype.is_float())
-        {
-            return wrong("a depth of what is no sum of floats from the beginning".into());
-        }
-        if let Some(fold) = &tile.fold
-            && fold.first.iter().any(|form| !in_scope(form, scope))
-        {
-            return wrong("the fold's beginning refers to a variable not around the tile".into());
+        if let Some(fold) = &tile.fold {
+            verify_fold(fold, target, scope).or_else(|reason| wrong(reason.into()))?;
         }
         self.bind_axes(&tile.points, scope)?;
         self.inside(&tile.offset, target.len, scope)
@@ -193,58 +179,63 @@ impl<'a> State<'a> {
                 .or_else(|reason| wrong(format!("writes `{}`, moved by `{}`: {reason}", target.name, by.name)))?;
         }
         self.bind_axes(&tile.folds, scope)?;
-        let mut dtypes: Vec<DType> = Vec::with_capacity(tile.value.len());
-        for (at, scalar) in tile.value.iter().enumerate() {
+        let dtype = self.value(&tile.value, scope).map_err(error)?;
+        scope.truncate(depth);
+        match dtype {
+            Some(dtype) if dtype == target.dtype => Ok(()),
+            Some(dtype) => wrong(format!("stores {dtype} in `{}`, a buffer of {}", target.name, target.dtype)),
+            None => wrong("computes nothing".into()),
+        }
+    }
+
+    /// Checks a scalar expression; its element type, if it has a node.
+    fn value(&self, value: &[TileScalar], scope: &[(usize, &Range, usize)]) -> Result<Option<DType>, String> {
+        let mut dtypes: Vec<DType> = Vec::with_capacity(value.len());
+        for (at, scalar) in value.iter().enumerate() {
             match scalar {
                 TileScalar::Gather { buffer, offset, stride, at: index } => {
                     let Some(source) = self.nest.buffers.get(*buffer) else {
-                        return wrong(format!("node {at} reads buffer {buffer}, which does not exist"));
+                        return Err(format!("node {at} reads buffer {buffer}, which does not exist"));
                     };
                     let gather = Gather { offset: offset.clone(), stride: *stride, at: *index };
-                    let known = |n: usize| tile.value[..at].get(n)?.computed();
+                    let known = |n: usize| value[..at].get(n)?.computed();
                     let Some((low, high)) = gather.bounds(known) else {
-                        return wrong(format!("node {at} reads `{}` at an index without bounds", source.name));
+                        return Err(format!("node {at} reads `{}` at an index without bounds", source.name));
                     };
                     for index in [low, high] {
                         self.inside(&offset.offset(stride * index), source.len, scope)
-                            .or_else(|reason| wrong(format!("node {at} reads `{}`: {reason}", source.name)))?;
+                            .map_err(|reason| format!("node {at} reads `{}`: {reason}", source.name))?;
                     }
                     dtypes.push(source.dtype);
                 }
                 TileScalar::Load { buffer, offset } => {
                     let Some(source) = self.nest.buffers.get(*buffer) else {
-                        return wrong(format!("node {at} reads buffer {buffer}, which does not exist"));
+                        return Err(format!("node {at} reads buffer {buffer}, which does not exist"));
                     };
                     self.inside(offset, source.len, scope)
-                        .or_else(|reason| wrong(format!("node {at} reads `{}`: {reason}", source.name)))?;
+                        .map_err(|reason| format!("node {at} reads `{}`: {reason}", source.name))?;
                     dtypes.push(source.dtype);
                 }
                 TileScalar::Compute(node) => {
                     let operands: Option<Vec<DType>> =
                         node.op.operands().into_iter().map(|x| dtypes.get(x).copied()).collect();
                     let Some(operands) = operands else {
-                        return wrong(format!("node {at} has an operand that does not come before it"));
+                        return Err(format!("node {at} has an operand that does not come before it"));
                     };
                     if let ScalarOp::Load(..) = node.op {
-                        return wrong(format!("node {at} is a load of the normal form"));
+                        return Err(format!("node {at} is a load of the normal form"));
                     }
                     if let ScalarOp::Index(form) = &node.op
                         && !in_scope(form, scope)
                     {
-                        return wrong(format!("node {at} refers to a variable not around it"));
+                        return Err(format!("node {at} refers to a variable not around it"));
                     }
-                    verify_node(&node.op, node.dtype, &operands)
-                        .or_else(|reason| wrong(format!("node {at}: {reason}")))?;
+                    verify_node(&node.op, node.dtype, &operands).map_err(|reason| format!("node {at}: {reason}"))?;
                     dtypes.push(node.dtype);
                 }
             }
         }
-        scope.truncate(depth);
-        match dtypes.last() {
-            Some(dtype) if *dtype == target.dtype => Ok(()),
-            Some(dtype) => wrong(format!("stores {dtype} in `{}`, a buffer of {}", target.name, target.dtype)),
-            None => wrong("computes nothing".into()),
-        }
+        Ok(dtypes.last().copied())
     }
 
     fn bind_axes(&mut self, axes: &'a [TileAxis], scope: &mut Vec<(usize, &'a Range, usize)>) -> Result<(), NestError> {
@@ -271,6 +262,32 @@ impl<'a> State<'a> {
             if usize::try_from(at).is_ok_and(|at| at < len) { Ok(()) } else { Err(format!("offset {at} of {len}")) }
         })
     }
+}
+
+/// What is wrong with the axes of a tile.
+fn malformed(tile: &Tile) -> Option<&'static str> {
+    let axes = || tile.points.iter().chain(&tile.folds);
+    if axes().any(|axis| axis.unroll == 0 || axis.lanes == 0) {
+        return Some("an axis has no register tile");
+    }
+    if axes().filter(|axis| axis.lanes > 1).count() > 1 {
+        return Some("two axes have vector lanes");
+    }
+    if tile.fold.is_none() && !tile.folds.is_empty() {
+        return Some("fold axes without a fold");
+    }
+    None
+}
+
+/// Checks how a tile folds into `target`.
+fn verify_fold(fold: &TileFold, target: &Buffer, scope: &[(usize, &Range, usize)]) -> Result<(), &'static str> {
+    if fold.depth.is_some() && !(fold.first.is_empty() && fold.op == FoldOp::Sum && target.dtype.is_float()) {
+        return Err("a depth of what is no sum of floats from the beginning");
+    }
+    if fold.first.iter().any(|form| !in_scope(form, scope)) {
+        return Err("the fold's beginning refers to a variable not around the tile");
+    }
+    Ok(())
 }
 
 fn in_scope(form: &Affine, scope: &[(usize, &Range, usize)]) -> bool {
