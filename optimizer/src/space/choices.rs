@@ -4,6 +4,7 @@ use crate::cost::footprint::StageModel;
 use crate::form::access::axes_of;
 use crate::form::normal_form::NormalForm;
 use crate::form::scalar_tree::DefId;
+use crate::schedule::plain::plain_stage;
 use crate::schedule::{LoopSpec, Pack, Place, StageSchedule, TileSpec};
 use moat_rules::schedule_rules::{Proposals, ProposedPlace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,7 +138,7 @@ impl StageChoices {
     /// nested multiples, loops that do nothing gone, packs within reach and laid out for the tile.
     pub(super) fn repair(&self, wish: &mut StageSchedule) {
         if wish.place == Place::Inline {
-            *wish = StageSchedule { place: Place::Inline, ..super::plain_stage(self.extents.len()) };
+            *wish = StageSchedule { place: Place::Inline, ..plain_stage(self.extents.len()) };
             return;
         }
         self.repair_tile(wish);

@@ -1,11 +1,17 @@
 //! Draws: choices from a random stream.
 
-use super::Choose;
+/// A source of choices; implemented by the tuner for its seeded generator.
+pub trait Choose {
+    /// A number below `n`; 0 if `n` is 0.
+    fn below(&mut self, n: usize) -> usize;
+}
 
-pub(crate) fn pick<'a, T>(rng: &mut dyn Choose, all: &'a [T]) -> Option<&'a T> {
+/// One of `all`; `None` if there is none.
+pub(super) fn pick<'a, T>(rng: &mut dyn Choose, all: &'a [T]) -> Option<&'a T> {
     if all.is_empty() { None } else { all.get(rng.below(all.len())) }
 }
 
-pub(crate) fn percent(rng: &mut dyn Choose, chance: usize) -> bool {
+/// True with a chance of so many in a hundred.
+pub(super) fn percent(rng: &mut dyn Choose, chance: usize) -> bool {
     rng.below(100) < chance
 }

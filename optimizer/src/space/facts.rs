@@ -3,7 +3,7 @@
 use crate::cost::footprint::StageModel;
 use crate::dependence::between::reads;
 use crate::dependence::movable::stays;
-use crate::form::normal_form::NormalForm;
+use crate::form::normal_form::{Def, NormalForm};
 use crate::integer::range::loop_variable;
 use crate::nest::target::Target;
 use crate::schedule::time::Tilable;
@@ -11,7 +11,7 @@ use moat_rules::dependence::Derived;
 use moat_rules::schedule_rules::ScheduleFacts;
 use std::collections::BTreeSet;
 
-/// Candidate block sizes: 2ᵏ and 3·2ᵏ.
+/// The largest candidate for a block size is at most three times that: candidates are 2ᵏ and 3·2ᵏ.
 const LARGEST_SIZE: i64 = 8192;
 
 /// The rows of `rules/schedule/facts.egg`.
@@ -26,45 +26,62 @@ pub(super) fn question(
     let mut facts = ScheduleFacts::default();
     let stays = stays(form);
     for (stage, model) in models.iter().enumerate() {
-        let def = &form.defs[stage];
-        let s = number(stage);
-        facts.add("stage", &[s]);
-        for (axis, &extent) in model.extents.iter().enumerate() {
-            let row = [s, number(axis), number(extent)];
-            facts.add(if axis < model.points { "point" } else { "fold" }, &row);
-            facts.add("axis", &row);
-            facts.add("store-stride", &[s, number(axis), model.store_strides[axis]]);
-        }
-        facts.add(if model.fold.is_some() { "folds" } else { "pure" }, &[s]);
-        facts.add("bytes", &[s, number(model.widest)]);
-        if def.scope.is_empty() {
-            facts.add("elements", &[s, number(def.size())]);
-        }
-        facts.add("lanes", &[s, number(target.lanes(model.widest))]);
-        let operations = model.iterations() * model.scale * (model.operations + model.loads.len() as f64);
-        facts.add("work", &[s, operations.min(1e18) as i64]);
-        for load in &model.loads {
-            let Some(own) = load.own.map(number) else { continue };
-            facts.add("load", &[s, own, number(load.bytes), number(load.elements())]);
-            for (axis, &stride) in load.strides.iter().enumerate() {
-                facts.add("load-stride", &[s, own, number(axis), stride]);
-            }
-        }
+        add_stage(&mut facts, &form.defs[stage], stage, model, target);
         if !stays.contains(&stage) {
-            facts.add("internal", &[s]);
+            facts.add("internal", &[number(stage)]);
         }
-        if def.pieces.len() == 1 {
-            facts.add("one-piece", &[s]);
+        if form.defs[stage].pieces.len() == 1 {
+            facts.add("one-piece", &[number(stage)]);
         }
     }
+    add_reads(&mut facts, form, models.len());
+    add_derived(&mut facts, derived);
+    add_time_loops(&mut facts, form, tilable);
+    add_machine(&mut facts, target, threads);
+    facts
+}
+
+/// The axes of a stage, what it loads, and how much it does.
+fn add_stage(facts: &mut ScheduleFacts, def: &Def, stage: usize, model: &StageModel, target: &Target) {
+    let s = number(stage);
+    facts.add("stage", &[s]);
+    for (axis, &extent) in model.extents.iter().enumerate() {
+        let row = [s, number(axis), number(extent)];
+        facts.add(if axis < model.points { "point" } else { "fold" }, &row);
+        facts.add("axis", &row);
+        facts.add("store-stride", &[s, number(axis), model.store_strides[axis]]);
+    }
+    facts.add(if model.fold.is_some() { "folds" } else { "pure" }, &[s]);
+    facts.add("bytes", &[s, number(model.widest)]);
+    if def.scope.is_empty() {
+        facts.add("elements", &[s, number(def.size())]);
+    }
+    facts.add("lanes", &[s, number(target.lanes(model.widest))]);
+    let operations = model.iterations() * model.scale * (model.operations + model.loads.len() as f64);
+    facts.add("work", &[s, operations.min(1e18) as i64]);
+    for load in &model.loads {
+        let Some(own) = load.own.map(number) else { continue };
+        facts.add("load", &[s, own, number(load.bytes), number(load.elements())]);
+        for (axis, &stride) in load.strides.iter().enumerate() {
+            facts.add("load-stride", &[s, own, number(axis), stride]);
+        }
+    }
+}
+
+/// Which stage reads which, and how.
+fn add_reads(facts: &mut ScheduleFacts, form: &NormalForm, stages: usize) {
     let reads = reads(form);
     let flat: BTreeSet<usize> = reads.iter().filter(|read| read.flat).map(|read| read.producer).collect();
-    for stage in (0..models.len()).filter(|stage| !flat.contains(stage)) {
+    for stage in (0..stages).filter(|stage| !flat.contains(stage)) {
         facts.add("by-axes", &[number(stage)]);
     }
     for read in reads {
         facts.add("reads", &[number(read.consumer), number(read.producer)]);
     }
+}
+
+/// What is derived of dependences.
+fn add_derived(facts: &mut ScheduleFacts, derived: &Derived) {
     for &(stage, axis) in &derived.parallel {
         facts.add("independent", &[number(stage), number(axis)]);
     }
@@ -77,6 +94,10 @@ pub(super) fn question(
     for &(stage, a, b) in &derived.permutable {
         facts.add("permutable", &[number(stage), number(a), number(b)]);
     }
+}
+
+/// Loops that may run in skewed tiles.
+fn add_time_loops(facts: &mut ScheduleFacts, form: &NormalForm, tilable: &[Tilable]) {
     for &Tilable { var, dim, skew, .. } in tilable {
         let Some(trips) = crate::schedule::time::trips(form, var) else { continue };
         let states: BTreeSet<usize> = form
@@ -95,6 +116,10 @@ pub(super) fn question(
             .sum();
         facts.add("time-loop", &[number(var), number(dim), number(skew), number(trips), number(row)]);
     }
+}
+
+/// The machine, and the numbers to choose from.
+fn add_machine(facts: &mut ScheduleFacts, target: &Target, threads: usize) {
     facts.add("registers", &[number(target.vector_registers)]);
     for (level, &bytes) in target.cache_bytes.iter().enumerate() {
         facts.add("cache", &[number(level + 1), number(bytes)]);
@@ -111,7 +136,6 @@ pub(super) fn question(
         facts.add("size", &[3 * size]);
         size *= 2;
     }
-    facts
 }
 
 fn number(value: usize) -> i64 {

@@ -3,8 +3,8 @@
 //! What is fast on one thread is mostly fast on each of several: blocks, packs and register tiles stay, and the outermost
 //! work is divided. Decided by the draft, and only where it is legal.
 
-use super::ScheduleSpace;
 use super::choices::StageChoices;
+use super::schedule_space::{BETTER, ScheduleSpace};
 use crate::schedule::{LoopSpec, Place, Schedule, StageSchedule};
 
 /// Blocks for each thread where they are not the same work: threads take turns then.
@@ -20,7 +20,7 @@ impl ScheduleSpace {
         let axis = self.choices[stage].first_parallel(self.threads);
         for attempt in self.divisions(stage, &wish, axis) {
             let [new, old] = [&attempt, &best].map(|decisions| self.alone(stage, decisions));
-            if self.draft_parts(&new).0 < self.draft_parts(&old).0 * 0.99 && self.is_legal(&new) {
+            if self.draft_parts(&new).0 < self.draft_parts(&old).0 * BETTER && self.is_legal(&new) {
                 best = attempt;
             }
         }
@@ -104,7 +104,7 @@ impl ScheduleSpace {
                     self.choices[stage].repair(&mut wish.stages[stage]);
                     self.repair_time_tiles(&mut wish);
                     let cost = self.draft(&wish);
-                    if cost < best * 0.99 && self.is_legal(&wish) {
+                    if cost < best * BETTER && self.is_legal(&wish) {
                         (best, *schedule) = (cost, wish);
                     }
                 }
