@@ -5,7 +5,8 @@
 //! exponent. The erf of f32 and the shape of the erf of f64, 1 − exp(−p(|x|)) beside an odd
 //! polynomial, are N. Juffa's.
 
-use super::lanes::{Emit, Lanes, Rounded, Vector, Width};
+use super::error::Emit;
+use super::lanes::{Lanes, Rounded, Vector, Width};
 use inkwell::FloatPredicate;
 
 /// ln 2 in two parts; the sum has twice the precision.

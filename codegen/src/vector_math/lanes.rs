@@ -5,7 +5,8 @@
 //! fast-math flag, and multiply-adds that must not round twice are `llvm.fma`. Nothing here knows
 //! a mathematical function.
 
-use super::VectorMathError;
+use super::attributes::copy_target_attributes;
+use super::error::{Emit, VectorMathError};
 use inkwell::attributes::AttributeLoc;
 use inkwell::builder::Builder;
 use inkwell::context::Context;
@@ -18,8 +19,6 @@ use inkwell::{FloatPredicate, IntPredicate};
 
 /// A vector of floats, integers or truth values.
 pub(super) type Vector<'c> = VectorValue<'c>;
-/// What an emission step returns.
-pub(super) type Emit<T> = Result<T, VectorMathError>;
 
 /// An IEEE binary format that the functions exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -535,7 +534,7 @@ impl<'a, 'c> Lanes<'a, 'c> {
             .get_function(&name)
             .ok_or(VectorMathError::Internal { what: "the text of a freeze links to nothing" })?;
         made.set_linkage(Linkage::Internal);
-        super::copy_target_attributes(like, made);
+        copy_target_attributes(like, made);
         self.call(made, &[x.into()])
     }
 

@@ -5,8 +5,9 @@
 //! the logarithm as an unevaluated sum of two numbers, since an error of ε in it is one of
 //! ε·y·ln x in the result.
 
+use super::error::Emit;
 use super::exponential::exp_reduced;
-use super::lanes::{Emit, Lanes, Vector, Width};
+use super::lanes::{Lanes, Vector, Width};
 use inkwell::FloatPredicate;
 
 /// (ln(1 + f) − f) / f², relative error of the logarithm 2^-27.7.

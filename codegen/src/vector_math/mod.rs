@@ -26,131 +26,28 @@
 //! | erf | 1.5 | 1.5 | ±1 |
 //! | pow | 1.0 | 1.5 | Annex F |
 
+mod attributes;
+mod error;
 mod exponential;
+mod function;
 mod lanes;
 mod logarithm;
 mod trigonometric;
 
-use inkwell::attributes::{Attribute, AttributeLoc};
-use inkwell::builder::{Builder, BuilderError};
+pub use error::VectorMathError;
+pub use function::{Function, bound};
+
+use attributes::{copy_target_attributes, enum_attribute};
+use error::Emit;
+use inkwell::attributes::AttributeLoc;
+use inkwell::builder::Builder;
 use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
 use inkwell::types::{BasicMetadataTypeEnum, BasicTypeEnum, FloatType};
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue};
-use lanes::{Emit, Lanes, Width};
-use moat_optimizer::value::dtype::DType;
+use lanes::{Lanes, Width};
 use moat_optimizer::value::scalar::UnaryOp;
 use trigonometric::Circular;
-
-/// Why a function could not be emitted.
-#[derive(Debug, thiserror::Error)]
-pub enum VectorMathError {
-    /// The operator is not one of this module's functions.
-    #[error("`{op}` is no vector math function")]
-    UnsupportedOp {
-        /// The operator's name.
-        op: &'static str,
-    },
-    /// The argument is not a float, or of a format that has no code.
-    #[error("`{op}` exists for f32 and f64 and vectors of them, not for {found}")]
-    UnsupportedType {
-        /// The operator's name.
-        op: &'static str,
-        /// The argument's LLVM type.
-        found: String,
-    },
-    /// This LLVM lacks an intrinsic.
-    #[error("LLVM has no intrinsic `{name}` at this type")]
-    MissingIntrinsic {
-        /// The intrinsic.
-        name: String,
-    },
-    /// The builder refused an instruction.
-    #[error("LLVM's builder refused an instruction")]
-    Builder(#[from] BuilderError),
-    /// A bug of this module.
-    #[error("internal error in vector math: {what}")]
-    Internal {
-        /// What was found.
-        what: &'static str,
-    },
-}
-
-/// The functions of this module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Function {
-    /// eˣ.
-    Exp,
-    /// ln x.
-    Log,
-    /// sin x.
-    Sin,
-    /// cos x.
-    Cos,
-    /// tanh x.
-    Tanh,
-    /// The error function.
-    Erf,
-    /// xʸ.
-    Pow,
-}
-
-impl Function {
-    /// Every function, in declaration order.
-    pub const ALL: [Function; 7] =
-        [Function::Exp, Function::Log, Function::Sin, Function::Cos, Function::Tanh, Function::Erf, Function::Pow];
-
-    /// Lower-case name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Function::Exp => "exp",
-            Function::Log => "log",
-            Function::Sin => "sin",
-            Function::Cos => "cos",
-            Function::Tanh => "tanh",
-            Function::Erf => "erf",
-            Function::Pow => "pow",
-        }
-    }
-
-    /// The function that computes a unary operator, if this module has it.
-    pub const fn of_unary(op: UnaryOp) -> Option<Function> {
-        match op {
-            UnaryOp::Exp => Some(Function::Exp),
-            UnaryOp::Log => Some(Function::Log),
-            UnaryOp::Sin => Some(Function::Sin),
-            UnaryOp::Cos => Some(Function::Cos),
-            UnaryOp::Tanh => Some(Function::Tanh),
-            UnaryOp::Erf => Some(Function::Erf),
-            UnaryOp::Neg | UnaryOp::Not | UnaryOp::Abs | UnaryOp::Sign | UnaryOp::Sqrt | UnaryOp::Floor => None,
-        }
-    }
-
-    const fn arguments(self) -> usize {
-        match self {
-            Function::Exp | Function::Log | Function::Sin | Function::Cos | Function::Tanh | Function::Erf => 1,
-            Function::Pow => 2,
-        }
-    }
-}
-
-/// The greatest error of a function at `dtype` in units in the last place; `None` for a type that
-/// has no code.
-pub const fn bound(function: Function, dtype: DType) -> Option<f64> {
-    let (single, double) = match function {
-        Function::Exp => (1.0, 1.0),
-        Function::Log => (1.5, 1.0),
-        Function::Sin | Function::Cos => (2.0, 2.0),
-        Function::Tanh => (2.5, 2.5),
-        Function::Erf => (1.5, 1.5),
-        Function::Pow => (1.0, 1.5),
-    };
-    match dtype {
-        DType::F32 => Some(single),
-        DType::F64 => Some(double),
-        DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::I32 | DType::I64 | DType::F16 | DType::BF16 => None,
-    }
-}
 
 /// Emits exp, log, sin, cos, tanh or erf of `x`: a float or a vector of floats.
 ///
@@ -290,20 +187,4 @@ fn inlined_function<'c>(
     };
     builder.build_return(Some(&result))?;
     Ok(made)
-}
-
-/// The same CPU and features as `from`, without which LLVM refuses to inline.
-fn copy_target_attributes(from: FunctionValue<'_>, to: FunctionValue<'_>) {
-    for key in ["target-cpu", "target-features", "tune-cpu", "prefer-vector-width", "min-legal-vector-width"] {
-        if let Some(attribute) = from.get_string_attribute(AttributeLoc::Function, key) {
-            to.add_attribute(AttributeLoc::Function, attribute);
-        }
-    }
-}
-
-fn enum_attribute(context: &Context, name: &'static str) -> Emit<Attribute> {
-    match Attribute::get_named_enum_kind_id(name) {
-        0 => Err(VectorMathError::Internal { what: "an attribute that this LLVM does not know" }),
-        kind => Ok(context.create_enum_attribute(kind, 0)),
-    }
 }

@@ -4,8 +4,10 @@
 //! r, and a choice by the quadrant n mod 4. The reduction holds up to [`reduction_limit`]; lanes
 //! beyond it are computed by libm in a block that is not entered otherwise.
 
-use super::lanes::{Emit, Lanes, Vector, Width};
-use super::{Function, VectorMathError};
+use super::attributes::{copy_target_attributes, enum_attribute};
+use super::error::{Emit, VectorMathError};
+use super::function::Function;
+use super::lanes::{Lanes, Vector, Width};
 use inkwell::attributes::AttributeLoc;
 use inkwell::values::FunctionValue;
 use inkwell::{IntPredicate, module::Linkage};
@@ -143,9 +145,9 @@ fn library_function<'c>(m: &Lanes<'_, 'c>, which: Circular, like: FunctionValue<
         .unwrap_or_else(|| m.module().add_function(scalar, element.fn_type(&[element.into()], false), None));
     let function =
         m.module().add_function(&name, m.vector().fn_type(&[m.vector().into()], false), Some(Linkage::Internal));
-    super::copy_target_attributes(like, function);
+    copy_target_attributes(like, function);
     for attribute in ["noinline", "cold", "nounwind"] {
-        function.add_attribute(AttributeLoc::Function, super::enum_attribute(context, attribute)?);
+        function.add_attribute(AttributeLoc::Function, enum_attribute(context, attribute)?);
     }
     let argument = function.get_first_param().ok_or(VectorMathError::Internal { what: "no parameter" })?;
     let builder = context.create_builder();
