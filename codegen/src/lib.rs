@@ -7,6 +7,7 @@
 //! copy is in the nest that comes in.
 
 pub mod abi;
+mod address;
 pub mod artifact;
 pub mod emit;
 pub mod error;

@@ -6,7 +6,7 @@
 //!
 //! Input: an optimised module, whose masks are as constant as they will be. Output: the same without such stores.
 
-use crate::emit::element_at;
+use crate::address::element_at;
 use crate::error::CodegenError;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::builder::Builder;

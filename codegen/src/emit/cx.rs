@@ -3,7 +3,10 @@
 //! A value of dtype `d` with `n` lanes is `d` if `n` is 1 and `<n x d>` otherwise; bools are `i1`
 //! in registers and `i8` in memory.
 
+use super::options::CompileOptions;
+use crate::address::element_at;
 use crate::error::CodegenError;
+use crate::workspace::WorkspacePlan;
 use inkwell::basic_block::BasicBlock;
 use inkwell::builder::Builder;
 use inkwell::context::Context;
@@ -27,11 +30,11 @@ pub(crate) struct Cx<'c, 'n> {
     pub(crate) module: Module<'c>,
     pub(crate) builder: Builder<'c>,
     pub(crate) nest: &'n LoopNest,
-    pub(crate) options: &'n super::CompileOptions,
+    pub(crate) options: &'n CompileOptions,
     /// FMA and reordered folds are allowed.
     pub(crate) relaxed: bool,
     /// Where scratch buffers lie.
-    pub(crate) workspace: crate::workspace::WorkspacePlan,
+    pub(crate) workspace: WorkspacePlan,
     /// The target has NaN-propagating minimum and maximum instructions.
     pub(crate) native_minmax: bool,
 }
@@ -47,22 +50,6 @@ pub(crate) fn lanes_of(value: Value<'_>) -> u32 {
         | BasicValueEnum::StructValue(_)
         | BasicValueEnum::ScalableVectorValue(_) => 1,
     }
-}
-
-/// `pointer + index` elements of type `element`.
-#[expect(unsafe_code, reason = "LLVM's C interface checks no index list; one index on a scalar type always fits")]
-pub(crate) fn element_at<'c>(
-    builder: &Builder<'c>,
-    element: BasicTypeEnum<'c>,
-    pointer: PointerValue<'c>,
-    index: IntValue<'c>,
-    name: &str,
-) -> Emit<PointerValue<'c>> {
-    if index.is_const() && index.get_zero_extended_constant() == Some(0) {
-        return Ok(pointer);
-    }
-    // SAFETY: a single index into a pointer to a sized scalar type is a valid `getelementptr`.
-    Ok(unsafe { builder.build_gep(element, pointer, &[index], name)? })
 }
 
 impl<'c> Cx<'c, '_> {
