@@ -5,7 +5,7 @@
 //! outside the lanes that count.
 
 use super::cx::{Cx, Emit, Value, lanes_of};
-use super::tile::{Count, Mask};
+use super::register::{Count, Mask};
 use inkwell::attributes::AttributeLoc;
 use inkwell::types::BasicTypeEnum;
 use inkwell::values::{IntValue, PointerValue, VectorValue};

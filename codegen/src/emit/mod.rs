@@ -5,7 +5,9 @@
 //! *workspace)`. Every top-level node is a function of its own, whose buffers are `noalias`
 //! arguments. Nothing is decided here that a schedule could decide.
 
+mod accumulators;
 mod align;
+mod analysis;
 mod cx;
 mod domain_edge;
 mod elementary;
@@ -19,12 +21,18 @@ mod memory;
 mod numpy_sum;
 mod options;
 mod pairwise;
+mod pieces;
 mod plan;
 mod point;
 mod ragged;
 mod reciprocal;
+mod register;
 mod scalar;
 mod share;
+mod split;
+mod stack;
+mod stream;
+mod terms;
 mod tile;
 
 pub use options::CompileOptions;

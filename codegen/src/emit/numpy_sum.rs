@@ -11,7 +11,7 @@ use super::facts::{Bounds, Facts};
 use super::frame::Frame;
 use super::plan::{Axis, Plan};
 use super::point::Evaluator;
-use super::tile::{Reg, combinations};
+use super::register::{Reg, combinations};
 use inkwell::IntPredicate;
 use inkwell::types::BasicType;
 use inkwell::values::{InstructionOpcode, IntValue, PointerValue};

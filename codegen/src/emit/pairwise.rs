@@ -11,31 +11,17 @@ use super::cx::{Cx, Emit, Value};
 use super::facts::{Bounds, Facts};
 use super::frame::Frame;
 use super::plan::{Axis, OPERATION_LIMIT, Plan};
-use super::ragged::Alone;
-use super::tile::{Folding, Reg};
-use inkwell::IntPredicate;
-use inkwell::types::BasicType;
-use inkwell::values::{InstructionOpcode, PointerValue};
-use moat_optimizer::integer::affine::Affine;
-use moat_optimizer::integer::range::Range;
+use super::register::Reg;
+use super::stack::Blocks;
+use super::terms::Terms;
 use moat_optimizer::nest::TileFold;
 use moat_optimizer::value::pairwise::{depth, levels};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// So many blocks are written out one after the other.
 const UNROLLED: i64 = 16;
 /// Lengths of a sum that only a run knows are looked at up to this one: beyond, halves are as deep as these.
 const LENGTHS: i64 = 4096;
-
-/// How a sum is cut: `axis`, counted among all axes of the tile, in blocks of `tiles` register tiles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Blocks {
-    axis: usize,
-    tiles: i64,
-    /// The blocks of the whole sum, at most.
-    count: usize,
-}
 
 /// What a sum does along one of its axes.
 #[derive(Clone, Copy, Debug)]
@@ -165,25 +151,6 @@ fn one_register<'t>(plan: &Plan<'t>) -> Plan<'t> {
     plan
 }
 
-/// Sums of blocks that wait for others of as many blocks.
-pub(super) struct Stack<'c> {
-    /// The axis that is cut, counted among all axes of the tile.
-    pub(super) axis: usize,
-    /// Terms of a block along it.
-    length: i64,
-    kept: Kept<'c>,
-}
-
-/// By point and width of a register.
-type Sums<T> = BTreeMap<(usize, u32), T>;
-
-enum Kept<'c> {
-    /// Blocks are written out: sums with the binary logarithm of their blocks.
-    Values(RefCell<Vec<(u32, Sums<Value<'c>>)>>),
-    /// In memory: for each level a sum, what is being added, and the number of blocks.
-    Memory { stacks: Sums<PointerValue<'c>>, carried: Sums<PointerValue<'c>>, blocks: PointerValue<'c> },
-}
-
 impl<'c> Cx<'c, '_> {
     /// The sums of a register tile, in the order of its points, where no term goes through more than `most` additions.
     pub(super) fn bounded_sums(
@@ -196,12 +163,13 @@ impl<'c> Cx<'c, '_> {
         let wide = self.sweeps(frame, plan)?.is_some_and(|sweeps| too_wide(&sweeps, most));
         let narrow = wide.then(|| one_register(plan));
         let plan = narrow.as_ref().unwrap_or(plan);
-        let mut folding = self.accumulators(frame, plan, fold, regs)?;
-        if let Some((blocks, known)) = self.cut(frame, plan, most)? {
-            folding.stack = Some(self.stack(plan, &folding, blocks, known)?);
-        }
-        self.folds(frame, plan, &folding, regs, &[])?;
-        if let Some(stack) = &folding.stack {
+        let folding = self.accumulators(frame, plan, fold, regs)?;
+        let stack = match self.cut(frame, plan, most)? {
+            Some((blocks, known)) => Some(self.stack(plan, &folding, blocks, known)?),
+            None => None,
+        };
+        self.folds(frame, Terms { plan, folding: &folding, stack: stack.as_ref() }, regs, &[])?;
+        if let Some(stack) = &stack {
             self.unstack(&folding, stack)?;
         }
         (0..folding.combos.len()).map(|point| self.finish(&folding, point)).collect()
@@ -237,232 +205,6 @@ impl<'c> Cx<'c, '_> {
         blocks.axis += plan.points;
         Ok(Some((blocks, known)))
     }
-
-    fn stack(&self, plan: &Plan<'_>, folding: &Folding<'c>, blocks: Blocks, known: bool) -> Emit<Stack<'c>> {
-        let length = blocks.tiles * plan.axes[blocks.axis].register_tile();
-        if known {
-            return Ok(Stack { axis: blocks.axis, length, kept: Kept::Values(RefCell::default()) });
-        }
-        let most = u32::try_from(levels(blocks.count) + 1).unwrap_or(64);
-        let (mut stacks, mut carried) = (BTreeMap::new(), BTreeMap::new());
-        for (point, width) in keys(folding) {
-            let ty = self.value_type(folding.dtype, width);
-            stacks.insert((point, width), self.slot(ty.array_type(most).into(), "stack")?);
-            carried.insert((point, width), self.slot(ty, "carried")?);
-        }
-        let counter = self.slot(self.context.i64_type().into(), "blocks")?;
-        self.builder.build_store(counter, self.i64(0))?;
-        Ok(Stack { axis: blocks.axis, length, kept: Kept::Memory { stacks, carried, blocks: counter } })
-    }
-
-    /// The terms along the axis that is cut, block by block.
-    pub(super) fn in_blocks(
-        &self,
-        frame: &mut Frame<'c>,
-        plan: &Plan<'_>,
-        (folding, stack): (&Folding<'c>, &Stack<'c>),
-        chosen: &[Vec<Reg<'c>>],
-        only: &[Alone<'c>],
-    ) -> Emit<()> {
-        let (at, length) = (chosen.len(), stack.length);
-        let axis = &plan.axes[at];
-        let spread = self.spread(plan, at, chosen, only);
-        let apart = spread.is_apart();
-        let hull = if apart { spread.hull(&axis.axis.range) } else { spread.common().clone() };
-        let unbound = || self.malformed(&plan.tile.origin, format!("bounds of axis {} are not in scope", axis.name));
-        let bounds = Bounds::new(&hull, &|v| frame.facts(v)).ok_or_else(unbound)?;
-        if bounds.extent.1 <= 0 {
-            return Ok(());
-        }
-        let fixed = bounds.extent.0 == bounds.extent.1 && bounds.los.len() == 1 && !apart;
-        let extent = bounds.extent.1;
-        let block = |start: &Affine| Range { lo: vec![start.clone()], hi: vec![start.offset(length)] };
-        let rest = |start: &Affine| Range { lo: vec![start.clone()], hi: bounds.his.clone() };
-        if let Kept::Values(_) = &stack.kept {
-            if !fixed {
-                return Err(self.malformed(&plan.tile.origin, "blocks whose number is not known"));
-            }
-            let count = extent.div_ceil_by(length);
-            for number in 0..count {
-                let start = bounds.los[0].offset(number * length);
-                let range = if number + 1 == count { rest(&start) } else { block(&start) };
-                self.fold_range(frame, plan, folding, chosen, only, Some(&range))?;
-                self.push(folding, stack)?;
-            }
-            return Ok(());
-        }
-        // A variable that no range of the nest and no other axis uses.
-        let begin = self.nest.vars.len() + 2 * plan.axes.len() + at;
-        let Some(facts) = bounds.variable(length, &|v| frame.facts(v)) else { return Ok(()) };
-        let anywhere = Facts { modulus: 1, residue: 0, min: facts.min, max: facts.max.saturating_add(length) };
-        let start = Affine::variable(begin);
-        let (lo, hi) = self.interval(frame, &bounds)?;
-        let name = format!("{}.block", axis.name);
-        if apart {
-            let last = self.index_add(hi, self.i64(-1), "last")?;
-            self.counted(lo, last, length, &name, &mut |x| {
-                frame.bind(begin, x, anywhere);
-                let mut own = axis.axis.clone();
-                own.range.lo.push(start.clone());
-                own.range.hi.push(start.offset(length));
-                let mut narrowed = plan.clone();
-                narrowed.axes[at].axis = &own;
-                self.fold_range(frame, &narrowed, folding, chosen, only, None)?;
-                self.push(folding, stack)
-            })?;
-            frame.unbind(begin);
-            return Ok(());
-        }
-        let last = self.index_add(hi, self.i64(-length), "last")?;
-        let from = self.counted(lo, last, length, &name, &mut |x| {
-            frame.bind(begin, x, if fixed { facts } else { anywhere });
-            self.fold_range(frame, plan, folding, chosen, only, Some(&block(&start)))?;
-            self.push(folding, stack)
-        })?;
-        if fixed {
-            if extent % length != 0 {
-                let start = bounds.los[0].offset(extent / length * length);
-                self.fold_range(frame, plan, folding, chosen, only, Some(&rest(&start)))?;
-                self.push(folding, stack)?;
-            }
-        } else {
-            frame.bind(begin, from, anywhere);
-            let mut range = rest(&start);
-            range.hi.push(start.offset(length));
-            self.fold_range(frame, plan, folding, chosen, only, Some(&range))?;
-            self.push(folding, stack)?;
-        }
-        frame.unbind(begin);
-        Ok(())
-    }
-
-    /// Takes what the accumulators hold as the sum of one more block; they begin anew.
-    fn push(&self, folding: &Folding<'c>, stack: &Stack<'c>) -> Emit<()> {
-        let mut sums = BTreeMap::new();
-        for point in 0..folding.combos.len() {
-            for (width, value) in self.by_width(folding, point)? {
-                sums.insert((point, width), value);
-            }
-        }
-        self.begin_anew(folding)?;
-        match &stack.kept {
-            Kept::Values(kept) => {
-                let mut kept = kept.borrow_mut();
-                let mut level = 0;
-                while let Some((_, before)) = kept.pop_if(|(other, _)| *other == level) {
-                    sums = self.added(folding, &before, &sums)?;
-                    level += 1;
-                }
-                kept.push((level, sums));
-            }
-            Kept::Memory { stacks, carried, blocks } => {
-                for (key, value) in sums {
-                    self.builder.build_store(carried[&key], value)?;
-                }
-                let int = self.context.i64_type();
-                let count = self.scalar_int(self.builder.build_load(int, *blocks, "blocks")?)?;
-                let next = self.index_add(count, self.i64(1), "blocks")?;
-                self.builder.build_store(*blocks, next)?;
-                // As many levels are full as the number of blocks before has ones at its end.
-                let flag = self.context.bool_type().const_int(1, false);
-                let full = self.intrinsic("llvm.cttz", &[int.into()], &[next.into(), flag.into()])?;
-                let full = self.scalar_int(full)?;
-                let last = self.index_add(full, self.i64(-1), "last")?;
-                self.counted(self.i64(0), last, 1, "merge", &mut |level| {
-                    self.merge(folding, (stacks, carried), level)
-                })?;
-                for (key, &slot) in carried {
-                    let ty = self.value_type(folding.dtype, key.1);
-                    let value = self.builder.build_load(ty, slot, "sum")?;
-                    let place = self.element(ty, stacks[key], full, "place")?;
-                    self.builder.build_store(place, value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds what is kept at `level` to what is carried.
-    fn merge(
-        &self,
-        folding: &Folding<'c>,
-        (stacks, carried): (&Sums<PointerValue<'c>>, &Sums<PointerValue<'c>>),
-        level: inkwell::values::IntValue<'c>,
-    ) -> Emit<()> {
-        for (key, &slot) in carried {
-            let ty = self.value_type(folding.dtype, key.1);
-            let place = self.element(ty, stacks[key], level, "place")?;
-            let before = self.builder.build_load(ty, place, "before")?;
-            let value = self.builder.build_load(ty, slot, "sum")?;
-            self.builder.build_store(slot, self.combine(folding.op, folding.dtype, before, value)?)?;
-        }
-        Ok(())
-    }
-
-    /// The sum of all blocks, as what the accumulators hold.
-    fn unstack(&self, folding: &Folding<'c>, stack: &Stack<'c>) -> Emit<()> {
-        let sums = match &stack.kept {
-            Kept::Values(kept) => {
-                let mut kept = kept.borrow_mut();
-                let Some((_, mut sums)) = kept.pop() else { return Ok(()) };
-                while let Some((_, before)) = kept.pop() {
-                    sums = self.added(folding, &before, &sums)?;
-                }
-                sums
-            }
-            Kept::Memory { stacks, carried, blocks } => {
-                for ((_, width), &slot) in carried {
-                    let zero = self.literal(folding.op.identity(folding.dtype), folding.dtype, *width);
-                    self.builder.build_store(slot, zero)?;
-                }
-                let int = self.context.i64_type();
-                let count = self.scalar_int(self.builder.build_load(int, *blocks, "blocks")?)?;
-                let flag = self.context.bool_type().const_zero();
-                let unused = self.intrinsic("llvm.ctlz", &[int.into()], &[count.into(), flag.into()])?;
-                let last = self.builder.build_int_nsw_sub(self.i64(63), self.scalar_int(unused)?, "last")?;
-                self.counted(self.i64(0), last, 1, "level", &mut |level| {
-                    let rest = self.binary(InstructionOpcode::LShr, count.into(), level.into(), "rest")?;
-                    let bit = self.binary(InstructionOpcode::And, rest, self.i64(1).into(), "bit")?;
-                    let some = self.icmp(IntPredicate::NE, bit, self.i64(0).into())?;
-                    self.when(some, "level.kept", &mut || self.merge(folding, (stacks, carried), level))?;
-                    Ok(())
-                })?;
-                let mut sums = BTreeMap::new();
-                for (&key, &slot) in carried {
-                    let value = self.builder.build_load(self.value_type(folding.dtype, key.1), slot, "sum")?;
-                    sums.insert(key, value);
-                }
-                sums
-            }
-        };
-        for ((point, width), value) in sums {
-            let own = folding.slots.iter().find(|((at, _), slot)| *at == point && slot.1 == width);
-            if let Some((_, &(slot, _))) = own {
-                self.builder.build_store(slot, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn added(&self, folding: &Folding<'c>, before: &Sums<Value<'c>>, after: &Sums<Value<'c>>) -> Emit<Sums<Value<'c>>> {
-        let mut sums = BTreeMap::new();
-        for (&key, &value) in after {
-            let value = match before.get(&key) {
-                Some(&before) => self.combine(folding.op, folding.dtype, before, value)?,
-                None => value,
-            };
-            sums.insert(key, value);
-        }
-        Ok(sums)
-    }
-}
-
-/// The points and widths of the accumulators.
-fn keys(folding: &Folding<'_>) -> Vec<(usize, u32)> {
-    let mut keys: Vec<(usize, u32)> = folding.slots.iter().map(|((point, _), (_, width))| (*point, *width)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
 }
 
 /// Whether the range of an axis depends on another axis of the tile.

@@ -8,7 +8,7 @@ use super::cx::{Cx, Emit, Value};
 use super::frame::Frame;
 use super::memory::{Place, SHUFFLED_STRIDE};
 use super::plan::Plan;
-use super::tile::{Mask, Reg};
+use super::register::{Mask, Reg};
 use inkwell::values::{InstructionOpcode, PointerValue};
 use moat_optimizer::form::scalar_tree::ScalarOp;
 use moat_optimizer::integer::affine::Affine;

@@ -12,7 +12,7 @@ use super::cx::{Cx, Emit, Value};
 use super::facts::Facts;
 use super::frame::Frame;
 use super::plan::{Axis, Plan};
-use super::tile::{Count, Mask, Reg};
+use super::register::{Count, Mask, Reg};
 use inkwell::IntPredicate;
 use inkwell::values::{InstructionOpcode, IntValue, VectorValue};
 use moat_optimizer::integer::affine::Affine;
