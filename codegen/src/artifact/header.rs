@@ -1,7 +1,8 @@
 //! The C header of a kernel.
 
 use super::{Compiled, fill, signature_text, type_text};
-use crate::abi::{Status, WORKSPACE_ALIGN, checked_features};
+use crate::abi::{Status, checked_features};
+use crate::workspace::ALIGN;
 use moat_optimizer::value::dtype::DType;
 use std::fmt::Write;
 
@@ -44,7 +45,7 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
             ("FEATURES", needs),
             ("LIBRARIES", libraries.to_owned()),
             ("WORKSPACE_BYTES", interface.workspace_bytes.to_string()),
-            ("WORKSPACE_ALIGN", WORKSPACE_ALIGN.to_string()),
+            ("WORKSPACE_ALIGN", ALIGN.to_string()),
             ("THREADS", compiled.threads.to_string()),
             ("FUNCTION", interface.function.clone()),
         ],

@@ -5,7 +5,8 @@
 //! begins with `_moat`, for a parameter or the function may have any other.
 
 use super::{Compiled, fill, signature_text};
-use crate::abi::{Argument, Status, WORKSPACE_ALIGN, checked_features};
+use crate::abi::{Argument, Status, checked_features};
+use crate::workspace::ALIGN;
 use moat_optimizer::value::dtype::DType;
 use std::fmt::Write;
 
@@ -55,7 +56,7 @@ pub(super) fn text(stem: &str, compiled: &Compiled) -> String {
             ("LIBRARY", python_string(&format!("lib{stem}.so"))),
             ("FEATURES", python_string(&checked_features(&compiled.features).join(", "))),
             ("WORKSPACE_BYTES", interface.workspace_bytes.to_string()),
-            ("WORKSPACE_ALIGN", WORKSPACE_ALIGN.to_string()),
+            ("WORKSPACE_ALIGN", ALIGN.to_string()),
             ("LINE_BYTES", LINE_BYTES.to_string()),
             ("ALIGNED_FROM_BYTES", ALIGNED_FROM_BYTES.to_string()),
             ("INPUTS", descriptions(&interface.inputs)),

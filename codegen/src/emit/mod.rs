@@ -21,6 +21,7 @@ mod memory;
 mod numpy_sum;
 mod options;
 mod pairwise;
+mod parallel;
 mod pieces;
 mod plan;
 mod point;
