@@ -4,6 +4,7 @@
 //! Input: the files of this crate, and texts that a user supplies. Output: [`RuleBase`], which the
 //! optimizer loads into an e-graph. Nothing here runs a rule or knows an array.
 
+use crate::hexadecimal::hexadecimal;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -212,7 +213,7 @@ impl RuleBase {
             hash.update(file.text.as_bytes());
             hash.update([0]);
         }
-        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hexadecimal(&hash.finalize());
         Ok(RuleBase { files, hash })
     }
 
@@ -248,7 +249,7 @@ impl RuleBase {
             file.rules.retain(&mut keep);
             hash.update(file.text.as_bytes());
         }
-        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hexadecimal(&hash.finalize());
         RuleBase { files, hash }
     }
 }

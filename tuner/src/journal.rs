@@ -5,6 +5,7 @@
 //! counted and skipped. This module never interprets a row and never deletes a journal that somebody holds.
 
 use crate::row::Row;
+use moat_rules::hexadecimal;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -120,12 +121,7 @@ fn parse(line: &[u8]) -> Option<Row> {
 }
 
 fn checksum(json: &str) -> String {
-    hex(&Sha256::digest(json.as_bytes())[..8])
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(json.as_bytes())[..8])
 }
 
 /// Makes a rename or a new file in `directory` durable.

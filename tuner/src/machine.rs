@@ -5,11 +5,11 @@
 //! the figures in a directory, by CPU model. Nothing here decides anything.
 #![expect(unsafe_code, reason = "runs the two kernels that it writes itself")]
 
-use crate::journal::hex;
 use crate::promotion::quantile;
 use crate::worker::code::{Code, CodeOptions};
 use inkwell::targets::TargetMachine;
 use moat_optimizer::nest::target::Target;
+use moat_rules::hexadecimal;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,7 @@ fn keep(path: &Path, peaks: &Peaks) -> std::io::Result<()> {
 
 fn key(target: &Target) -> String {
     let text = format!("{}\n{}\n{}\n{}", target.triple, target.cpu, target.features, target.model);
-    hex(&Sha256::digest(text.as_bytes())[..8])
+    hexadecimal(&Sha256::digest(text.as_bytes())[..8])
 }
 
 /// The machine as the operating system and LLVM describe it; nothing is measured.

@@ -6,7 +6,6 @@
 use crate::candidates;
 use crate::cost_db::{CostDb, CostDbError, Recording};
 use crate::interrupt::{Interrupts, Word};
-use crate::journal::hex;
 use crate::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use crate::outcome::Outcome;
 use crate::preflight::another_set_fits;
@@ -35,7 +34,7 @@ use moat_optimizer::storage::Schedulable;
 use moat_optimizer::value::dtype::Literal;
 use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
-use moat_rules::{RuleBase, RuleError};
+use moat_rules::{RuleBase, RuleError, hexadecimal};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -567,7 +566,7 @@ pub fn workload_hash(program: &Program) -> String {
 
 fn hash<T: Serialize>(value: &T) -> String {
     // What is hashed here is plain data, which always has a JSON form.
-    hex(&Sha256::digest(serde_json::to_vec(value).unwrap_or_default()))
+    hexadecimal(&Sha256::digest(serde_json::to_vec(value).unwrap_or_default()))
 }
 
 /// What ships.

@@ -18,7 +18,7 @@ use crate::program::expr::Program;
 use crate::value::numerics::Numerics;
 use egglog::ast::Expr;
 use egglog::{Value, span};
-use moat_rules::RuleBase;
+use moat_rules::{RuleBase, hexadecimal};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
@@ -62,7 +62,7 @@ pub(super) fn of_parts<'a>(
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     Derivation {
-        source_hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        source_hash: hexadecimal(&hash.finalize()),
         rules_hash: rules.hash().to_owned(),
         numerics,
         rules: names,
@@ -310,7 +310,7 @@ pub(super) fn source_hash(program: &Program) -> Result<String, NormalizeError> {
         }
     }
     hash.update(format!("{:?}", program.roots));
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&hash.finalize()))
 }
 
 /// Whether the rules named, with the shape rules, make the term equal to the program's results, and
