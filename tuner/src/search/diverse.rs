@@ -1,7 +1,7 @@
 //! A choice of good candidates that differ from each other: the draft is wrong in the same way for
 //! candidates that are alike, and measuring both teaches little.
 
-use super::Candidate;
+use super::candidate::Candidate;
 use moat_optimizer::schedule::{Place, Schedule};
 use std::collections::BTreeSet;
 

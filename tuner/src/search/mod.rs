@@ -8,10 +8,12 @@
 //! by the draft cost, made diverse; rounds in which the draft, corrected by what was measured, chooses
 //! among offspring of the best and fresh samples; coordinate descent around the best three.
 
+mod candidate;
 mod diverse;
 mod predict;
 
-use moat_optimizer::schedule::Schedule;
+pub use candidate::Candidate;
+
 use moat_optimizer::space::{Choose, ScheduleSpace};
 use predict::Predictor;
 use rand::rngs::StdRng;
@@ -25,15 +27,6 @@ pub struct FormSpace {
     pub form: usize,
     /// Its schedules.
     pub space: ScheduleSpace,
-}
-
-/// One schedule of one form.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Candidate {
-    /// The form's number, as in [`FormSpace::form`].
-    pub form: usize,
-    /// The schedule.
-    pub schedule: Schedule,
 }
 
 /// A candidate that did well on a neighbouring workload.

@@ -3,7 +3,7 @@
 //! The correction is a factor for each form, and a local one from measured candidates with shared
 //! traits: a kernel-weighted mean of log(time / draft). Without measurements it is the draft itself.
 
-use super::Candidate;
+use super::candidate::Candidate;
 use super::diverse::{Trait, likeness, traits};
 use std::collections::BTreeSet;
 

@@ -4,10 +4,11 @@
 //! sample is a batch of calls, and one during which a core was taken away is repeated, a bounded number of times. What is
 //! timed was checked before, and its outputs are looked at once more.
 
-use super::child::{Call, Fault, POISON, Worker, run};
+use super::call::{Call, Fault, run};
 use super::disturbance::{Disturbance, Moment, Watch};
 use super::guard::{Align, Guarded};
 use super::protocol::{Comparison, LONG_CALL_NS, OFFSETS, Reply, Sampling, send};
+use super::session::{POISON, Session};
 use std::io::{self, Write};
 
 /// Calls of each kernel after other work, at most.
@@ -58,7 +59,7 @@ impl Repeats {
     }
 }
 
-impl Worker {
+impl Session {
     /// Samples of one kernel.
     pub(super) fn time(
         &self,
