@@ -23,6 +23,5 @@ pub mod reference;
 pub mod roof;
 pub mod row;
 pub mod search;
-mod ship;
 pub mod tune;
 pub mod worker;

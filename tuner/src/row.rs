@@ -94,6 +94,25 @@ impl Cell for Vec<String> {
     }
 }
 
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A candidate's trial.
+    Trial,
+    /// The interleaved re-measurement of the best.
+    Final,
+}
+
+impl Stage {
+    /// Its name in the column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Trial => "trial",
+            Stage::Final => "final",
+        }
+    }
+}
+
 macro_rules! row {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
         /// One trial, with everything that a figure depends on.

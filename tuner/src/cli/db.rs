@@ -5,7 +5,7 @@ use super::text::time;
 use super::{CliError, Goal};
 use crate::cost_db::{CostDb, default_directory};
 use crate::outcome::Outcome;
-use crate::row::Row;
+use crate::row::{Row, Stage};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -114,13 +114,13 @@ fn list(rows: &[Row], json: bool, out: &mut impl Write) -> Result<(), CliError> 
 }
 
 fn summarise<'a>(rows: &[&'a Row]) -> Option<Run<'a>> {
-    let trials: Vec<&&Row> = rows.iter().filter(|row| row.stage == "trial").collect();
+    let trials: Vec<&&Row> = rows.iter().filter(|row| row.stage == Stage::Trial.name()).collect();
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &trials {
         *outcomes.entry(row.outcome.as_str()).or_default() += 1;
     }
     // The re-measurement decides where there is one; a run that was killed has only its trials.
-    let finals: Vec<&&Row> = rows.iter().filter(|row| row.stage == "final").collect();
+    let finals: Vec<&&Row> = rows.iter().filter(|row| row.stage == Stage::Final.name()).collect();
     let default_ns = finals
         .iter()
         .chain(&trials)

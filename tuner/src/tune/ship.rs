@@ -4,8 +4,8 @@
 //! own, which nobody waits for after an interrupt: what takes long is made as soon as it is the best, so that at the end
 //! nothing is left but to write files.
 
+use super::config::TuneConfig;
 use crate::interrupt::Interrupts;
-use crate::tune::TuneConfig;
 use moat_codegen::abi::Interface;
 use moat_codegen::artifact::{self, ArtifactError, Linked};
 use moat_codegen::emit::CompileOptions;
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Kernels that are ready to be written, by trial: the default, and the best so far.
 #[derive(Debug, Default)]
-pub(crate) struct Ready {
+pub(super) struct Ready {
     kernels: BTreeMap<usize, Linked>,
 }
 
@@ -36,7 +36,7 @@ impl Ready {
     ///
     /// # Errors
     /// If it cannot be compiled or linked.
-    pub(crate) fn prepare(
+    pub(super) fn prepare(
         &mut self,
         trial: usize,
         compile_ns: Option<f64>,
@@ -54,7 +54,7 @@ impl Ready {
     }
 
     /// Whether the files of a trial are there at once, or nearly.
-    pub(crate) fn is_soon(&self, trial: usize, compile_ns: Option<f64>) -> bool {
+    pub(super) fn is_soon(&self, trial: usize, compile_ns: Option<f64>) -> bool {
         self.kernels.contains_key(&trial) || !takes_long(compile_ns)
     }
 
@@ -62,7 +62,7 @@ impl Ready {
     ///
     /// # Errors
     /// If it cannot be compiled or linked.
-    pub(crate) fn take(
+    pub(super) fn take(
         &mut self,
         trial: usize,
         kernel: &Shipment<'_>,
@@ -80,11 +80,11 @@ fn takes_long(compile_ns: Option<f64>) -> bool {
 }
 
 /// A kernel to be compiled with its interface.
-pub(crate) struct Shipment<'a> {
-    pub(crate) program: &'a Program,
-    pub(crate) form: &'a NormalForm,
-    pub(crate) nest: &'a LoopNest,
-    pub(crate) config: &'a TuneConfig,
+pub(super) struct Shipment<'a> {
+    pub(super) program: &'a Program,
+    pub(super) form: &'a NormalForm,
+    pub(super) nest: &'a LoopNest,
+    pub(super) config: &'a TuneConfig,
 }
 
 impl Shipment<'_> {
