@@ -3,6 +3,7 @@
 //! This is the one module that runs compiled code. Input: a nest and options, then pointers or
 //! slices; output: filled outputs.
 
+use crate::abi::Status;
 use crate::emit::{CompileOptions, emit};
 use crate::error::CodegenError;
 use crate::passes;
@@ -213,7 +214,11 @@ impl CompiledNest {
         // SAFETY: the caller checked each pointer against its buffer: size, alignment; the borrows
         // it holds rule out that an output overlaps anything; the workspace fits the plan.
         let status = unsafe { (self.entry)(inputs.as_ptr().cast(), outputs.as_ptr().cast(), scratch.cast()) };
-        if status == 0 { Ok(()) } else { Err(CodegenError::Status { function: self.function.clone(), status }) }
+        if status == i32::from(Status::Ok.code()) {
+            Ok(())
+        } else {
+            Err(CodegenError::Status { function: self.function.clone(), status })
+        }
     }
 
     fn argument(&self, index: usize, what: String) -> CodegenError {

@@ -99,8 +99,7 @@ pub fn add_checked_entry<'c>(
             return Err(AbiError::SymbolTaken { symbol });
         }
     }
-    let is_x86 = triple.starts_with("x86_64");
-    let text = entry_text(interface, is_x86, features);
+    let text = entry_text(interface, triple, features);
     let buffer = MemoryBuffer::create_from_memory_range_copy(text.as_bytes(), "checked entry");
     let entry = context
         .create_module_from_ir(buffer)
@@ -111,7 +110,8 @@ pub fn add_checked_entry<'c>(
 }
 
 /// The whole module as LLVM IR.
-fn entry_text(interface: &Interface, is_x86: bool, features: &str) -> String {
+fn entry_text(interface: &Interface, triple: &str, features: &str) -> String {
+    let is_x86 = triple.starts_with("x86_64");
     let mut text = String::new();
     tensor::write_checks(&mut text);
     checked_entry::write_shapes(&mut text, interface);
