@@ -1,6 +1,7 @@
 //! The C header of a kernel.
 
-use super::{Compiled, fill, signature_text, type_text};
+use super::compiled::Compiled;
+use super::text::{fill, signature_text, type_text};
 use crate::abi::{Status, checked_features};
 use crate::workspace::ALIGN;
 use moat_optimizer::value::dtype::DType;

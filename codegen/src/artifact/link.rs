@@ -2,7 +2,7 @@
 //!
 //! Input: an object file's bytes. Output: the library's bytes. The folder that the linker works in is gone afterwards.
 
-use super::{ArtifactError, io_error};
+use super::error::{ArtifactError, io_error};
 use crate::passes;
 use inkwell::context::Context;
 use moat_optimizer::nest::target::Target;
@@ -41,7 +41,7 @@ pub(super) fn library(stem: &str, object: &[u8], threads: usize) -> Result<Vec<u
 /// libraries and room for its files is known before there is a kernel.
 ///
 /// # Errors
-/// As [`super::link`].
+/// As linking a kernel.
 pub fn probe(target: &Target, threads: usize) -> Result<(), ArtifactError> {
     let context = Context::create();
     let module = context.create_module("probe");

@@ -4,7 +4,8 @@
 //! loop over descriptions costs more than small kernels take. Every name of the module's own
 //! begins with `_moat`, for a parameter or the function may have any other.
 
-use super::{Compiled, fill, signature_text};
+use super::compiled::Compiled;
+use super::text::{fill, signature_text};
 use crate::abi::{Argument, Status, checked_features};
 use crate::workspace::ALIGN;
 use moat_optimizer::value::dtype::DType;

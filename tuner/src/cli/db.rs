@@ -1,8 +1,9 @@
 //! `moat db`: what the cost database holds.
 
 use super::args::{DbArg, DbArgs, DbCommand};
+use super::error::CliError;
+use super::goal::Goal;
 use super::text::time;
-use super::{CliError, Goal};
 use crate::cost_db::{CostDb, default_directory};
 use crate::outcome::Outcome;
 use crate::row::{Row, Stage};

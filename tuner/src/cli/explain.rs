@@ -1,10 +1,11 @@
 //! `moat explain`: every stage of a workload on its way to a kernel, in words and notation.
 
 use super::args::ExplainArgs;
+use super::error::CliError;
+use super::goal::Goal;
 use super::progress::Busy;
 use super::text::schedule_in_words;
 use super::workload::{Loaded, load};
-use super::{CliError, Goal};
 
 use crate::machine;
 use crate::tune::derivation;

@@ -8,6 +8,7 @@ mod args;
 mod db;
 mod error;
 mod explain;
+mod goal;
 mod progress;
 mod run;
 mod target;
@@ -18,17 +19,9 @@ mod workload;
 use args::{Cli, Command};
 use clap::Parser;
 use error::CliError;
+use goal::Goal;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-
-/// What a command that did not fail has to say about its goal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goal {
-    /// Exit code 0.
-    Met,
-    /// Exit code 1.
-    NotMet,
-}
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {

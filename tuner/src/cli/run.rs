@@ -1,10 +1,11 @@
 //! `moat run`: a kernel, tuned or default, on given or random inputs.
 
 use super::args::RunArgs;
+use super::error::CliError;
+use super::goal::Goal;
 use super::progress::Busy;
 use super::text::significant;
 use super::workload::{Loaded, load};
-use super::{CliError, Goal};
 use crate::tune::workload_hash;
 use crate::worker::guard::{Align, Guarded};
 use crate::{machine, npz, preflight};

@@ -1,7 +1,9 @@
 //! `moat target`: this machine.
 
 use super::args::TargetArgs;
-use super::{CliError, Goal, db};
+use super::db;
+use super::error::CliError;
+use super::goal::Goal;
 use crate::machine::{self, Kept};
 use moat_optimizer::nest::target::Target;
 use std::io::Write;

@@ -1,10 +1,12 @@
 //! `moat tune`: arguments to a run, a run to a summary.
 
 use super::args::TuneArgs;
+use super::db;
+use super::error::CliError;
+use super::goal::Goal;
 use super::progress::Stderr;
 use super::text::{percent, schedule_in_words, seconds, significant, time};
 use super::workload::{Loaded, load};
-use super::{CliError, Goal, db};
 use crate::cost_db::CostDb;
 use crate::interrupt::{Interrupts, Word, watch};
 use crate::machine::{self, Kept};

@@ -1,7 +1,7 @@
 //! From `FILE[:FUNCTION]` to a workload.
 
-use super::CliError;
 use super::args::WorkloadArgs;
+use super::error::CliError;
 use super::error::SourceError;
 use moat_optimizer::frontend::{ParseOptions, Workload, parse};
 use std::path::{Path, PathBuf};
