@@ -52,7 +52,7 @@ pub(super) fn input_data(
             Some(_) | None => program.params.iter().map(draw).collect::<Result<Vec<_>, _>>()?,
         };
         let Some(source) = forms.first() else { break };
-        let found = match in_background(program, &source.form, inputs, config, stage) {
+        let found = match in_background(program, &source.form, inputs, config, reporter) {
             Err(TuneError::Interpret(_)) if set == SPECIAL_SET => break,
             found => found?,
         };
