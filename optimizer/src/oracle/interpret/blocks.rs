@@ -3,38 +3,16 @@
 //! The same operators on the same elements as whole arrays would give, in the same order; only what a block of the
 //! result needs is computed at once.
 
-use super::doubts::Traits;
-use super::plan::Plan;
-use super::structural::slice;
+use super::elementwise;
+use super::operators::evaluate;
+use super::traits::Traits;
 use super::value::{Numbers, Store, Value};
-use super::{elementwise, evaluate};
-use crate::program::expr::{Node, NodeId, Op, Program, SliceAxis};
+use super::views::slice;
+use crate::program::expr::{NodeId, Op, Program, SliceAxis};
 use crate::value::numerics::Numerics;
-use std::collections::BTreeSet;
 
 /// Elements of a block. Some ten arrays of bounds and values of this size fit the L2 cache.
 const BLOCK: usize = 1 << 13;
-
-/// The nodes of a plan that are computed by blocks: element-wise operators of the result's shape, the result among them,
-/// whose values nothing else uses. Empty if the result is none.
-pub(super) fn blocked(program: &Program, plan: &Plan) -> Vec<NodeId> {
-    let [result] = plan.results.as_slice() else { return Vec::new() };
-    let (shape, live) = (&program.nodes[*result].shape, &program.nodes[*result].live);
-    let fits = |node: &Node| {
-        let elementwise =
-            matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Outer(_) | Op::Where | Op::Cast) && !shape.is_empty();
-        elementwise && node.shape == *shape && node.live == *live
-    };
-    let mut chosen = BTreeSet::new();
-    for &(id, _) in plan.order.iter().rev() {
-        let mut users = plan.order.iter().filter(|(user, _)| program.nodes[*user].args.contains(&id)).peekable();
-        let wanted = id == *result || users.peek().is_some();
-        if wanted && fits(&program.nodes[id]) && users.all(|(user, _)| chosen.contains(user)) {
-            chosen.insert(id);
-        }
-    }
-    if chosen.contains(result) { chosen.into_iter().collect() } else { Vec::new() }
-}
 
 /// The value of the last of `nodes`, of a concrete shape. `outside` gives the values of arguments that are not among
 /// them. `None` if one is missing.

@@ -369,6 +369,31 @@ fn power_carried(x: f64, bx: f64, y: f64, by: f64, z: f64) -> f64 {
     }
 }
 
+/// The bound, or infinity where the interval leaves the type's range and so wraps.
+pub(super) fn wrapped_bound(dtype: DType, z: f64, bound: f64) -> f64 {
+    let half = match dtype {
+        DType::Bool => return bound.min(1.0),
+        DType::U8 => return if z - bound < 0.0 || z + bound > 255.0 { f64::INFINITY } else { bound },
+        DType::I8 => 7.0,
+        DType::I16 => 15.0,
+        DType::I32 => 31.0,
+        DType::I64 | DType::F16 | DType::BF16 | DType::F32 | DType::F64 => 63.0,
+    };
+    if bound > 0.0 && z.abs() + bound >= f64::exp2(half) { f64::INFINITY } else { bound }
+}
+
+/// An integer for the arithmetic of bounds.
+#[expect(clippy::cast_precision_loss, reason = "bounds need no more than 53 bits")]
+pub(super) fn to_float(x: i64) -> f64 {
+    x as f64
+}
+
+/// A number of terms for the arithmetic of bounds.
+#[expect(clippy::cast_precision_loss, reason = "bounds need no more than 53 bits")]
+pub(super) fn count(terms: usize) -> f64 {
+    terms as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::Model;

@@ -3,14 +3,14 @@
 //! Operands are contracted pairwise from the left as packed matrices. Alongside the value goes the
 //! product of the magnitudes, Σ|a|·|b|, which bounds the rounding errors of any order of the sum.
 
-use super::bounds::Model;
-use super::elementwise::{to_float, wrapped_bound};
-use super::reduce::{count, raw_sum, reduce};
+use super::bounds::{Model, count, to_float, wrapped_bound};
+use super::elementwise;
+use super::reduce::{raw_sum, reduce};
 use super::value::{Numbers, Store, Value};
 use crate::program::expr::SumOrder;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
-use crate::value::scalar::FoldOp;
+use crate::value::scalar::{BinaryOp, FoldOp};
 use crate::value::scalar_eval::{round, wrap};
 use std::collections::BTreeMap;
 
@@ -356,9 +356,8 @@ fn exact_sum(
         value.view(shape.clone(), all.iter().map(stride).collect(), value.offset)
     });
     let first = spread.next().unwrap_or_else(|| Value::floats(DType::F64, &[], vec![1.0]));
-    let product = spread.fold(first, |product, factor| {
-        super::elementwise::binary(crate::value::scalar::BinaryOp::Mul, &product, &factor, numerics, false)
-    });
+    let product =
+        spread.fold(first, |product, factor| elementwise::binary(BinaryOp::Mul, &product, &factor, numerics, false));
     let axes: Vec<usize> = (output.len()..all.len()).collect();
     reduce(FoldOp::Sum, &product, &axes, &SumOrder::default(), numerics)
 }

@@ -5,38 +5,14 @@
 //! (and may not in another), where regrouping may turn an infinity into NaN, and where a kernel may skip the terms that a
 //! mask has made zero, whatever their other factor is.
 
+use super::bounds::Model;
+use super::traits::Traits;
 use super::value::{Numbers, Value};
-use crate::oracle::interpret::bounds::Model;
 use crate::program::expr::Op;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::scalar::{BinaryOp, FoldOp};
 use std::sync::Arc;
-
-/// What later operators have to know of an array as a whole.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Traits {
-    /// Roundings decide whether some element has a value.
-    pub(super) hangs: bool,
-    /// Zeros of a mask are among the elements.
-    masked: bool,
-    /// It is a product one of whose factors is masked.
-    masked_product: bool,
-    /// Of a product: the most that a product of some of its factors may be. 0 of anything else.
-    partial: f64,
-}
-
-impl Traits {
-    /// Those of an array that holds elements of both.
-    pub(super) fn joined(self, other: Traits) -> Traits {
-        Traits {
-            hangs: self.hangs | other.hangs,
-            masked: self.masked | other.masked,
-            masked_product: self.masked_product | other.masked_product,
-            partial: self.partial.max(other.partial),
-        }
-    }
-}
 
 /// What an operator does with floats, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 //! the third term on. Terms that statements before have added count as well: each element of a state
 //! has its own number of them.
 
-use super::bounds::{Model, comparison, root_hangs};
+use super::bounds::{Model, comparison, root_hangs, to_float, unary_roundings, wrapped_bound};
 use super::rows::{Operands, binary_row, sum_row};
-use super::structural::broadcast;
 use super::value::{Numbers, Row, Store, Value, for_rows};
+use super::views::broadcast;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::scalar::{BinaryOp, UnaryOp};
@@ -36,7 +36,7 @@ pub(super) fn unary(op: UnaryOp, a: &Value, numerics: Numerics) -> Value {
     let model = Model::new(a.dtype, numerics);
     let mut scratch = (Vec::new(), Vec::new());
     let mut bounds = Vec::new();
-    let track = a.store.bound.is_some() || a.dtype.is_float() && super::bounds::unary_roundings(op) > 0.0;
+    let track = a.store.bound.is_some() || a.dtype.is_float() && unary_roundings(op) > 0.0;
     let numbers = match &a.store.numbers {
         Numbers::Int(all) => {
             let mut out = Vec::with_capacity(a.size());
@@ -390,25 +390,6 @@ fn int_bound(op: BinaryOp, dtype: DType, (x, bx): (i64, f64), (y, by): (i64, f64
         | BinaryOp::Ge => return f64::INFINITY,
     };
     wrapped_bound(dtype, to_float(z), bound)
-}
-
-/// The bound, or infinity where the interval leaves the type's range and so wraps.
-pub(super) fn wrapped_bound(dtype: DType, z: f64, bound: f64) -> f64 {
-    let half = match dtype {
-        DType::Bool => return bound.min(1.0),
-        DType::U8 => return if z - bound < 0.0 || z + bound > 255.0 { f64::INFINITY } else { bound },
-        DType::I8 => 7.0,
-        DType::I16 => 15.0,
-        DType::I32 => 31.0,
-        DType::I64 | DType::F16 | DType::BF16 | DType::F32 | DType::F64 => 63.0,
-    };
-    if bound > 0.0 && z.abs() + bound >= f64::exp2(half) { f64::INFINITY } else { bound }
-}
-
-/// An integer for the arithmetic of bounds.
-#[expect(clippy::cast_precision_loss, reason = "bounds need no more than 53 bits")]
-pub(super) fn to_float(x: i64) -> f64 {
-    x as f64
 }
 
 /// `np.where(condition, a, b)`.

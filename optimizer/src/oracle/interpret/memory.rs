@@ -4,9 +4,8 @@
 //! that makes the most of them. Nothing is allocated. The count follows the interpreter: views share their argument's
 //! elements, a value goes after its last use, a float has a value and a bound, and Σ|terms| where a sum asks for it.
 
-use super::plan::{Plan, Planner, Step, feeds_a_sum};
-use super::run::{LARGE, by_blocks_at_end};
-use super::structural::product_labels;
+use super::labels::product_labels;
+use super::plan::{LARGE, Plan, Planner, Step, by_blocks_at_end, feeds_a_sum};
 use crate::program::expr::{NodeId, Op, Program};
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;

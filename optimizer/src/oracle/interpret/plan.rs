@@ -1,9 +1,8 @@
-//! What to evaluate for each statement, decided once: the order of its nodes, where each is used last, and what is the
-//! same at all times.
+//! What to evaluate for each statement, decided once: the order of its nodes, where each is used last, what is
+//! the same at all times, and what is computed by blocks of rows. Nothing is evaluated here.
 
-use super::blocks::blocked;
 use crate::integer::affine::Affine;
-use crate::program::expr::{NodeId, Op, Program, SectionAxis, Shift, Statement};
+use crate::program::expr::{Node, NodeId, Op, Program, SectionAxis, Shift, Statement};
 use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -160,5 +159,38 @@ fn mark_terms(program: &Program, feeds: &mut [bool]) {
         if asks {
             node.args.iter().for_each(|&arg| feeds[arg] = true);
         }
+    }
+}
+
+/// The nodes of a plan that are computed by blocks: element-wise operators of the result's shape, the result among them,
+/// whose values nothing else uses. Empty if the result is none.
+pub(super) fn blocked(program: &Program, plan: &Plan) -> Vec<NodeId> {
+    let [result] = plan.results.as_slice() else { return Vec::new() };
+    let (shape, live) = (&program.nodes[*result].shape, &program.nodes[*result].live);
+    let fits = |node: &Node| {
+        let elementwise =
+            matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Outer(_) | Op::Where | Op::Cast) && !shape.is_empty();
+        elementwise && node.shape == *shape && node.live == *live
+    };
+    let mut chosen = BTreeSet::new();
+    for &(id, _) in plan.order.iter().rev() {
+        let mut users = plan.order.iter().filter(|(user, _)| program.nodes[*user].args.contains(&id)).peekable();
+        let wanted = id == *result || users.peek().is_some();
+        if wanted && fits(&program.nodes[id]) && users.all(|(user, _)| chosen.contains(user)) {
+            chosen.insert(id);
+        }
+    }
+    if chosen.contains(result) { chosen.into_iter().collect() } else { Vec::new() }
+}
+
+/// A value of more elements is computed by blocks where that is possible.
+pub(super) const LARGE: usize = 1 << 14;
+
+/// The part of the results' plan that is computed by blocks: where a single result is element-wise.
+pub(super) fn by_blocks_at_end(program: &Program, plan: &Plan) -> Vec<NodeId> {
+    let large = |&node: &NodeId| program.nodes[node].shape.iter().product::<usize>() >= LARGE;
+    match plan.results.as_slice() {
+        [result] if large(result) && plan.order.iter().any(|(node, _)| node == result) => blocked(program, plan),
+        _ => Vec::new(),
     }
 }

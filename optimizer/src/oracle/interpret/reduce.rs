@@ -4,9 +4,9 @@
 //! numerics each element is the left-to-right fold from the operator's identity; sums of floats are NumPy's, in the order
 //! that the program says, and so is their error bound.
 
-use super::bounds::{Model, spread};
-use super::elementwise::{to_float, wrapped_bound};
+use super::bounds::{Model, count, spread, to_float, wrapped_bound};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
+use super::views::transpose;
 use crate::program::expr::SumOrder;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
@@ -139,7 +139,7 @@ fn pairwise_sums(a: &Value, all: &[f64], order: &SumOrder, sums: &mut [f64], add
     let folded = |axis: &usize| in_order.contains(axis) || pairwise.contains(axis);
     let kept = (0..a.shape.len()).filter(|axis| !folded(axis));
     let axes: Vec<usize> = kept.chain(in_order.iter().chain(pairwise).copied()).collect();
-    let view = super::structural::transpose(a, &axes);
+    let view = transpose(a, &axes);
     let gathered;
     let terms = if view.is_contiguous() {
         let start = view.offset.cast_unsigned();
@@ -189,12 +189,6 @@ fn finish_sum(a: &Value, (sums, magnitudes, bounds): SumParts, plan: &Plan, nume
         .unzip();
     let store = Store { additions, ..Store::of_sums(Numbers::Float(numbers), Some(bound), magnitudes) };
     Value { terms: terms.max(1.0), contraction: true, ..Value::new(a.dtype, &plan.shape, store) }
-}
-
-/// A number of terms for the arithmetic of bounds.
-#[expect(clippy::cast_precision_loss, reason = "bounds need no more than 53 bits")]
-pub(super) fn count(terms: usize) -> f64 {
-    terms as f64
 }
 
 fn product(a: &Value, all: &[f64], plan: &Plan, numerics: Numerics) -> Value {

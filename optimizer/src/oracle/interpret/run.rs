@@ -3,20 +3,18 @@
 //! Input: a verified program, its inputs. Output: the values of its roots. A statement's value is computed whole, with
 //! everything else that holds a state's elements gone, before they are overwritten in place.
 
-use super::blocks::{blocked, by_blocks};
+use super::blocks::by_blocks;
 use super::bounds::Model;
-use super::plan::{Plan, Planner, Step, feeds_a_sum};
+use super::operators::evaluate;
+use super::plan::{LARGE, Plan, Planner, Step, by_blocks_at_end, feeds_a_sum};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
-use super::{evaluate, load, structural};
+use super::views::section;
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, Op, Program, SectionAxis, Shift};
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::tensor::Tensor;
 use std::sync::Arc;
-
-/// A value of more elements is computed by blocks where that is possible.
-pub(super) const LARGE: usize = 1 << 14;
 
 /// A node that lacks an argument.
 type Lacking = NodeId;
@@ -41,15 +39,6 @@ pub(super) fn run(program: &Program, inputs: &[Tensor], numerics: Numerics) -> R
     machine.steps(&planner, &steps)?;
     drop(steps);
     machine.roots(&planner)
-}
-
-/// The part of the results' plan that is computed by blocks: where a single result is element-wise.
-pub(super) fn by_blocks_at_end(program: &Program, plan: &Plan) -> Vec<NodeId> {
-    let large = |&node: &NodeId| program.nodes[node].shape.iter().product::<usize>() >= LARGE;
-    match plan.results.as_slice() {
-        [result] if large(result) && plan.order.iter().any(|(node, _)| node == result) => blocked(program, plan),
-        _ => Vec::new(),
-    }
 }
 
 /// An array that nothing was stored to.
@@ -180,7 +169,7 @@ impl Machine<'_> {
             } else if let Op::LoopIndex(form) = &node.op {
                 Some(Value::ints(node.dtype, &[], vec![self.at(form)]))
             } else if let Op::Section(axes) = &node.op {
-                args.first().map(|a| structural::section(a, axes, shape, |form| self.at(form)))
+                args.first().map(|a| section(a, axes, shape, |form| self.at(form)))
             } else {
                 evaluate(&node.op, shape, node.dtype, args, self.numerics, self.sums[*id])
             };
@@ -194,7 +183,7 @@ impl Machine<'_> {
         if let Some(value) = self.loaded.get(at)? {
             return Some(value.clone());
         }
-        let value = load(self.inputs.get(at)?);
+        let value = Value::of_tensor(self.inputs.get(at)?);
         if !self.program.body.is_empty() {
             self.loaded[at] = Some(value.clone());
         }
@@ -214,7 +203,7 @@ impl Machine<'_> {
 
     /// `state[region] = value`, the region moved by so many elements of the ravel: states are row-major.
     fn update(&mut self, state: usize, region: &[SectionAxis], moved: isize, value: Value) {
-        let target = structural::section(&self.states[state], region, &value.shape, |form| self.at(form));
+        let target = section(&self.states[state], region, &value.shape, |form| self.at(form));
         let (offset, strides) = (target.offset + moved, target.strides.clone());
         drop(target);
         let whole = value.shape == self.states[state].shape;
@@ -231,7 +220,7 @@ impl Machine<'_> {
         let wanted = self.summed[state] && self.numerics != Numerics::Exact;
         let sums = if wanted { sums(&value) } else { None };
         let fresh = Arc::strong_count(&value.store) == 1;
-        if whole && fresh && offset == 0 && strides == current.strides && is_dense(&value) {
+        if whole && fresh && offset == 0 && strides == current.strides && value.is_dense() {
             // Nobody else has it: it becomes the state.
             let Value { store, dtype, shape, .. } = value;
             let (magnitude, additions) = sums.unzip();
@@ -252,10 +241,7 @@ impl Machine<'_> {
             // The verifier holds updates to the state's dtype.
             (Numbers::Float(_), Numbers::Int(_)) | (Numbers::Int(_), Numbers::Float(_)) => {}
         }
-        let size = match &store.numbers {
-            Numbers::Float(all) => all.len(),
-            Numbers::Int(all) => all.len(),
-        };
+        let size = store.numbers.len();
         let known = store.magnitude.is_some();
         if let (Numbers::Float(all), true) = (&store.numbers, wanted && (known || sums.is_some())) {
             let magnitude = store.magnitude.get_or_insert_with(|| all.iter().map(|x| x.abs()).collect());
@@ -327,26 +313,9 @@ pub fn cut_at(dtype: DType) -> f64 {
     Model::new(dtype, Numerics::Reassociate).largest.sqrt().sqrt()
 }
 
-/// True if a value is all of its elements in row-major order.
-pub(super) fn is_dense(value: &Value) -> bool {
-    let size = match &value.store.numbers {
-        Numbers::Float(all) => all.len(),
-        Numbers::Int(all) => all.len(),
-    };
-    value.offset == 0 && size == value.size() && value.is_contiguous()
-}
-
-/// The same elements in memory of their own.
+/// The same elements in memory of their own. That they are sums of this statement is over.
 fn copied(value: &Value) -> Value {
-    let numbers = match &value.store.numbers {
-        Numbers::Int(all) => Numbers::Int(value.gather(all)),
-        Numbers::Float(all) => Numbers::Float(value.gather(all)),
-    };
-    let kept = |all: &Option<Vec<f64>>| all.as_ref().map(|all| value.gather(all));
-    let (bound, magnitude) = (kept(&value.store.bound), kept(&value.store.magnitude));
-    let additions = kept(&value.store.additions);
-    let copy = Value::new(value.dtype, &value.shape, Store { numbers, bound, magnitude, additions });
-    Value { traits: value.traits, ..copy }
+    Value { traits: value.traits, ..Value::new(value.dtype, &value.shape, value.gathered_store()) }
 }
 
 /// Copies the elements of a view into others.

@@ -1,12 +1,13 @@
-//! Operators that move elements and compute none: views, and copies into a larger array.
+//! Operators whose elements are given, or copied from their arguments, without arithmetic: constants, and arrays put
+//! together in other places. What copies nothing stands in `views`.
 
-use super::arange_float;
+use super::bounds::{Model, count};
 use super::value::{Numbers, Row, Store, Value, for_strided_rows, row_major};
-use crate::integer::affine::Affine;
-use crate::program::expr::{Op, SectionAxis, SliceAxis};
-use crate::program::types::diagonal_length;
+use super::views::slice;
+use crate::program::expr::SliceAxis;
 use crate::value::dtype::{DType, Literal};
 use crate::value::numerics::Numerics;
+use crate::value::scalar_eval::{round, wrap};
 
 /// An array of literals, `element(i)` at row-major offset i.
 pub(super) fn filled(dtype: DType, shape: &[usize], element: impl Fn(usize) -> Literal) -> Value {
@@ -23,14 +24,25 @@ pub(super) fn filled(dtype: DType, shape: &[usize], element: impl Fn(usize) -> L
 pub(super) fn arange(dtype: DType, extent: usize, start: Literal, step: Literal, numerics: Numerics) -> Value {
     if !dtype.is_float() {
         let (start, step) = (start.as_i64().unwrap_or(0), step.as_i64().unwrap_or(0));
-        let element =
-            |i: usize| crate::value::scalar_eval::wrap(dtype, start.wrapping_add(step.wrapping_mul(i as i64)));
+        let element = |i: usize| wrap(dtype, start.wrapping_add(step.wrapping_mul(i as i64)));
         return Value::ints(dtype, &[extent], (0..extent).map(element).collect());
     }
-    let element = |i| arange_float(dtype, super::reduce::count(i), start.as_f64(), step.as_f64(), numerics);
+    let element = |i| arange_float(dtype, count(i), start.as_f64(), step.as_f64(), numerics);
     let (floats, bound): (Vec<f64>, Vec<f64>) = (0..extent).map(element).unzip();
     let bound = bound.iter().any(|b| *b > 0.0).then_some(bound);
     Value::new(dtype, &[extent], Store::new(Numbers::Float(floats), bound))
+}
+
+/// The element `start + step·i` of `np.arange` at a float type, and its error bound.
+fn arange_float(dtype: DType, i: f64, start: f64, step: f64, numerics: Numerics) -> (f64, f64) {
+    let product = step * i;
+    let rounded = round(dtype, round(dtype, product) + start);
+    if numerics == Numerics::Exact || round(dtype, product) == product && rounded == product + start {
+        return (rounded, 0.0);
+    }
+    let model = Model::new(dtype, numerics);
+    let z = product + start;
+    (z, model.roundoff * (product.abs() + z.abs()))
 }
 
 /// 1 where `column = row + k`.
@@ -38,90 +50,6 @@ pub(super) fn eye(dtype: DType, shape: &[usize], k: i64) -> Value {
     let columns = shape[1].max(1);
     let one = |i: usize| Literal::Int(i64::from((i % columns) as i64 == (i / columns) as i64 + k));
     filled(dtype, shape, one)
-}
-
-/// Trailing axes aligned, extents of 1 stretched.
-pub(super) fn broadcast(a: &Value, shape: &[usize]) -> Value {
-    let new = shape.len() - a.shape.len();
-    let stride = |axis: usize| {
-        if axis < new || a.shape[axis - new] != shape[axis] { 0 } else { a.strides[axis - new] }
-    };
-    a.view(shape.to_vec(), (0..shape.len()).map(stride).collect(), a.offset)
-}
-
-/// Result axis j is `a`'s axis `axes[j]`.
-pub(super) fn transpose(a: &Value, axes: &[usize]) -> Value {
-    let shape = axes.iter().map(|&axis| a.shape[axis]).collect();
-    a.view(shape, axes.iter().map(|&axis| a.strides[axis]).collect(), a.offset)
-}
-
-/// Indices `start + step·i` on every axis.
-pub(super) fn slice(a: &Value, slices: &[SliceAxis]) -> Value {
-    let steps = slices.iter().zip(&a.strides);
-    let empty = slices.iter().any(|slice| slice.len == 0);
-    let offset: isize = steps.clone().map(|(slice, stride)| slice.start as isize * stride).sum();
-    let shape = slices.iter().map(|slice| slice.len).collect();
-    let strides = steps.map(|(slice, stride)| slice.step as isize * stride).collect();
-    a.view(shape, strides, if empty { a.offset } else { a.offset + offset })
-}
-
-/// Indices `at(start) + step·i` of the axes that stay, as many as `shape` says, and one of the others.
-pub(super) fn section(a: &Value, axes: &[SectionAxis], shape: &[usize], at: impl Fn(&Affine) -> i64) -> Value {
-    let mut strides = Vec::with_capacity(shape.len());
-    let mut offset = 0_isize;
-    for (axis, stride) in axes.iter().zip(&a.strides) {
-        let first = match axis {
-            SectionAxis::At(form) => form,
-            SectionAxis::Slice { start, step } => {
-                strides.push(*step as isize * stride);
-                start
-            }
-        };
-        offset += at(first) as isize * stride;
-    }
-    let empty = shape.contains(&0);
-    a.view(shape.to_vec(), strides, if empty { a.offset } else { a.offset + offset })
-}
-
-/// One position of one axis.
-pub(super) fn index(a: &Value, axis: usize, at: usize) -> Value {
-    let (mut shape, mut strides) = (a.shape.clone(), a.strides.clone());
-    shape.remove(axis);
-    let stride = strides.remove(axis);
-    a.view(shape, strides, a.offset + at.cast_signed() * stride)
-}
-
-/// The diagonal of two axes, which go; it comes last.
-pub(super) fn diagonal(a: &Value, offset: i64, axis1: usize, axis2: usize) -> Value {
-    let length = diagonal_length(a.shape[axis1], a.shape[axis2], offset);
-    let kept: Vec<usize> = (0..a.shape.len()).filter(|&axis| axis != axis1 && axis != axis2).collect();
-    let mut shape: Vec<usize> = kept.iter().map(|&axis| a.shape[axis]).collect();
-    let mut strides: Vec<isize> = kept.iter().map(|&axis| a.strides[axis]).collect();
-    shape.push(length);
-    strides.push(a.strides[axis1] + a.strides[axis2]);
-    let first = offset as isize * if offset >= 0 { a.strides[axis2] } else { -a.strides[axis1] };
-    a.view(shape, strides, if length == 0 { a.offset } else { a.offset + first })
-}
-
-/// Axes read backwards.
-pub(super) fn flip(a: &Value, axes: &[usize]) -> Value {
-    let mut flipped = a.clone();
-    for &axis in axes.iter().filter(|&&axis| a.shape[axis] > 0) {
-        flipped.offset += (a.shape[axis] - 1).cast_signed() * flipped.strides[axis];
-        flipped.strides[axis] = -flipped.strides[axis];
-    }
-    flipped
-}
-
-/// Window dimensions appended to the shortened axes.
-pub(super) fn window(a: &Value, windows: &[(usize, usize)]) -> Value {
-    let (mut shape, mut strides) = (a.shape.clone(), a.strides.clone());
-    for &(axis, extent) in windows {
-        shape[axis] = shape[axis] + 1 - extent;
-        shape.push(extent);
-        strides.push(a.strides[axis]);
-    }
-    a.view(shape, strides, a.offset)
 }
 
 /// `a` of shape b ⧺ ⟨n⟩ ⧺ c indexed by integers of shape b ⧺ k, each taken to the nearest in `0 .. n`. `None` if they
@@ -239,26 +167,4 @@ pub(super) fn triangle(a: &Value, keep: impl Fn(i64, i64) -> bool) -> Value {
     };
     let bound = a.store.bound.as_ref().map(|all| mask(a.gather(all), 0.0, kept));
     Value::new(a.dtype, &a.shape, Store::new(numbers, bound))
-}
-
-/// Einsum labels of `matmul`, `dot` or `inner` on arrays of these ranks: inputs and output. 0 is the
-/// summed label.
-pub(super) fn product_labels(op: &Op, left: usize, right: usize) -> Result<(Vec<Vec<usize>>, Vec<usize>), String> {
-    if left == 0 || right == 0 {
-        return Err(format!("needs arrays of rank 1 or more, found {left} and {right}"));
-    }
-    if matches!(op, Op::MatMul) {
-        // Batch axes are counted from the right, so that they align.
-        let batch = |rank: usize| (3..rank.saturating_sub(2) + 3).rev().collect::<Vec<usize>>();
-        let (a, b) = (batch(left), batch(right));
-        let rows: &[usize] = if left > 1 { &[1] } else { &[] };
-        let columns: &[usize] = if right > 1 { &[2] } else { &[] };
-        let longer = if a.len() > b.len() { &a } else { &b };
-        let output = [longer.as_slice(), rows, columns].concat();
-        return Ok((vec![[a.as_slice(), rows, &[0]].concat(), [b.as_slice(), &[0], columns].concat()], output));
-    }
-    let (a, b): (Vec<usize>, Vec<usize>) = ((1..left).collect(), (left..left + right - 1).collect());
-    let mut second = b.clone();
-    second.insert(if matches!(op, Op::Dot) { right.saturating_sub(2) } else { right - 1 }, 0);
-    Ok((vec![[a.as_slice(), &[0]].concat(), second], [a, b].concat()))
 }

@@ -3,8 +3,9 @@
 //! Views (transpose, slice, broadcast, window, diagonal, …) change shape and strides only; what
 //! computes reads its operands in rows through [`for_rows`] and writes a fresh contiguous array.
 
-use super::doubts::Traits;
+use super::traits::Traits;
 use crate::value::dtype::DType;
+use crate::value::tensor::{Data, Tensor};
 use std::sync::Arc;
 
 /// Longest row handed to a loop body: small enough for its scratch to stay in the L1 cache.
@@ -15,6 +16,16 @@ const ROW: usize = 512;
 pub(crate) enum Numbers {
     Int(Vec<i64>),
     Float(Vec<f64>),
+}
+
+impl Numbers {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Numbers::Int(all) => all.len(),
+            Numbers::Float(all) => all.len(),
+        }
+    }
 }
 
 /// Elements with what is known about their error, all at the same offsets.
@@ -83,6 +94,24 @@ impl Value {
         Value::new(dtype, shape, Store::new(Numbers::Float(floats), None))
     }
 
+    /// An input as a value.
+    pub(crate) fn of_tensor(tensor: &Tensor) -> Value {
+        let ints = |ints: Vec<i64>| Value::ints(tensor.dtype, &tensor.shape, ints);
+        match &tensor.data {
+            Data::Bool(v) => ints(v.iter().map(|x| i64::from(*x != 0)).collect()),
+            Data::I8(v) => ints(v.iter().map(|x| i64::from(*x)).collect()),
+            Data::U8(v) => ints(v.iter().map(|x| i64::from(*x)).collect()),
+            Data::I16(v) => ints(v.iter().map(|x| i64::from(*x)).collect()),
+            Data::I32(v) => ints(v.iter().map(|x| i64::from(*x)).collect()),
+            Data::I64(v) => ints(v.clone()),
+            Data::F32(v) => Value::floats(tensor.dtype, &tensor.shape, v.iter().map(|x| f64::from(*x)).collect()),
+            Data::F64(v) => Value::floats(tensor.dtype, &tensor.shape, v.clone()),
+            Data::F16(_) | Data::BF16(_) => {
+                Value::floats(tensor.dtype, &tensor.shape, (0..tensor.len()).map(|i| tensor.get_f64(i)).collect())
+            }
+        }
+    }
+
     /// Number of elements.
     pub(crate) fn size(&self) -> usize {
         self.shape.iter().product()
@@ -99,19 +128,17 @@ impl Value {
         (0..self.shape.len()).all(|axis| self.shape[axis] == 1 || self.strides[axis] == natural[axis])
     }
 
+    /// True if it is all of its store's elements in row-major order.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.offset == 0 && self.store.numbers.len() == self.size() && self.is_contiguous()
+    }
+
     /// The same elements in row-major order, as a reshape needs them.
     pub(crate) fn contiguous(&self) -> Value {
         if self.is_contiguous() {
             return self.clone();
         }
-        let numbers = match &self.store.numbers {
-            Numbers::Int(all) => Numbers::Int(self.gather(all)),
-            Numbers::Float(all) => Numbers::Float(self.gather(all)),
-        };
-        let bound = self.store.bound.as_ref().map(|all| self.gather(all));
-        let magnitude = self.store.magnitude.as_ref().map(|all| self.gather(all));
-        let additions = self.store.additions.as_ref().map(|all| self.gather(all));
-        let copy = Value::new(self.dtype, &self.shape, Store { numbers, bound, magnitude, additions });
+        let copy = Value::new(self.dtype, &self.shape, self.gathered_store());
         Value { terms: self.terms, contraction: self.contraction, traits: self.traits, ..copy }
     }
 
@@ -123,6 +150,25 @@ impl Value {
     /// True if what is known of elements as sums comes from this statement: only over those is a product distributed.
     pub(crate) fn is_own_sum(&self) -> bool {
         self.terms > 1.0 || self.store.additions.is_none()
+    }
+
+    /// The numbers in this view's order.
+    pub(crate) fn gathered_numbers(&self) -> Numbers {
+        match &self.store.numbers {
+            Numbers::Int(all) => Numbers::Int(self.gather(all)),
+            Numbers::Float(all) => Numbers::Float(self.gather(all)),
+        }
+    }
+
+    /// All of the store's arrays in this view's order.
+    pub(crate) fn gathered_store(&self) -> Store {
+        let gathered = |all: &Option<Vec<f64>>| all.as_ref().map(|all| self.gather(all));
+        Store {
+            numbers: self.gathered_numbers(),
+            bound: gathered(&self.store.bound),
+            magnitude: gathered(&self.store.magnitude),
+            additions: gathered(&self.store.additions),
+        }
     }
 
     /// One of the store's arrays in this view's order.
