@@ -5,13 +5,14 @@
 
 use super::bounds::{Model, count, to_float, wrapped_bound};
 use super::elementwise;
+use super::matrices::{accumulate_exactly, accumulate_ints, accumulate_product};
 use super::reduce::{raw_sum, reduce};
 use super::value::{Numbers, Store, Value};
 use crate::program::expr::SumOrder;
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
 use crate::value::scalar::{BinaryOp, FoldOp};
-use crate::value::scalar_eval::{round, wrap};
+use crate::value::scalar_eval::wrap;
 use std::collections::BTreeMap;
 
 /// An operand with a label for each axis.
@@ -36,9 +37,7 @@ pub(super) fn einsum(operands: Vec<Labelled>, output: &[usize], numerics: Numeri
     let summed: Vec<usize> = order.iter().copied().filter(|label| !output.contains(label)).collect();
     let terms: usize = summed.iter().map(|label| extents[label]).product();
     let factors = operands.len();
-    let bounded = operands.iter().any(|(value, _)| value.store.bound.is_some());
-    let finite = |value: &Value| value.store.bound.as_ref().is_none_or(|all| all.iter().all(|bound| bound.is_finite()));
-    let certain = operands.iter().all(|(value, _)| finite(value));
+    let errors = Errors::of(&operands);
     let dtype = operands.first()?.0.dtype;
     let alone = |label: &usize| operands.iter().filter(|(_, labels)| labels.contains(label)).count() == 1;
     if let [(value, labels)] = operands.as_slice() {
@@ -60,15 +59,36 @@ pub(super) fn einsum(operands: Vec<Labelled>, output: &[usize], numerics: Numeri
         (value, labels) = contract((&a, &a_labels), (&b, &b_labels), later, &order, numerics);
     }
     let result = permute(&value, &labels, output);
-    Some(finish(&result, terms, factors, (bounded, certain), numerics))
+    Some(finish(&result, terms, factors, errors, numerics))
+}
+
+/// What is known of the errors of a contraction's operands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Errors {
+    /// There are none.
+    None,
+    /// All bounds are finite.
+    Finite,
+    /// Of some element no distance is known.
+    Unknown,
+}
+
+impl Errors {
+    fn of(operands: &[Labelled]) -> Errors {
+        let mut bounds = operands.iter().filter_map(|(value, _)| value.store.bound.as_ref()).peekable();
+        if bounds.peek().is_none() {
+            return Errors::None;
+        }
+        let finite = bounds.all(|all| all.iter().all(|bound| bound.is_finite()));
+        if finite { Errors::Finite } else { Errors::Unknown }
+    }
 }
 
 /// Counts the rounding errors: n·u·Σ|terms|, one for each product and each addition.
-/// `bounded`: operands have bounds; `certain`: all of them are finite.
-fn finish(a: &Value, terms: usize, factors: usize, (bounded, certain): (bool, bool), numerics: Numerics) -> Value {
+fn finish(a: &Value, terms: usize, factors: usize, errors: Errors, numerics: Numerics) -> Value {
     let (Numbers::Float(all), Some(magnitude)) = (&a.store.numbers, &a.store.magnitude) else { return a.clone() };
     let model = Model::new(a.dtype, numerics);
-    if model.is_exact() && !bounded {
+    if model.is_exact() && errors == Errors::None {
         return Value::floats(a.dtype, &a.shape, a.gather(all));
     }
     let weight = if numerics == Numerics::Algebraic { 4.0 } else { 1.0 };
@@ -84,7 +104,7 @@ fn finish(a: &Value, terms: usize, factors: usize, (bounded, certain): (bool, bo
             let b = carried.as_ref().map_or(0.0, |b| b[i]);
             let local = if magnitudes[i] == 0.0 { 0.0 } else { roundings * magnitudes[i] + underflow };
             if !z.is_finite() {
-                return (z, if certain { 0.0 } else { f64::NAN });
+                return (z, if errors == Errors::Unknown { f64::NAN } else { 0.0 });
             }
             let (z, bound) = model.settle(z, b + local, b == f64::INFINITY);
             let may_overflow = z.is_finite() && magnitudes[i] >= model.largest;
@@ -161,182 +181,125 @@ fn contract(
         of(a, a_labels).or_else(|| of(b, b_labels)).unwrap_or(1)
     };
     let size = |labels: &[usize]| -> usize { labels.iter().map(&extent).product() };
-    let (batches, m, n, k) = (size(&batch), size(&rows), size(&columns), size(&inner));
+    let (batches, rows_columns_inner) = (size(&batch), [size(&rows), size(&columns), size(&inner)]);
     let a = permute(a, a_labels, &[batch.as_slice(), &rows, &inner].concat());
     let b = permute(b, b_labels, &[batch.as_slice(), &inner, &columns].concat());
     let labels = [batch.as_slice(), &rows, &columns].concat();
     let shape: Vec<usize> = labels.iter().map(&extent).collect();
-    let product = |x: &[f64], y: &[f64]| -> Vec<f64> {
-        let mut out = vec![0.0; batches * m * n];
-        for batch in 0..batches {
-            let (x, y) = (&x[batch * m * k..][..m * k], &y[batch * k * n..][..k * n]);
-            accumulate_product(x, y, &mut out[batch * m * n..][..m * n], [m, n, k]);
-        }
-        out
-    };
-    let bound_of = |value: &Value| value.store.bound.as_ref().map(|bound| value.gather(bound));
-    let (ba, bb) = (bound_of(&a), bound_of(&b));
-    let bounded = ba.is_some() || bb.is_some();
+    let packed = Packed { shape, batches, extents: rows_columns_inner };
     let value = match (&a.store.numbers, &b.store.numbers) {
-        (Numbers::Float(xs), Numbers::Float(ys)) => {
-            let (x, y) = (a.gather(xs), b.gather(ys));
-            let exact = numerics == Numerics::Exact;
-            let numbers = if exact {
-                let mut out = vec![0.0; batches * m * n];
-                for batch in 0..batches {
-                    let (x, y) = (&x[batch * m * k..][..m * k], &y[batch * k * n..][..k * n]);
-                    accumulate_exactly(a.dtype, x, y, &mut out[batch * m * n..][..m * n], [m, n, k]);
-                }
-                out
-            } else {
-                product(&x, &y)
-            };
-            if exact && !bounded {
-                return (Value::floats(a.dtype, &shape, numbers), labels);
-            }
-            let (mx, my) = (magnitudes(&a, &x, numerics), magnitudes(&b, &y, numerics));
-            // Where nothing is negative the sum is its own magnitude.
-            let same = |x: &[f64], mx: &[f64]| x.iter().zip(mx).all(|(x, m)| x == m);
-            let magnitude = if same(&x, &mx) && same(&y, &my) { numbers.clone() } else { product(&mx, &my) };
-            let bound = carried_bound(ba.as_deref(), bb.as_deref(), &mx, &my, product);
-            let store = Store::of_sums(Numbers::Float(numbers), bound, magnitude);
-            Value { contraction: true, ..Value::new(a.dtype, &shape, store) }
-        }
-        (Numbers::Int(xs), Numbers::Int(ys)) => {
-            let (x, y) = (a.gather(xs), b.gather(ys));
-            let mut out = vec![0i64; batches * m * n];
-            for batch in 0..batches {
-                let (x, y) = (&x[batch * m * k..][..m * k], &y[batch * k * n..][..k * n]);
-                accumulate_ints(x, y, &mut out[batch * m * n..][..m * n], [m, n, k]);
-            }
-            out.iter_mut().for_each(|z| *z = wrap(a.dtype, *z));
-            let bound = bounded.then(|| {
-                let ends = |v: &[i64], b: Option<&[f64]>, sign: f64| -> Vec<f64> {
-                    v.iter()
-                        .enumerate()
-                        .map(|(i, v)| (to_float(*v) + sign * b.map_or(0.0, |b| b[i])).clamp(0.0, 1.0))
-                        .collect()
-                };
-                if a.dtype == DType::Bool {
-                    let end = |sign| product(&ends(&x, ba.as_deref(), sign), &ends(&y, bb.as_deref(), sign));
-                    let differs = |(low, high): (f64, f64)| if (low > 0.0) == (high > 0.0) { 0.0 } else { 1.0 };
-                    return end(-1.0).into_iter().zip(end(1.0)).map(differs).collect();
-                }
-                let sizes = |v: &[i64]| -> Vec<f64> { v.iter().map(|v| to_float(*v).abs()).collect() };
-                let carried = carried_bound(ba.as_deref(), bb.as_deref(), &sizes(&x), &sizes(&y), product);
-                let carried = carried.unwrap_or_else(|| vec![0.0; out.len()]);
-                carried.iter().zip(&out).map(|(b, z)| wrapped_bound(a.dtype, to_float(*z), *b)).collect::<Vec<f64>>()
-            });
-            Value::new(a.dtype, &shape, Store::new(Numbers::Int(out), bound))
-        }
+        (Numbers::Float(x), Numbers::Float(y)) => packed.floats((&a, &a.gather(x)), (&b, &b.gather(y)), numerics),
+        (Numbers::Int(x), Numbers::Int(y)) => packed.ints((&a, &a.gather(x)), (&b, &b.gather(y))),
         (Numbers::Int(_), Numbers::Float(_)) | (Numbers::Float(_), Numbers::Int(_)) => a.clone(),
     };
     (value, labels)
 }
 
-/// Σ |a|·b_b + b_a·(|b| + b_b), for bounds that may be absent. An undefined sum (∞·0) is infinite; NaN if one of the
-/// bounds is.
-fn carried_bound(
-    ba: Option<&[f64]>,
-    bb: Option<&[f64]>,
-    mx: &[f64],
-    my: &[f64],
-    product: impl Fn(&[f64], &[f64]) -> Vec<f64>,
-) -> Option<Vec<f64>> {
-    let first = bb.map(|bb| product(mx, bb));
-    let second = ba.map(|ba| match bb {
-        None => product(ba, my),
-        Some(bb) => product(ba, &my.iter().zip(bb).map(|(m, b)| m + b).collect::<Vec<f64>>()),
-    });
-    let unknown = |b: Option<&[f64]>| b.is_some_and(|b| b.iter().any(|b| b.is_nan()));
-    let lost = if unknown(ba) || unknown(bb) { f64::NAN } else { f64::INFINITY };
-    let defined = |b: f64| if b.is_nan() { lost } else { b };
-    match (first, second) {
-        (None, None) => None,
-        (Some(one), None) | (None, Some(one)) => Some(one.into_iter().map(defined).collect()),
-        (Some(one), Some(two)) => Some(one.into_iter().zip(two).map(|(a, b)| defined(a + b)).collect()),
-    }
+/// A contraction as products of packed matrices, one for each index of the labels that both operands keep.
+struct Packed {
+    /// The result's shape.
+    shape: Vec<usize>,
+    /// Number of products.
+    batches: usize,
+    /// The result's rows and columns, and the terms of each element.
+    extents: [usize; 3],
 }
 
-/// `c[i, j] += Σ_k a[i, k]·b[k, j]`, all row-major, shape `[m, n, k]`; the additions to one element
-/// happen in ascending k.
-pub(crate) fn accumulate_product(a: &[f64], b: &[f64], c: &mut [f64], [m, n, k]: [usize; 3]) {
-    if n < 8 {
-        return accumulate_narrow(a, b, c, [m, n, k]);
+impl Packed {
+    /// `accumulate` on each pair of matrices.
+    fn products<T>(&self, x: &[T], y: &[T], zero: T, accumulate: impl Fn(&[T], &[T], &mut [T], [usize; 3])) -> Vec<T>
+    where
+        T: Copy,
+    {
+        let [m, n, k] = self.extents;
+        let mut out = vec![zero; self.batches * m * n];
+        for batch in 0..self.batches {
+            let (x, y) = (&x[batch * m * k..][..m * k], &y[batch * k * n..][..k * n]);
+            accumulate(x, y, &mut out[batch * m * n..][..m * n], self.extents);
+        }
+        out
     }
-    // A panel of b of 128 rows and 512 columns stays in the L2 cache while the rows of a pass by.
-    const COLUMNS: usize = 512;
-    const DEPTH: usize = 128;
-    for left in (0..n).step_by(COLUMNS) {
-        let width = COLUMNS.min(n - left);
-        for top in (0..k).step_by(DEPTH) {
-            let depth = DEPTH.min(k - top);
-            for i in 0..m {
-                let row = &a[i * k + top..][..depth];
-                let out = &mut c[i * n + left..][..width];
-                let line = |p: usize| &b[(top + p) * n + left..][..width];
-                let mut p = 0;
-                while p + 4 <= depth {
-                    let [a0, a1, a2, a3] = [row[p], row[p + 1], row[p + 2], row[p + 3]];
-                    let (b0, b1, b2, b3) = (line(p), line(p + 1), line(p + 2), line(p + 3));
-                    for j in 0..width {
-                        out[j] = out[j] + a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j];
-                    }
-                    p += 4;
-                }
-                for (p, a0) in row.iter().enumerate().skip(p) {
-                    for (out, b0) in out.iter_mut().zip(line(p)) {
-                        *out += a0 * b0;
-                    }
-                }
+
+    /// The product in `f64`.
+    fn product(&self, x: &[f64], y: &[f64]) -> Vec<f64> {
+        self.products(x, y, 0.0, accumulate_product)
+    }
+
+    /// The value of floats, with Σ|terms| and what the operands' bounds become.
+    fn floats(&self, (a, x): (&Value, &[f64]), (b, y): (&Value, &[f64]), numerics: Numerics) -> Value {
+        let (ba, bb) = (bounds_in_order(a), bounds_in_order(b));
+        let exact = numerics == Numerics::Exact;
+        let numbers = if exact {
+            self.products(x, y, 0.0, |x, y, out, extents| accumulate_exactly(a.dtype, x, y, out, extents))
+        } else {
+            self.product(x, y)
+        };
+        if exact && ba.is_none() && bb.is_none() {
+            return Value::floats(a.dtype, &self.shape, numbers);
+        }
+        let (mx, my) = (magnitudes(a, x, numerics), magnitudes(b, y, numerics));
+        // Where nothing is negative the sum is its own magnitude.
+        let same = |x: &[f64], mx: &[f64]| x.iter().zip(mx).all(|(x, m)| x == m);
+        let magnitude = if same(x, &mx) && same(y, &my) { numbers.clone() } else { self.product(&mx, &my) };
+        let bound = self.carried_bound((ba.as_deref(), &mx), (bb.as_deref(), &my));
+        let store = Store::of_sums(Numbers::Float(numbers), bound, magnitude);
+        Value { contraction: true, ..Value::new(a.dtype, &self.shape, store) }
+    }
+
+    /// The value of integers or bools and its bound.
+    fn ints(&self, (a, x): (&Value, &[i64]), (b, y): (&Value, &[i64])) -> Value {
+        let (ba, bb) = (bounds_in_order(a), bounds_in_order(b));
+        let mut out = self.products(x, y, 0, accumulate_ints);
+        out.iter_mut().for_each(|z| *z = wrap(a.dtype, *z));
+        let bound = (ba.is_some() || bb.is_some()).then(|| {
+            if a.dtype == DType::Bool {
+                return self.bound_of_bools((x, ba.as_deref()), (y, bb.as_deref()));
             }
+            let sizes = |v: &[i64]| -> Vec<f64> { v.iter().map(|v| to_float(*v).abs()).collect() };
+            let carried = self.carried_bound((ba.as_deref(), &sizes(x)), (bb.as_deref(), &sizes(y)));
+            let carried = carried.unwrap_or_else(|| vec![0.0; out.len()]);
+            carried.iter().zip(&out).map(|(b, z)| wrapped_bound(a.dtype, to_float(*z), *b)).collect::<Vec<f64>>()
+        });
+        Value::new(a.dtype, &self.shape, Store::new(Numbers::Int(out), bound))
+    }
+
+    /// 1 where bools within their bounds may give the one or the other.
+    fn bound_of_bools(&self, (x, ba): (&[i64], Option<&[f64]>), (y, bb): (&[i64], Option<&[f64]>)) -> Vec<f64> {
+        let ends = |v: &[i64], b: Option<&[f64]>, sign: f64| -> Vec<f64> {
+            let end = |(i, v): (usize, &i64)| (to_float(*v) + sign * b.map_or(0.0, |b| b[i])).clamp(0.0, 1.0);
+            v.iter().enumerate().map(end).collect()
+        };
+        let end = |sign| self.product(&ends(x, ba, sign), &ends(y, bb, sign));
+        let differs = |(low, high): (f64, f64)| if (low > 0.0) == (high > 0.0) { 0.0 } else { 1.0 };
+        end(-1.0).into_iter().zip(end(1.0)).map(differs).collect()
+    }
+
+    /// Σ |a|·b_b + b_a·(|b| + b_b), for bounds that may be absent, each beside the magnitudes of its operand. An
+    /// undefined sum (∞·0) is infinite; NaN if one of the bounds is.
+    fn carried_bound(
+        &self,
+        (ba, mx): (Option<&[f64]>, &[f64]),
+        (bb, my): (Option<&[f64]>, &[f64]),
+    ) -> Option<Vec<f64>> {
+        let first = bb.map(|bb| self.product(mx, bb));
+        let second = ba.map(|ba| match bb {
+            None => self.product(ba, my),
+            Some(bb) => self.product(ba, &my.iter().zip(bb).map(|(m, b)| m + b).collect::<Vec<f64>>()),
+        });
+        let unknown = |b: Option<&[f64]>| b.is_some_and(|b| b.iter().any(|b| b.is_nan()));
+        let lost = if unknown(ba) || unknown(bb) { f64::NAN } else { f64::INFINITY };
+        let defined = |b: f64| if b.is_nan() { lost } else { b };
+        match (first, second) {
+            (None, None) => None,
+            (Some(one), None) | (None, Some(one)) => Some(one.into_iter().map(defined).collect()),
+            (Some(one), Some(two)) => Some(one.into_iter().zip(two).map(|(a, b)| defined(a + b)).collect()),
         }
     }
 }
 
-/// The same for few columns: inner products of rows of a with the columns of b, in 8 partial sums.
-fn accumulate_narrow(a: &[f64], b: &[f64], c: &mut [f64], [m, n, k]: [usize; 3]) {
-    for j in 0..n {
-        let column: Vec<f64> = (0..k).map(|p| b[p * n + j]).collect();
-        for i in 0..m {
-            let row = &a[i * k..][..k];
-            let mut partial = [0.0f64; 8];
-            let (row_blocks, column_blocks) = (row.chunks_exact(8), column.chunks_exact(8));
-            let tail: f64 = row_blocks.remainder().iter().zip(column_blocks.remainder()).map(|(x, y)| x * y).sum();
-            for (x, y) in row_blocks.zip(column_blocks) {
-                for lane in 0..8 {
-                    partial[lane] += x[lane] * y[lane];
-                }
-            }
-            c[i * n + j] += partial.iter().sum::<f64>() + tail;
-        }
-    }
-}
-
-/// [`accumulate_product`] with every product and sum rounded at `dtype`, strictly in ascending k.
-fn accumulate_exactly(dtype: DType, a: &[f64], b: &[f64], c: &mut [f64], [m, n, k]: [usize; 3]) {
-    for i in 0..m {
-        let out = &mut c[i * n..][..n];
-        for p in 0..k {
-            let a0 = a[i * k + p];
-            for (out, b0) in out.iter_mut().zip(&b[p * n..][..n]) {
-                *out = round(dtype, *out + round(dtype, a0 * b0));
-            }
-        }
-    }
-}
-
-/// [`accumulate_product`] on integers modulo 2⁶⁴; bools count.
-fn accumulate_ints(a: &[i64], b: &[i64], c: &mut [i64], [m, n, k]: [usize; 3]) {
-    for i in 0..m {
-        let out = &mut c[i * n..][..n];
-        for p in 0..k {
-            let a0 = a[i * k + p];
-            for (out, b0) in out.iter_mut().zip(&b[p * n..][..n]) {
-                *out = out.wrapping_add(a0.wrapping_mul(*b0));
-            }
-        }
-    }
+/// An operand's bounds in row-major order.
+fn bounds_in_order(value: &Value) -> Option<Vec<f64>> {
+    value.store.bound.as_ref().map(|bound| value.gather(bound))
 }
 
 /// `exact` numerics in general: products from the left, summed over the labels in order of their

@@ -40,13 +40,18 @@
 //! [`Numerics::Reassociate`], and the same one in [`Numerics::Exact`]; the laws of
 //! [`Numerics::Algebraic`] may give it a value.
 
+mod arithmetic;
 mod blocks;
 mod bounds;
 mod contract;
+mod convert;
 mod doubts;
 mod elementwise;
 mod finish;
+mod for_operator;
+mod integers;
 mod labels;
+mod matrices;
 mod memory;
 mod operators;
 mod plan;
@@ -60,7 +65,7 @@ mod value;
 mod views;
 
 pub use crate::program::types::{ArrayType, result_type};
-pub(crate) use contract::accumulate_product;
+pub(crate) use matrices::accumulate_product;
 pub use memory::{Peak, peak};
 pub use reference::{Mismatch, Reference};
 pub use run::cut_at;

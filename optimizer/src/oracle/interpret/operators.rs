@@ -4,7 +4,7 @@
 
 use super::doubts::Doubts;
 use super::value::{self, Value};
-use super::{contract, elementwise, labels, reduce, structural, views};
+use super::{contract, convert, elementwise, labels, reduce, structural, views};
 use crate::program::expr::{Op, SumOrder};
 use crate::value::dtype::DType;
 use crate::value::numerics::Numerics;
@@ -51,7 +51,7 @@ fn computed(
         Op::Unary(op) => elementwise::unary(*op, &args.next()?, numerics),
         Op::Binary(op) => elementwise::binary(*op, &args.next()?, &args.next()?, numerics, feeds_sum),
         Op::Where => elementwise::select(&args.next()?, &args.next()?, &args.next()?),
-        Op::Cast => elementwise::cast(&args.next()?, dtype, numerics),
+        Op::Cast => convert::cast(&args.next()?, dtype, numerics),
         Op::Broadcast => views::broadcast(&args.next()?, shape),
         Op::Transpose(axes) => views::transpose(&args.next()?, axes),
         Op::Reshape => {

@@ -179,6 +179,11 @@ impl Value {
     }
 }
 
+/// Drops bounds that are all zero.
+pub(crate) fn bound_or_none(bound: Vec<f64>) -> Option<Vec<f64>> {
+    bound.iter().any(|b| *b != 0.0).then_some(bound)
+}
+
 /// Strides of a contiguous array.
 pub(crate) fn row_major(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![0; shape.len()];
@@ -210,6 +215,23 @@ impl Row {
         scratch.clear();
         self.extend(all, length, scratch);
         scratch
+    }
+
+    /// The same of bounds, which are zeros where there are none.
+    pub(crate) fn read_or_zeros<'a>(
+        self,
+        all: Option<&'a Vec<f64>>,
+        length: usize,
+        scratch: &'a mut Vec<f64>,
+    ) -> &'a [f64] {
+        match all {
+            Some(all) => self.read(all, length, scratch),
+            None => {
+                scratch.clear();
+                scratch.resize(length, 0.0);
+                scratch
+            }
+        }
     }
 
     /// The row's elements appended to `to`.
