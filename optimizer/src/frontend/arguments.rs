@@ -1,9 +1,10 @@
 //! Reading compile-time arguments: integers, axes, shapes, dtypes.
 
-use super::evaluate::{Eval, Evaluator, Poisoned};
-use super::functions::{Call, dtype_name};
+use super::call::Call;
+use super::dtype_name::dtype_name;
+use super::evaluate::Evaluator;
 use super::number::Number;
-use super::value::{Arg, Builtin, Value};
+use super::value::{Arg, Builtin, Eval, Poisoned, Value};
 use crate::program::expr::{NodeId, Span};
 use crate::value::dtype::DType;
 

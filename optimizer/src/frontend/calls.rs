@@ -1,19 +1,18 @@
-//! Calls: of NumPy's functions and methods, of Python's own on compile-time values, and of local functions, whose
-//! bodies are inlined.
+//! Calls: which function an expression calls, and of local functions the body, which is inlined.
+//!
+//! Input: the syntax of a call. Output: its value. NumPy's functions run in [`super::routines`], Python's own in
+//! [`super::builtins`].
 
-use super::comparison::Comparison;
-use super::elementwise::Operand;
-use super::evaluate::{Body, Closure, Eval, Evaluator, Frame, Poisoned, span_of};
-use super::functions::{self, Unary};
+use super::evaluate::Evaluator;
+use super::frames::{Body, Closure, Frame};
+use super::functions;
 use super::liveness::Liveness;
-use super::number::{self, Number};
 use super::statement::Flow;
-use super::value::{Arg, Builtin, UfuncMethod, Value};
+use super::syntax::{assigned, span_of};
+use super::value::{Arg, Eval, Poisoned, UfuncMethod, Value};
 use super::{product, scan, scatter, structural};
-use crate::program::expr::{Check, Requirement, Span};
-use crate::value::dtype::{DType, Literal};
-use crate::value::scalar::{BinaryOp, UnaryOp};
-use rustpython_ruff_python_ast::{self as ast, Expr, Operator};
+use crate::program::expr::Span;
+use rustpython_ruff_python_ast::{self as ast, Expr};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -110,8 +109,8 @@ impl<'s> Evaluator<'s> {
 
     /// Runs a local function's body in place of the call.
     fn inline(&mut self, id: usize, positional: Vec<Arg>, keywords: Vec<(String, Arg)>, span: Span) -> Eval {
-        let closure = self.closures[id].clone();
-        if self.calls.iter().any(|call| call.0 == id) {
+        let closure = self.names.closure(id).clone();
+        if self.diagnostics.is_inside(id) {
             let message = format!("the function {} calls itself", closure.name);
             return Err(self.error(span, message, Some("recursion is not supported; local functions are inlined")));
         }
@@ -127,22 +126,21 @@ impl<'s> Evaluator<'s> {
         let mut locals = std::collections::BTreeSet::new();
         let mut liveness = Rc::default();
         if let Body::Statements(body) = closure.body {
-            super::statement::assigned(body, &mut locals);
+            assigned(body, &mut locals);
             liveness = Rc::new(Liveness::of(body));
         }
         for (name, default) in &closure.defaults {
             names.entry((*name).to_owned()).or_insert_with(|| default.clone());
         }
         locals.extend(names.keys().cloned());
-        let caller = self.frame;
-        let place = self.enter(span.start);
-        self.frames.push(Frame { parent: Some(closure.frame), locals, names, liveness, ..Frame::default() });
-        let frame = self.frames.len() - 1;
-        self.frame = frame;
-        self.calls.push((id, span));
+        let place = self.position.enter(span.start);
+        let parent = Some(closure.frame);
+        let caller = self.names.enter(Frame { parent, locals, names, liveness, ..Frame::default() });
+        let frame = self.names.frame();
+        self.diagnostics.enter_call(id, closure.name, span);
         let inner = self.whole_call != Some(span);
         if inner {
-            self.inner_calls.push(self.states.len());
+            self.inner_calls.push(self.store.state_count());
         }
         let value = match closure.body {
             Body::Expression(body) => self.eval(body),
@@ -154,12 +152,10 @@ impl<'s> Evaluator<'s> {
         if inner {
             self.inner_calls.pop();
         }
-        self.calls.pop();
-        self.leave(place);
-        self.frame = caller;
-        if !self.closures.iter().any(|closure| closure.frame == frame) {
-            self.frames[frame].names.clear();
-        }
+        self.diagnostics.leave_call();
+        self.position.leave(place);
+        self.names.leave(caller);
+        self.names.clear(frame);
         match value {
             Value::Poison => Err(Poisoned),
             value => Ok(value),
@@ -211,177 +207,4 @@ impl<'s> Evaluator<'s> {
         }
         Ok(names)
     }
-
-    /// A function of Python itself.
-    fn builtin(&mut self, builtin: Builtin, args: &[Arg], span: Span) -> Eval {
-        if args.iter().any(|arg| arg.value.is_poisoned()) {
-            return Err(Poisoned);
-        }
-        let name = builtin.name();
-        match (builtin, args) {
-            (Builtin::Abs, [arg]) if matches!(arg.value, Value::Array(_)) => {
-                let operand = self.operand(arg, "abs")?;
-                let node = self.apply_unary(Unary::Op(UnaryOp::Abs), "abs", &operand, span)?;
-                Ok(Value::Array(self.fresh(node)))
-            }
-            (Builtin::Abs, [Arg { value: Value::Number(number), .. }]) => Ok(Value::Number(match number.as_int() {
-                Some(value) => Number::Int(value.saturating_abs()),
-                None => Number::Float(number.as_f64().abs()),
-            })),
-            (Builtin::Abs, [Arg { value: Value::Affine(_) | Value::Weak(_) | Value::Condition(_), .. }]) => {
-                let mut operand = self.operand(&args[0], "abs")?;
-                if let Operand::Weak(node) = operand
-                    && self.dtype(node) == DType::Bool
-                {
-                    operand = Operand::Weak(self.cast(node, DType::I64, span)?);
-                }
-                let node = self.apply_unary(Unary::Op(UnaryOp::Abs), "abs", &operand, span)?;
-                Ok(Value::Weak(node))
-            }
-            (Builtin::Range, args) => self.range(args, span),
-            (Builtin::Pow, [a, b]) => self.binary_operator(Operator::Pow, a, b, span),
-            (Builtin::Len, [arg]) => match &arg.value {
-                Value::Tuple(items) | Value::List(items) => Ok(Value::int(items.len())),
-                Value::Str(text) => Ok(Value::int(text.chars().count())),
-                Value::Array(array) if !self.shape(array.node).is_empty() => {
-                    let extent = self.extents(array.node).swap_remove(0);
-                    Ok(self.form_value(extent))
-                }
-                other => {
-                    let message = format!("{} has no length", self.describe(other));
-                    Err(self.error(arg.span, message, None))
-                }
-            },
-            (Builtin::Tuple, [Arg { value: Value::Tuple(items) | Value::List(items), .. }]) => {
-                Ok(Value::Tuple(items.clone()))
-            }
-            (Builtin::List, [Arg { value: Value::Tuple(items) | Value::List(items), .. }]) => {
-                Ok(Value::List(items.clone()))
-            }
-            (Builtin::Bool, [arg]) => self.truth_of(&arg.value, arg.span).map(Evaluator::truth_value),
-            (Builtin::Float, [Arg { value: Value::Str(text), .. }]) => match text.trim().parse::<f64>() {
-                Ok(value) if text.trim().is_ascii() => Ok(Value::float(value)),
-                Ok(_) | Err(_) => Err(self.error(args[0].span, format!("float({text:?}) is no number"), None)),
-            },
-            (Builtin::Float | Builtin::Int, [arg]) if self.is_unknown_number(&arg.value) => {
-                let (Operand::Weak(node) | Operand::Node(node)) = self.operand(arg, name)? else {
-                    return Err(Poisoned);
-                };
-                if builtin == Builtin::Int && self.dtype(node).is_float() {
-                    // Neither NaN nor what is beyond 64 bits.
-                    let size = self.unary(UnaryOp::Abs, node, span)?;
-                    let holds = self.with_scalar(BinaryOp::Lt, size, 9_223_372_036_854_775_808.0, span)?;
-                    self.require(holds, Check { span, requirement: Requirement::Domain })?;
-                }
-                let node = self.cast(node, if builtin == Builtin::Float { DType::F64 } else { DType::I64 }, span)?;
-                Ok(if let (Builtin::Int, Value::Affine(_)) = (builtin, &arg.value) {
-                    arg.value.clone()
-                } else {
-                    Value::Weak(node)
-                })
-            }
-            (Builtin::Float | Builtin::Int, [arg]) => {
-                let number = self.python_number(arg, name)?;
-                if builtin == Builtin::Float {
-                    return Ok(Value::float(number.as_f64()));
-                }
-                match number.as_int() {
-                    Some(value) => Ok(Value::Number(Number::Int(value))),
-                    None => truncated(number.as_f64())
-                        .map(|value| Value::Number(Number::Int(value)))
-                        .ok_or_else(|| self.error(arg.span, "the number has no integer value", None)),
-                }
-            }
-            (Builtin::Max | Builtin::Min, args) if !args.is_empty() => {
-                let items = match args {
-                    [arg @ Arg { value: Value::Tuple(_) | Value::List(_), .. }] => self.items(arg),
-                    [arg] => {
-                        let message = format!("{name}() of one argument needs a tuple or list");
-                        return Err(self.error(arg.span, message, Some("on arrays write np.max or np.min")));
-                    }
-                    several => several.to_vec(),
-                };
-                // The first of the greatest, as it is: a NumPy scalar stays one.
-                let mut best: Option<(Number, Value)> = None;
-                for item in &items {
-                    let number = self.python_number(item, name)?;
-                    let op = if builtin == Builtin::Max { Comparison::Gt } else { Comparison::Lt };
-                    if best.as_ref().is_none_or(|best| op.holds(number::order(number, best.0))) {
-                        best = Some((number, item.value.clone()));
-                    }
-                }
-                best.map(|best| best.1).ok_or_else(|| self.error(span, format!("{name} of nothing"), None))
-            }
-            (Builtin::MathSqrt | Builtin::MathExp | Builtin::MathLog, [arg]) if self.is_unknown_number(&arg.value) => {
-                let (Operand::Weak(node) | Operand::Node(node)) = self.operand(arg, name)? else {
-                    return Err(Poisoned);
-                };
-                let node = self.cast(node, DType::F64, span)?;
-                let (op, fails) = match builtin {
-                    Builtin::MathExp => (UnaryOp::Exp, None),
-                    Builtin::MathLog => (UnaryOp::Log, Some(BinaryOp::Le)),
-                    _ => (UnaryOp::Sqrt, Some(BinaryOp::Lt)),
-                };
-                if let Some(fails) = fails {
-                    let fails = self.with_scalar(fails, node, 0.0, span)?;
-                    let holds = self.unary(UnaryOp::Not, fails, span)?;
-                    self.require(holds, Check { span, requirement: Requirement::Domain })?;
-                }
-                self.unary(op, node, span).map(Value::Weak)
-            }
-            (Builtin::MathSqrt | Builtin::MathExp | Builtin::MathLog, [arg]) => {
-                let x = self.python_number(arg, name)?.as_f64();
-                let value = if builtin == Builtin::MathSqrt {
-                    x.sqrt()
-                } else if builtin == Builtin::MathExp {
-                    x.exp()
-                } else {
-                    x.ln()
-                };
-                if value.is_finite() {
-                    Ok(Value::float(value))
-                } else {
-                    Err(self.error(span, format!("{name}({x:?}) has no finite value"), None))
-                }
-            }
-            (_, args) => {
-                let message = format!("{name}() cannot take these {} arguments", args.len());
-                Err(self.error(span, message, None))
-            }
-        }
-    }
-
-    /// Whether a value is one number that is not known at compile time.
-    fn is_unknown_number(&self, value: &Value) -> bool {
-        match value {
-            Value::Affine(_) | Value::Weak(_) | Value::Condition(_) => true,
-            Value::Array(array) => self.shape(array.node).is_empty() && self.known_literal(array.node).is_none(),
-            _ => false,
-        }
-    }
-
-    fn python_number(&mut self, arg: &Arg, name: &str) -> Eval<Number> {
-        match &arg.value {
-            Value::Number(number) => Ok(*number),
-            Value::Array(array) if let Some(literal) = self.known_literal(array.node) => Ok(match literal {
-                Literal::Bool(value) => Number::Bool(value),
-                Literal::Int(value) => Number::Int(i128::from(value)),
-                Literal::Float(bits) => Number::Float(f64::from_bits(bits)),
-            }),
-            other => {
-                let message = format!("{name}() needs a compile-time number, not {}", self.describe(other));
-                let help = match name {
-                    "max" => "write np.maximum(a, b), or np.max of an array",
-                    "min" => "write np.minimum(a, b), or np.min of an array",
-                    _ => "convert arrays with astype",
-                };
-                Err(self.error(arg.span, message, Some(help)))
-            }
-        }
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the magnitude is checked")]
-fn truncated(x: f64) -> Option<i128> {
-    (x.is_finite() && x.abs() < 1e30).then(|| x.trunc() as i128)
 }

@@ -1,11 +1,11 @@
 //! Arrays from nothing: literals, `arange`, constants, `eye`.
 
-use super::elementwise::Operand;
-use super::evaluate::{Eval, Evaluator, Poisoned};
-use super::functions::Call;
+use super::call::Call;
+use super::evaluate::Evaluator;
 use super::number::Number;
+use super::operand::from_literals;
 use super::promote::{self, Kind};
-use super::value::{Arg, Value};
+use super::value::{Arg, Eval, Poisoned, Value};
 use crate::program::expr::{NodeId, Op, Span, constants};
 use crate::value::dtype::{DType, Literal};
 
@@ -41,103 +41,11 @@ pub(super) fn ascontiguousarray(evaluator: &mut Evaluator<'_>, call: &Call) -> E
             let node = evaluator.reshape(array.node, vec![1], call.span)?;
             Ok(evaluator.view(node, &array))
         }
-        Value::Array(array) if !evaluator.layouts.is_row_major(&evaluator.nodes, array.node) => {
+        Value::Array(array) if !evaluator.graph.is_row_major(array.node) => {
             let node = evaluator.row_major_copy(array.node);
             Ok(Value::Array(evaluator.fresh_array(node)))
         }
         value => Ok(value),
-    }
-}
-
-/// The node of nested lists of numbers, or of arrays.
-pub(super) fn from_literals(evaluator: &mut Evaluator<'_>, arg: &Arg, dtype: Option<DType>) -> Eval<NodeId> {
-    let mut leaves = Vec::new();
-    let mut shape = Vec::new();
-    flatten(evaluator, &arg.value, 0, &mut shape, &mut leaves, arg.span)?;
-    let mut kinds = Vec::with_capacity(leaves.len());
-    for leaf in &leaves {
-        kinds.push(match leaf {
-            // Lists promote their elements as arrays of the default types.
-            Operand::Scalar(number) => Kind::Strong(promote::common([Kind::from(*number)])),
-            Operand::Node(node) | Operand::Weak(node) => Kind::Strong(evaluator.dtype(*node)),
-        });
-    }
-    let dtype = dtype.unwrap_or_else(|| promote::common(kinds));
-    let mut nodes = Vec::with_capacity(leaves.len());
-    let mut literals = Vec::with_capacity(leaves.len());
-    for leaf in &leaves {
-        if let Operand::Scalar(number) = leaf {
-            match promote::literal(*number, dtype) {
-                Ok(literal) => literals.push(literal),
-                Err(message) => return Err(evaluator.error(arg.span, message, None)),
-            }
-        } else {
-            let node = evaluator.at_dtype(leaf, dtype, arg.span)?;
-            match evaluator.known_literal(node) {
-                Some(literal) => literals.push(literal),
-                None => nodes.push(node),
-            }
-        }
-    }
-    if nodes.is_empty() {
-        return evaluator.literals(literals, shape, dtype, arg.span);
-    }
-    // Elements that are computed: each a row of a concatenation.
-    let inner = evaluator.shape(nodes[0]).to_vec();
-    let mut rows = Vec::with_capacity(leaves.len());
-    for leaf in &leaves {
-        let node = evaluator.at_dtype(leaf, dtype, arg.span)?;
-        if evaluator.shape(node) != inner {
-            return Err(evaluator.error(arg.span, "the elements of the list differ in shape", None));
-        }
-        let row = [vec![1], inner.clone()].concat();
-        rows.push(evaluator.reshape(node, row, arg.span)?);
-    }
-    let stacked = [vec![rows.len()], inner.clone()].concat();
-    let node = evaluator.emit(Op::Concat { axis: 0 }, rows, stacked, dtype, arg.span)?;
-    evaluator.reshape(node, [shape, inner].concat(), arg.span)
-}
-
-/// Collects the leaves of nested sequences, and the shape, which must be regular.
-fn flatten(
-    evaluator: &mut Evaluator<'_>,
-    value: &Value,
-    depth: usize,
-    shape: &mut Vec<usize>,
-    leaves: &mut Vec<Operand>,
-    span: Span,
-) -> Eval<()> {
-    match value {
-        Value::Poison => Err(Poisoned),
-        Value::List(items) | Value::Tuple(items) => {
-            if shape.len() == depth && leaves.is_empty() {
-                shape.push(items.len());
-            }
-            if shape.get(depth) != Some(&items.len()) {
-                return Err(evaluator.error(span, "the nested lists differ in length", None));
-            }
-            for item in items {
-                flatten(evaluator, item, depth + 1, shape, leaves, span)?;
-            }
-            Ok(())
-        }
-        Value::Number(_) | Value::Array(_) | Value::Affine(_) | Value::Weak(_) | Value::Condition(_) => {
-            if shape.len() != depth {
-                return Err(evaluator.error(span, "the nested lists differ in depth", None));
-            }
-            leaves.push(match value {
-                Value::Array(array) => Operand::Node(array.node),
-                number => {
-                    let arg = Arg { value: number.clone(), span };
-                    evaluator.number_operand(&arg)?.ok_or(Poisoned)?
-                }
-            });
-            Ok(())
-        }
-        other => {
-            let message = format!("an array cannot hold {}", evaluator.describe(other));
-            Err(evaluator.error(span, message, Some("supported: nested lists and tuples of numbers")))
-        }
     }
 }
 

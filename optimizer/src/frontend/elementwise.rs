@@ -1,82 +1,17 @@
 //! Element-wise operators and functions: promotion, casts, broadcasts, and the node.
 
-use super::evaluate::{Eval, Evaluator, Poisoned};
-use super::functions::{Binary, Call, Unary};
+use super::call::Call;
+use super::evaluate::Evaluator;
+use super::function::{Binary, Unary};
 use super::number::Number;
+use super::operand::Operand;
 use super::promote::{self, Kind};
-use super::value::{Arg, Array, Value};
+use super::value::{Eval, Value};
 use crate::program::expr::{NodeId, Op, Span};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, UnaryOp};
 
-/// An operand of a NumPy operation.
-#[derive(Clone, Debug)]
-pub(super) enum Operand {
-    /// A Python number, weak in promotion.
-    Scalar(Number),
-    /// A Python number that is not known at compile time, weak too.
-    Weak(NodeId),
-    /// A node.
-    Node(NodeId),
-}
-
 impl Evaluator<'_> {
-    /// The operand that a value is; lists of numbers become arrays, as in NumPy.
-    pub(super) fn operand(&mut self, arg: &Arg, what: &str) -> Eval<Operand> {
-        match &arg.value {
-            Value::Number(_) | Value::Affine(_) | Value::Weak(_) | Value::Condition(_) => {
-                self.number_operand(arg)?.ok_or(Poisoned)
-            }
-            _ => Ok(Operand::Node(self.array(arg, what)?.node)),
-        }
-    }
-
-    /// The array that a value is, a Python number with the dtype NumPy gives it by itself.
-    pub(super) fn array(&mut self, arg: &Arg, what: &str) -> Eval<Array> {
-        match &arg.value {
-            Value::Poison => Err(Poisoned),
-            Value::Array(array) => Ok(array.clone()),
-            Value::Affine(_) | Value::Weak(_) | Value::Condition(_) => match self.number_operand(arg)? {
-                Some(Operand::Weak(node) | Operand::Node(node)) => Ok(self.fresh(node)),
-                Some(Operand::Scalar(_)) | None => Err(Poisoned),
-            },
-            Value::Number(_) | Value::List(_) | Value::Tuple(_) => {
-                let node = super::creation::from_literals(self, arg, None)?;
-                Ok(self.fresh(node))
-            }
-            other => {
-                let message = format!("{what} needs an array or a number, not {}", self.describe(other));
-                Err(self.error(arg.span, message, None))
-            }
-        }
-    }
-
-    pub(super) fn kind(&self, operand: &Operand) -> Kind {
-        match operand {
-            Operand::Scalar(number) => Kind::from(*number),
-            Operand::Node(node) => Kind::Strong(self.dtype(*node)),
-            Operand::Weak(node) => match self.dtype(*node) {
-                DType::Bool => Kind::Strong(DType::Bool),
-                dtype if dtype.is_int() => Kind::WeakInt,
-                _ => Kind::WeakFloat,
-            },
-        }
-    }
-
-    /// The operand's node at `dtype`.
-    pub(super) fn at_dtype(&mut self, operand: &Operand, dtype: DType, span: Span) -> Eval<NodeId> {
-        match operand {
-            Operand::Scalar(number) => self.number_node(*number, dtype, span),
-            Operand::Node(node) | Operand::Weak(node) => self.cast(*node, dtype, span),
-        }
-    }
-
-    /// An operand as a node by itself.
-    pub(super) fn strong(&mut self, operand: &Operand, span: Span) -> Eval<NodeId> {
-        let dtype = promote::common([self.kind(operand)]);
-        self.at_dtype(operand, dtype, span)
-    }
-
     /// `a op b` with NumPy's promotion and broadcasting.
     pub(super) fn elementwise(
         &mut self,

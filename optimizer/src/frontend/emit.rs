@@ -3,9 +3,9 @@
 //! Conversions that change nothing (a cast to the same dtype, a broadcast to the same shape, an identity permutation)
 //! make no node, and casts and indexing of literals give literals.
 
-use super::evaluate::{Eval, Evaluator, Poisoned};
+use super::evaluate::Evaluator;
 use super::promote;
-use super::value::Array;
+use super::value::{Array, Eval, Poisoned};
 use crate::integer::affine::Affine;
 use crate::program::expr::{Node, NodeId, Op, SectionAxis, SliceAxis, Span, SumOrder, constants};
 use crate::value::dtype::{DType, Literal};
@@ -25,7 +25,7 @@ impl Evaluator<'_> {
         dtype: DType,
         span: Span,
     ) -> Eval<NodeId> {
-        if let Some(&arg) = args.iter().find(|&&arg| !self.nodes[arg].live.is_empty()) {
+        if let Some(&arg) = args.iter().find(|&&arg| !self.graph[arg].live.is_empty()) {
             return Err(self.changing(&super::listing::operator_name(&op), arg, span));
         }
         self.emit_live(op, args, constants(&shape), dtype, span)
@@ -51,30 +51,24 @@ impl Evaluator<'_> {
     ) -> Eval<NodeId> {
         let mut shape = Vec::with_capacity(extents.len());
         for extent in &extents {
-            let most = if extent.is_constant() { Some(extent.constant) } else { self.domain.greatest(extent) };
+            let most =
+                if extent.is_constant() { Some(extent.constant) } else { self.control.domain().greatest(extent) };
             shape.push(most.map_or(usize::MAX, |most| usize::try_from(most.max(0)).unwrap_or(usize::MAX)));
         }
         self.check_size(&shape, span)?;
         let live = if extents.iter().all(Affine::is_constant) { Vec::new() } else { extents };
-        let key = (op, args, shape, live, dtype);
-        if let Some(&node) = self.shared.get(&key) {
-            return Ok(node);
-        }
-        let (op, args, shape, live, dtype) = key.clone();
-        let node = self.push(Node { op, args, shape, live, dtype, span });
-        self.shared.insert(key, node);
-        Ok(node)
+        Ok(self.graph.node(Node { op, args, shape, live, dtype, span }))
     }
 
     /// An array of its own with the elements of another one, row-major in memory: what is summed of it is summed in that
     /// order.
     pub(super) fn row_major_copy(&mut self, node: NodeId) -> NodeId {
-        let of = &self.nodes[node];
-        if of.shape.len() < 2 || !of.live.is_empty() || self.layouts.is_row_major(&self.nodes, node) {
+        let of = self.graph[node].clone();
+        if of.shape.len() < 2 || !of.live.is_empty() || self.graph.is_row_major(node) {
             return node;
         }
-        let copy = Node { op: Op::Reshape, args: vec![node], ..of.clone() };
-        self.own_memory(copy, None)
+        let copy = Node { op: Op::Reshape, args: vec![node], ..of };
+        self.graph.own_memory(copy, None)
     }
 
     /// A value stretched to an array of its own, in the order in memory of another array or row-major.
@@ -91,35 +85,8 @@ impl Evaluator<'_> {
         }
         let dtype = self.dtype(value);
         let array = Node { op: Op::Broadcast, args: vec![value], shape: shape.to_vec(), live: Vec::new(), dtype, span };
-        let like = like.filter(|&like| !self.layouts.is_row_major(&self.nodes, like));
-        Ok(self.own_memory(array, like))
-    }
-
-    /// The node of an array with an order of its own in memory, which no array without one is.
-    fn own_memory(&mut self, array: Node, like: Option<NodeId>) -> NodeId {
-        let known = (array.op.clone(), array.args.clone(), array.shape.clone(), like);
-        if let Some(&node) = self.owned.get(&known) {
-            return node;
-        }
-        let node = self.push(array);
-        self.layouts.owns(node, like);
-        self.owned.insert(known, node);
-        node
-    }
-
-    fn push(&mut self, new: Node) -> NodeId {
-        let (Node { op, args, live, .. }, node) = (&new, self.nodes.len());
-        self.reads_state.push(matches!(op, Op::State(_)) || args.iter().any(|&arg| self.reads_state[arg]));
-        let own = match op {
-            Op::LoopIndex(form) => !form.is_constant(),
-            Op::Section(axes) => axes.iter().any(|axis| match axis {
-                SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => !form.is_constant(),
-            }),
-            _ => false,
-        };
-        self.in_loop.push(own || !live.is_empty() || args.iter().any(|&arg| self.in_loop[arg]));
-        self.nodes.push(new);
-        node
+        let like = like.filter(|&like| !self.graph.is_row_major(like));
+        Ok(self.graph.own_memory(array, like))
     }
 
     /// Refuses shapes whose element count would not be addressable.
@@ -133,17 +100,17 @@ impl Evaluator<'_> {
 
     /// The shape of a node: the largest, where it changes in a loop.
     pub(super) fn shape(&self, node: NodeId) -> &[usize] {
-        &self.nodes[node].shape
+        &self.graph[node].shape
     }
 
     /// The extents of a node: forms in loop variables.
     pub(super) fn extents(&self, node: NodeId) -> Vec<Affine> {
-        self.nodes[node].extents()
+        self.graph[node].extents()
     }
 
     /// The shape of a node for an operator that is defined on fixed extents only.
     pub(super) fn fixed_shape(&mut self, node: NodeId, what: &str, span: Span) -> Eval<Vec<usize>> {
-        if self.nodes[node].live.is_empty() {
+        if self.graph[node].live.is_empty() {
             Ok(self.shape(node).to_vec())
         } else {
             Err(self.changing(what, node, span))
@@ -158,7 +125,7 @@ impl Evaluator<'_> {
 
     /// The dtype of a node.
     pub(super) fn dtype(&self, node: NodeId) -> DType {
-        self.nodes[node].dtype
+        self.graph[node].dtype
     }
 
     pub(super) fn constant(&mut self, value: Literal, dtype: DType, span: Span) -> Eval<NodeId> {
@@ -194,9 +161,9 @@ impl Evaluator<'_> {
 
     /// The elements of a node that is a constant or an array of literals.
     fn known_literals(&self, node: NodeId) -> Option<&[Literal]> {
-        if let Op::Const(value) = &self.nodes[node].op {
+        if let Op::Const(value) = &self.graph[node].op {
             Some(std::slice::from_ref(value))
-        } else if let Op::Array(values) = &self.nodes[node].op {
+        } else if let Op::Array(values) = &self.graph[node].op {
             Some(values)
         } else {
             None
@@ -205,7 +172,7 @@ impl Evaluator<'_> {
 
     /// The value of a node that is a constant.
     pub(super) fn known_literal(&self, node: NodeId) -> Option<Literal> {
-        if let Op::Const(value) = self.nodes[node].op { Some(value) } else { None }
+        if let Op::Const(value) = self.graph[node].op { Some(value) } else { None }
     }
 
     /// `node` broadcast to `extents`, which it must be compatible with.
@@ -283,8 +250,8 @@ impl Evaluator<'_> {
             let (values, shape) = (values.to_vec(), fixed(&extents).ok_or(Poisoned)?);
             return self.literals(values, shape, dtype, span);
         }
-        if self.nodes[node].op == Op::Reshape {
-            let source = self.nodes[node].args[0];
+        if self.graph[node].op == Op::Reshape {
+            let source = self.graph[node].args[0];
             return self.reshape_live(source, extents, span);
         }
         self.emit_live(Op::Reshape, vec![node], extents, dtype, span)
@@ -333,7 +300,7 @@ impl Evaluator<'_> {
         let dtype = self.dtype(node);
         let mut shape = self.fixed_shape(node, "an index", span)?;
         let extent = shape.remove(axis);
-        if let Op::Array(values) = &self.nodes[node].op {
+        if let Op::Array(values) = &self.graph[node].op {
             let inner: usize = shape[axis..].iter().product();
             let rows = values.chunks((inner * extent).max(1));
             let picked = rows.flat_map(|row| row[at * inner..(at + 1) * inner].to_vec()).collect();
@@ -351,7 +318,7 @@ impl Evaluator<'_> {
         let kept = |(axis, extent): (usize, Affine)| (!axes.contains(&axis)).then_some(extent);
         let extents = self.extents(node).into_iter().enumerate().filter_map(kept).collect();
         let order = match op {
-            FoldOp::Sum if dtype.is_float() => self.layouts.order(&self.nodes, node, &axes),
+            FoldOp::Sum if dtype.is_float() => self.graph.sum_order(node, &axes),
             FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min | FoldOp::All | FoldOp::Any => SumOrder::default(),
         };
         let one_term = axes.iter().all(|&axis| self.extents(node)[axis] == Affine::constant(1));
@@ -376,7 +343,7 @@ impl Evaluator<'_> {
     pub(super) fn fresh_array(&mut self, node: NodeId) -> Array {
         let (dtype, shape) = (self.dtype(node), self.shape(node).to_vec());
         let storage = self.new_memory(dtype, &shape);
-        if self.facts.written.contains(&storage)
+        if self.learned.facts.written.contains(&storage)
             && let Ok(array) = self.stored(node, storage)
         {
             return array;

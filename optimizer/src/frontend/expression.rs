@@ -1,15 +1,19 @@
 //! Evaluates Python expressions.
 
-use super::elementwise::Operand;
-use super::evaluate::{Body, Closure, Eval, Evaluator, Poisoned, span_of};
-use super::functions;
-use super::functions::{Binary, METHODS, Unary, find, help_for};
+use super::dtype_name::dtype_name;
+use super::evaluate::Evaluator;
+use super::frames::{Body, Closure};
+use super::function::{Binary, Function, Unary};
+use super::functions::{self, METHODS, find, help_for};
 use super::number::{self, Number};
+use super::operand::Operand;
+use super::operator::ufunc;
 use super::promote::{self, Kind};
-use super::value::{Arg, Array, Builtin, UfuncMethod, Value};
+use super::syntax::span_of;
+use super::value::{Arg, Array, Builtin, Eval, Poisoned, UfuncMethod, Value, is_number, may_be_number};
 use crate::program::expr::Span;
 use crate::value::dtype::DType;
-use crate::value::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar::UnaryOp;
 use rustpython_ruff_python_ast::{self as ast, Expr, Number as NumberLiteral, Operator, UnaryOp as PythonUnaryOp};
 
 /// Expressions and calls nest at most this deep.
@@ -82,11 +86,11 @@ impl<'s> Evaluator<'s> {
                     name: "a lambda",
                     parameters: lambda.parameters.as_deref(),
                     body: Body::Expression(&lambda.body),
-                    frame: self.frame,
+                    frame: self.names.frame(),
                     defaults,
                 };
-                self.closures.push(closure);
-                Ok(Value::Closure(self.closures.len() - 1))
+                let id = self.names.define(closure);
+                Ok(Value::Closure(id))
             }
             Expr::ListComp(_) | Expr::SetComp(_) | Expr::DictComp(_) | Expr::Generator(_) => {
                 let help = "write whole-array operations, or a loop over range(…)";
@@ -350,7 +354,7 @@ impl<'s> Evaluator<'s> {
 
     /// The value of `module.name`.
     pub(super) fn module_attribute(&mut self, path: &str, name: &str, span: Span) -> Eval {
-        let (table, constants): (&'static [functions::Function], &[(&str, f64)]) = match path {
+        let (table, constants): (&'static [Function], &[(&str, f64)]) = match path {
             "numpy" => (
                 functions::NUMPY,
                 &[
@@ -399,7 +403,7 @@ impl<'s> Evaluator<'s> {
             return Ok(value);
         }
         if path == "numpy" && name.len() > 2 && !matches!(name, "float" | "int") {
-            match functions::dtype_name(name) {
+            match dtype_name(name) {
                 // It is a type of its own, and not the one of the dtype that it stands for.
                 Some(Ok(_)) if name == "longlong" => {
                     return Err(self.unsupported(span, "np.longlong", "write np.int64"));
@@ -422,32 +426,5 @@ impl<'s> Evaluator<'s> {
             _ => help_for(table, name),
         };
         Err(self.unsupported(span, &format!("{shown}.{name}"), &help))
-    }
-}
-
-/// Whether a value is a Python number that may depend on loop variables.
-fn is_number(value: &Value) -> bool {
-    matches!(value, Value::Number(_) | Value::Affine(_) | Value::Weak(_) | Value::Condition(_))
-}
-
-/// Whether a value is a Python number in some iterations.
-pub(super) fn may_be_number(value: &Value) -> bool {
-    is_number(value) || matches!(value, Value::Array(Array { number: true, .. }))
-}
-
-pub(super) fn ufunc(op: Operator) -> BinaryOp {
-    match op {
-        Operator::Add => BinaryOp::Add,
-        Operator::Sub => BinaryOp::Sub,
-        Operator::Mult | Operator::MatMult => BinaryOp::Mul,
-        Operator::Div => BinaryOp::Div,
-        Operator::Mod => BinaryOp::Mod,
-        Operator::Pow => BinaryOp::Pow,
-        Operator::LShift => BinaryOp::Shl,
-        Operator::RShift => BinaryOp::Shr,
-        Operator::BitOr => BinaryOp::Or,
-        Operator::BitXor => BinaryOp::Xor,
-        Operator::BitAnd => BinaryOp::And,
-        Operator::FloorDiv => BinaryOp::FloorDiv,
     }
 }

@@ -7,10 +7,10 @@
 //!
 //! [`Program::checks`]: crate::program::expr::Program::checks
 
+use super::call::Call;
 use super::emit::{fixed, show};
-use super::evaluate::{Eval, Evaluator, Poisoned};
-use super::functions::Call;
-use super::value::{Arg, Value};
+use super::evaluate::Evaluator;
+use super::value::{Arg, Eval, Poisoned, Value};
 use crate::program::expr::{Check, Node, NodeId, Op, Requirement, Span, Statement, constants};
 use crate::value::dtype::{DType, Literal};
 use crate::value::scalar::{BinaryOp, FoldOp};
@@ -135,7 +135,7 @@ impl Evaluator<'_> {
 
     /// Whether all elements of an array of integers are known to be ≥ 0.
     pub(super) fn is_not_negative(&self, node: NodeId) -> bool {
-        let Node { op, args, shape, .. } = &self.nodes[node];
+        let Node { op, args, shape, .. } = &self.graph[node];
         let of = |at: usize| args.get(at).is_some_and(|&arg| self.is_not_negative(arg));
         match op {
             Op::Const(value) => value.as_f64() >= 0.0,
@@ -148,7 +148,7 @@ impl Evaluator<'_> {
                     .and_then(|(start, step)| start.checked_add(step.checked_mul(i64::try_from(steps).ok()?)?));
                 start.as_i64().is_some_and(|start| start >= 0) && last.is_some_and(|last| last >= 0)
             }
-            Op::LoopIndex(form) => self.domain.proves(form),
+            Op::LoopIndex(form) => self.control.domain().proves(form),
             Op::Cast => args.first().is_some_and(|&arg| self.dtype(arg) == DType::Bool),
             Op::Broadcast
             | Op::Transpose(_)
@@ -168,10 +168,10 @@ impl Evaluator<'_> {
     /// Notes that `holds`, a bool scalar, must hold here.
     pub(super) fn require(&mut self, holds: NodeId, check: Check) -> Eval<()> {
         let span = check.span;
-        let changes = self.reads_state[holds] || self.in_loop[holds] || self.blocks.len() > 1;
+        let changes = self.graph.reads_state(holds) || self.graph.in_loop(holds) || self.control.is_in_block();
         if !changes {
-            if !self.checks.iter().any(|known| known.0 == holds) {
-                self.checks.push((holds, check));
+            if !self.control.is_checked(holds) {
+                self.control.check(holds, check);
             }
             return Ok(());
         }
@@ -179,15 +179,13 @@ impl Evaluator<'_> {
             Requirement::Index => "in_range",
             Requirement::Exponent | Requirement::Divisor | Requirement::Shift | Requirement::Domain => "in_domain",
         };
-        let state = self.new_state(Some(name), DType::Bool, Vec::new());
+        let state = self.store.new_state(Some(name), DType::Bool, Vec::new());
         let yes = self.constant(Literal::Bool(true), DType::Bool, span)?;
-        if let Some(first) = self.blocks.first_mut() {
-            first.insert(0, Statement::Update { state, region: Vec::new(), shift: None, value: yes, span });
-        }
+        self.control.prepend(Statement::Update { state, region: Vec::new(), shift: None, value: yes, span });
         let so_far = self.state_node(state, span)?;
         let both = self.binary(BinaryOp::And, so_far, holds, span)?;
         self.update(state, Vec::new(), both, span)?;
-        self.checks.push((so_far, check));
+        self.control.check(so_far, check);
         Ok(())
     }
 }

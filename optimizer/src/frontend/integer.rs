@@ -1,11 +1,11 @@
 //! Python numbers that depend on loop variables: affine forms as long as they are, nodes otherwise.
 
-use super::elementwise::Operand;
-use super::evaluate::{Eval, Evaluator, Poisoned};
-use super::expression::ufunc;
-use super::functions::{Binary, Unary};
+use super::evaluate::Evaluator;
+use super::function::{Binary, Unary};
 use super::number::Number;
-use super::value::{Arg, Range, Value};
+use super::operand::Operand;
+use super::operator::ufunc;
+use super::value::{Arg, Eval, Poisoned, Range, Value};
 use crate::integer::affine::Affine;
 use crate::program::expr::{Check, NodeId, Op, Requirement, Span};
 use crate::value::dtype::DType;
@@ -35,7 +35,7 @@ impl Evaluator<'_> {
 
     /// A form with the names of loop variables; the counter of a loop that does not count up by 1 is `k'`.
     pub(super) fn show_form(&self, form: &Affine) -> String {
-        form.display(|var| self.loops.get(var).cloned().unwrap_or_default())
+        form.display(|var| self.control.variable_name(var))
     }
 
     /// A form as a number of dtype I64.
@@ -84,7 +84,7 @@ impl Evaluator<'_> {
             Operand::Scalar(number) => number.as_int().is_none(),
             Operand::Weak(node) | Operand::Node(node) => self.dtype(*node).is_float(),
         };
-        let decided = self.form_of(&b.value).is_some_and(|form| self.domain.proves(&form));
+        let decided = self.form_of(&b.value).is_some_and(|form| self.control.domain().proves(&form));
         if op == Operator::Pow && !operands.iter().any(is_float) && !decided {
             let help = "write the base as a float, or let the exponent be an int that is not negative";
             return Err(self.unsupported(span, "an int to the power of an int that may be negative", help));
@@ -124,7 +124,8 @@ impl Evaluator<'_> {
         match value {
             Value::Number(number) => number.truth(),
             Value::Affine(form) => {
-                self.domain.proves(&form.offset(-1)) || self.domain.proves(&form.times(-1).offset(-1))
+                self.control.domain().proves(&form.offset(-1))
+                    || self.control.domain().proves(&form.times(-1).offset(-1))
             }
             _ => false,
         }
@@ -144,7 +145,7 @@ impl Evaluator<'_> {
         let known = |value: &Value| if let Value::Number(number) = value { Some(number.as_f64()) } else { None };
         let proves = |evaluator: &Self, offset: i64| match &base.value {
             Value::Number(number) => number.as_f64() > 0.0 || number.as_f64() == 0.0 && offset == 0,
-            Value::Affine(form) => evaluator.domain.proves(&form.offset(-offset)),
+            Value::Affine(form) => evaluator.control.domain().proves(&form.offset(-offset)),
             _ => false,
         };
         let x = self.at_dtype(&operands[0], DType::F64, span)?;

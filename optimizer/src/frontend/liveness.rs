@@ -3,6 +3,7 @@
 //! The classic backward analysis on the syntax tree of one function's body. Names that a nested function or a lambda
 //! reads count as read everywhere, because it may be called anywhere.
 
+use super::syntax::targets;
 use rustpython_ruff_python_ast::visitor::{Visitor, walk_expr, walk_stmt};
 use rustpython_ruff_python_ast::{Expr, ExprContext, Stmt};
 use rustpython_ruff_text_size::Ranged;
@@ -179,7 +180,7 @@ fn read_by(expr: &Expr) -> Names {
 /// The names that an assignment to `target` assigns.
 fn target_names(target: &Expr) -> Names {
     let mut names = Names::new();
-    super::statement::targets(target, &mut names);
+    targets(target, &mut names);
     names
 }
 

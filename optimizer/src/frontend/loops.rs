@@ -3,14 +3,14 @@
 //! A loop's body is read once, with its variable as an affine form. What it rebinds is the business of
 //! [`super::carry`].
 
-use super::carry::Kind;
-use super::evaluate::{Eval, Evaluator, Poisoned, span_of};
-use super::statement::{Flow, assigned, has_return, targets};
+use super::carry::{Join, Kind};
+use super::evaluate::Evaluator;
+use super::statement::Flow;
+use super::syntax::{assigned, first_line, has_return, span_of, targets};
 use super::truth::Truth;
 use super::unroll::Counted;
-use super::value::{Arg, Condition, Range, Value};
+use super::value::{Arg, Condition, Eval, Poisoned, Range, Value};
 use crate::integer::affine::Affine;
-use crate::integer::affine_domain::LoopRange;
 use crate::program::expr::{Span, Statement};
 use rustpython_ruff_python_ast::{self as ast, ElifElseClause, Expr, Stmt};
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ const MAX_JOINS: usize = 2_000;
 impl<'s> Evaluator<'s> {
     /// `for name in range(…)`.
     pub(super) fn for_loop(&mut self, block: &'s ast::StmtFor) -> Flow {
-        let place = first_line(self.source, span_of(block));
-        if self.frame == 0 {
+        let place = first_line(self.diagnostics.source(), span_of(block));
+        if self.names.is_in_module() {
             let help = "write it in a function";
             self.unsupported(place, "a loop outside of a function", help);
             self.poison_body(&block.body);
@@ -50,7 +50,7 @@ impl<'s> Evaluator<'s> {
             return Flow::Next;
         };
         // A loop that surely has no iteration assigns nothing.
-        if !self.domain.proves(&lo.minus(&hi)) {
+        if !self.control.domain().proves(&lo.minus(&hi)) {
             self.run_loop(block, &name, (lo, hi), value, place);
         }
         self.block(&block.orelse)
@@ -59,7 +59,7 @@ impl<'s> Evaluator<'s> {
     /// The name and the range of a loop.
     fn begin(&mut self, block: &'s ast::StmtFor, place: Span) -> Result<(String, Range), Poisoned> {
         let iter = self.arg(&block.iter);
-        if self.domain.loops.len() + self.domain.conditions.len() >= MAX_NESTING || self.joins >= MAX_JOINS {
+        if self.control.depth() >= MAX_NESTING || self.control.joins() >= MAX_JOINS {
             let help = "at most 16 loops and conditions in one another, 2000 in all";
             return Err(self.error(place, "there are too many loops", Some(help)));
         }
@@ -80,7 +80,7 @@ impl<'s> Evaluator<'s> {
 
     /// The bounds of a loop that counts up by 1, and the Python variable in terms of its own, which comes next.
     fn counted(&mut self, name: &str, range: &Range, span: Span) -> Option<(Affine, Affine, Affine)> {
-        let own = Affine::variable(self.loops.len());
+        let own = Affine::variable(self.control.next_variable());
         let Range { start, stop, step } = range;
         if *step == 1 {
             return Some((start.clone(), stop.clone(), own));
@@ -105,15 +105,11 @@ impl<'s> Evaluator<'s> {
         (lo, hi): (Affine, Affine),
         body: impl FnOnce(&mut Self, usize) -> Eval<()>,
     ) -> Eval<()> {
-        let var = self.loops.len();
-        self.loops.push(name.to_owned());
-        self.domain.loops.push(LoopRange { var, lo: lo.clone(), hi: hi.clone() });
-        self.blocks.push(Vec::new());
+        let var = self.control.enter_loop(name.to_owned(), lo.clone(), hi.clone());
         let done = body(self, var);
-        let body = self.blocks.pop().unwrap_or_default();
-        self.domain.loops.pop();
-        if let Some(block) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
-            block.push(Statement::Loop { var, name: name.to_owned(), lo, hi, body });
+        let body = self.control.leave_loop();
+        if !body.is_empty() {
+            self.control.append(Statement::Loop { var, name: name.to_owned(), lo, hi, body });
         }
         done
     }
@@ -129,35 +125,31 @@ impl<'s> Evaluator<'s> {
         let mut names = BTreeSet::new();
         assigned(&block.body, &mut names);
         names.remove(name);
-        let here = self.next_place(place.start);
-        let own = self.loops.len();
+        let here = self.position.next(place.start);
+        let own = self.control.next_variable();
         let range = (lo.clone(), hi.clone());
         let counted = Counted { block, name: name.to_owned(), place, here, range, own, value, names };
         if self.unrolled_loop(&counted) {
             return;
         }
         let Counted { value, names, .. } = counted;
-        let always = self.domain.proves(&hi.minus(&lo).offset(-1));
+        let always = self.control.domain().proves(&hi.minus(&lo).offset(-1));
         let join = self.open_join(names, place, here, Kind::Loop);
-        let var = self.loops.len();
+        let var = self.control.next_variable();
         let plain = value == Affine::variable(var);
-        self.loops.push(if plain { name.to_owned() } else { format!("{name}'") });
-        self.domain.loops.push(LoopRange { var, lo: lo.clone(), hi: hi.clone() });
-        self.blocks.push(Vec::new());
+        let shown = if plain { name.to_owned() } else { format!("{name}'") };
+        self.control.enter_loop(shown, lo.clone(), hi.clone());
         let value = self.form_value(value);
         self.bind(name, value);
-        let outer = self.enter_copy(0);
+        let outer = self.position.enter_copy(0);
         self.block(&block.body);
-        self.leave(outer);
+        self.position.leave(outer);
         self.close_branch(&join, always);
-        let body = self.blocks.pop().unwrap_or_default();
-        self.domain.loops.pop();
+        let body = self.control.leave_loop();
         self.close_join(join, always);
-        let frame = self.frame;
-        self.frames[frame].names.remove(name);
-        self.frames[frame].lost.insert(name.to_owned());
-        if let Some(outer) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
-            outer.push(Statement::Loop { var, name: name.to_owned(), lo, hi, body });
+        self.names.lose(name);
+        if !body.is_empty() {
+            self.control.append(Statement::Loop { var, name: name.to_owned(), lo, hi, body });
         }
     }
 
@@ -169,12 +161,12 @@ impl<'s> Evaluator<'s> {
         condition: &Condition,
         clauses: &'s [ElifElseClause],
     ) -> Flow {
-        let place = first_line(self.source, span_of(conditional));
+        let place = first_line(self.diagnostics.source(), span_of(conditional));
         let mut names = BTreeSet::new();
         assigned(body, &mut names);
         let returns = has_return(body) || clauses.iter().any(|clause| has_return(&clause.body));
         clauses.iter().for_each(|clause| assigned(&clause.body, &mut names));
-        let nested = self.domain.loops.len() + self.domain.conditions.len() >= MAX_NESTING || self.joins >= MAX_JOINS;
+        let nested = self.control.depth() >= MAX_NESTING || self.control.joins() >= MAX_JOINS;
         if returns || nested {
             let help = "assign the result to a name, and return that after the loop";
             if returns {
@@ -185,7 +177,7 @@ impl<'s> Evaluator<'s> {
             names.iter().for_each(|name| self.bind(name, Value::Poison));
             return Flow::Next;
         }
-        let here = self.next_place(place.start);
+        let here = self.position.next(place.start);
         let join = self.open_join(names, place, here, Kind::Condition);
         for case in &condition.cases {
             self.branch(case, &join, |evaluator| drop(evaluator.block(body)));
@@ -200,18 +192,17 @@ impl<'s> Evaluator<'s> {
     }
 
     /// Reads statements under conditions.
-    fn branch(&mut self, case: &[Affine], join: &super::carry::Join, read: impl FnOnce(&mut Self)) {
+    fn branch(&mut self, case: &[Affine], join: &Join, read: impl FnOnce(&mut Self)) {
         let case = self.without_implied(case);
         self.next_branch(join);
-        let outer = self.domain.conditions.len();
-        self.domain.conditions.extend(case.iter().cloned());
-        self.blocks.push(Vec::new());
+        let outer = self.control.assume(case.iter().cloned());
+        self.control.enter_block();
         read(self);
         self.close_branch(join, false);
-        let body = self.blocks.pop().unwrap_or_default();
-        self.domain.conditions.truncate(outer);
-        if let Some(block) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
-            block.push(Statement::If { conditions: case, body });
+        let body = self.control.leave_block();
+        self.control.forget(outer);
+        if !body.is_empty() {
+            self.control.append(Statement::If { conditions: case, body });
         }
     }
 
@@ -220,7 +211,7 @@ impl<'s> Evaluator<'s> {
         let mut kept = case.to_vec();
         for form in case {
             let Some(at) = kept.iter().position(|other| other == form) else { continue };
-            let mut domain = self.domain.clone();
+            let mut domain = self.control.domain().clone();
             let others = kept.iter().enumerate().filter(|(other, _)| *other != at);
             domain.conditions.extend(others.map(|(_, form)| form.clone()));
             if domain.proves(form) {
@@ -263,11 +254,4 @@ impl<'s> Evaluator<'s> {
         assigned(body, &mut names);
         names.iter().for_each(|name| self.bind(name, Value::Poison));
     }
-}
-
-/// The first line of a statement, which is enough to point at.
-fn first_line(source: &str, mut span: Span) -> Span {
-    let text = source.get(span.start..span.end).unwrap_or("");
-    span.end = span.start + text.find('\n').unwrap_or(text.len());
-    span
 }

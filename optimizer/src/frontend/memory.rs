@@ -4,11 +4,10 @@
 //! gets a state of its own, filled there and then; a name that is assigned a view keeps the view's node, which reads the
 //! state anew each time, as NumPy's view does.
 
-use super::elementwise::Operand;
 use super::emit::show;
-use super::evaluate::{Eval, Evaluator, Poisoned};
-use super::expression::may_be_number;
-use super::value::{Arg, Array, Storage, Value};
+use super::evaluate::Evaluator;
+use super::operand::Operand;
+use super::value::{Arg, Array, Eval, Poisoned, Storage, Value, may_be_number};
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, Op, SectionAxis, Shift, Span, State, Statement, constants};
 use crate::value::dtype::DType;
@@ -23,63 +22,33 @@ pub(super) struct Region {
 }
 
 impl Evaluator<'_> {
-    /// A new state, called by a name of the source or, until it gets one, by a number.
-    pub(super) fn new_state(&mut self, name: Option<&str>, dtype: DType, shape: Vec<usize>) -> usize {
-        let state = self.states.len();
-        self.states.push(State { name: String::new(), dtype, shape });
-        self.name_state(state, name);
-        state
-    }
-
-    /// Calls a state by a name of the source.
-    pub(super) fn call_state(&mut self, state: usize, name: &str) {
-        self.name_state(state, Some(name));
-    }
-
-    fn name_state(&mut self, state: usize, name: Option<&str>) {
-        let wanted = name.map_or_else(|| format!("array_{state}"), str::to_owned);
-        let taken = |name: &str, states: &[State]| {
-            states.iter().enumerate().any(|(at, other)| at != state && other.name == *name)
-        };
-        let mut unique = wanted.clone();
-        let mut count = 1;
-        while taken(&unique, &self.states) {
-            count += 1;
-            unique = format!("{wanted}_{count}");
-        }
-        self.states[state].name = unique;
-        if name.is_some() {
-            self.named.insert(state);
-        }
-    }
-
     /// What a state holds.
     pub(super) fn state_node(&mut self, state: usize, span: Span) -> Eval<NodeId> {
-        let State { dtype, shape, .. } = self.states[state].clone();
+        let State { dtype, shape, .. } = self.store.state(state).clone();
         self.emit(Op::State(state), Vec::new(), shape, dtype, span)
     }
 
     /// A state that holds `node` from here on, as the memory `storage`.
     pub(super) fn stored(&mut self, node: NodeId, storage: Storage) -> Eval<Array> {
         let array = self.reserved(node, storage)?;
-        let state = self.memory.get(&storage).copied().ok_or(Poisoned)?;
-        self.update_whole(state, node, self.nodes[node].span)?;
+        let state = self.store.state_of(storage).ok_or(Poisoned)?;
+        self.update_whole(state, node, self.graph[node].span)?;
         Ok(array)
     }
 
     /// A state of the type of `node`, as the memory `storage`, that holds nothing yet.
     pub(super) fn reserved(&mut self, node: NodeId, storage: Storage) -> Eval<Array> {
-        let span = self.nodes[node].span;
+        let span = self.graph[node].span;
         let (dtype, shape) = (self.dtype(node), self.shape(node).to_vec());
-        let reusable = self.reusable.get(&storage).copied().filter(|&state| {
-            let state = &self.states[state];
+        let reusable = self.store.reusable(storage).filter(|&state| {
+            let state = self.store.state(state);
             state.dtype == dtype && state.shape == shape
         });
-        let state = reusable.unwrap_or_else(|| self.new_state(None, dtype, shape));
-        if self.unrolled > 0 {
-            self.reusable.insert(storage, state);
+        let state = reusable.unwrap_or_else(|| self.store.new_state(None, dtype, shape));
+        if self.control.is_unrolled() {
+            self.store.reuse(storage, state);
         }
-        self.memory.insert(storage, state);
+        self.store.set_state(storage, state);
         let whole = self.state_node(state, span)?;
         let extents = self.extents(node);
         let axes = self.whole_section(whole);
@@ -89,7 +58,8 @@ impl Evaluator<'_> {
 
     /// `state[…] = node`, from the first index on every axis.
     pub(super) fn update_whole(&mut self, state: usize, node: NodeId, span: Span) -> Eval<()> {
-        let region = vec![SectionAxis::Slice { start: Affine::constant(0), step: 1 }; self.states[state].shape.len()];
+        let region =
+            vec![SectionAxis::Slice { start: Affine::constant(0), step: 1 }; self.store.state(state).shape.len()];
         self.update(state, region, node, span)
     }
 
@@ -112,9 +82,7 @@ impl Evaluator<'_> {
             let help = "call it in a statement of its own, as in y = f(x)";
             return Err(self.error(span, message, Some(help)));
         }
-        if let Some(block) = self.blocks.last_mut() {
-            block.push(Statement::Update { state, region, shift, value, span });
-        }
+        self.control.append(Statement::Update { state, region, shift, value, span });
         Ok(())
     }
 
@@ -125,7 +93,7 @@ impl Evaluator<'_> {
 
     /// Whether a node is a state or a section: those of a section become one.
     pub(super) fn in_memory(&self, node: NodeId) -> bool {
-        matches!(self.nodes[node].op, Op::State(_) | Op::Section(_))
+        matches!(self.graph[node].op, Op::State(_) | Op::Section(_))
     }
 
     /// `node[axes]`, of the extents given.
@@ -140,9 +108,9 @@ impl Evaluator<'_> {
             return Ok(node);
         }
         let dtype = self.dtype(node);
-        if let Op::Section(inner) = &self.nodes[node].op {
+        if let Op::Section(inner) = &self.graph[node].op {
             let axes = compose(inner, &axes);
-            let base = self.nodes[node].args[0];
+            let base = self.graph[node].args[0];
             return self.section(base, axes, extents, span);
         }
         self.emit_live(Op::Section(axes), vec![node], extents, dtype, span)
@@ -150,7 +118,7 @@ impl Evaluator<'_> {
 
     /// The part of a state that a node is a view of; `None` if it is none, or not expressible as subscripts.
     fn region_of(&self, node: NodeId) -> Option<Region> {
-        let this = &self.nodes[node];
+        let this = &self.graph[node];
         if let Op::State(state) = this.op {
             return Some(Region {
                 state,
@@ -164,7 +132,7 @@ impl Evaluator<'_> {
             }
             _ => return None,
         };
-        let own = self.nodes[this.args[0]].extents();
+        let own = self.graph[this.args[0]].extents();
         let constant = |value: usize| i64::try_from(value).ok().map(Affine::constant);
         match &this.op {
             Op::Section(axes) => inner.subscript(axes),
@@ -243,7 +211,7 @@ impl Evaluator<'_> {
             let help = "make a copy with .copy() and write to that";
             return Err(self.error(span, "the array is a read-only view", Some(help)));
         }
-        if self.loose.contains(&storage) {
+        if self.store.is_loose(storage) {
             let message = "this view is at an index that is only known when the program runs";
             let help = "write to the array itself, as in A[i, 1] = x, or make a copy with .copy() and write to that";
             return Err(self.error(span, message, Some(help)));
@@ -253,14 +221,14 @@ impl Evaluator<'_> {
             return Err(self.error(span, "a module's constant would be changed", Some(help)));
         }
         let Some(region) = self.region_of(node) else {
-            if self.memory.contains_key(&storage) {
+            if self.store.is_state(storage) {
                 let message = "the elements of this view are not written to as a part of its array";
                 let help = "write to the array itself by index; transposes and slices of it can be written to, reshapes \
                             cannot";
                 return Err(self.error(span, message, Some(help)));
             }
             // The next reading knows.
-            self.facts.written.insert(storage);
+            self.learned.facts.written.insert(storage);
             return Ok(None);
         };
         self.written_to(storage, span)?;
@@ -323,8 +291,8 @@ impl Evaluator<'_> {
     pub(super) fn settled(&mut self, name: Option<&str>, value: Value, span: Span) -> Value {
         match value {
             Value::Array(array) => self.settled_array(name, array, span).map_or(Value::Poison, Value::Array),
-            Value::Weak(node) if self.reads_state[node] && !self.is_kept(node) => {
-                let state = self.new_state(name, self.dtype(node), Vec::new());
+            Value::Weak(node) if self.graph.reads_state(node) && !self.is_kept(node) => {
+                let state = self.store.new_state(name, self.dtype(node), Vec::new());
                 let stored = self.update_whole(state, node, span).and_then(|()| self.state_node(state, span));
                 stored.map_or(Value::Poison, Value::Weak)
             }
@@ -336,37 +304,34 @@ impl Evaluator<'_> {
 
     /// Whether a node is a number that was stored for a name, which nothing else is ever stored over.
     fn is_kept(&self, node: NodeId) -> bool {
-        match self.nodes[node].op {
-            Op::State(state) => {
-                let mut memory = self.memory.values().chain(self.reusable.values());
-                !self.slots.contains_key(&state) && !memory.any(|&other| other == state)
-            }
+        match self.graph[node].op {
+            Op::State(state) => !self.store.is_written_later(state),
             _ => false,
         }
     }
 
     fn settled_array(&mut self, name: Option<&str>, array: Array, span: Span) -> Eval<Array> {
-        if self.reads_state[array.node] && array.storage.is_some_and(|storage| self.loose.contains(&storage)) {
+        if self.graph.reads_state(array.node) && array.storage.is_some_and(|storage| self.store.is_loose(storage)) {
             let message = "a view of an array that is written to, at an index that is only known when the program runs";
             let help = "make a copy, as in row = A[i].copy(), or use A[i] where it is needed";
             return Err(self.error(span, message, Some(help)));
         }
-        if !self.reads_state[array.node]
+        if !self.graph.reads_state(array.node)
             && let (Some(name), Some(storage)) = (name, array.storage)
             && self.is_of_unrolled(name, storage)
         {
             // What the name stands for is different memory in each iteration.
-            self.facts.written.insert(storage);
+            self.learned.facts.written.insert(storage);
         }
-        if !self.reads_state[array.node] || self.is_kept(array.node) && array.storage.is_none() {
+        if !self.graph.reads_state(array.node) || self.is_kept(array.node) && array.storage.is_none() {
             return Ok(array);
         }
         if let Some(storage) = array.storage
-            && let Some(&state) = self.memory.get(&storage)
+            && let Some(state) = self.store.state_of(storage)
         {
-            let Some(&carried) = self.slots.get(&state) else {
-                if name.is_some() && !self.named.contains(&state) {
-                    self.name_state(state, name);
+            let Some(carried) = self.store.slot_of(state) else {
+                if name.is_some() && !self.store.is_named(state) {
+                    self.store.name_state(state, name);
                 }
                 return Ok(array);
             };
@@ -383,11 +348,11 @@ impl Evaluator<'_> {
     /// An array in a state of its own.
     pub(super) fn kept(&mut self, name: Option<&str>, array: Array, span: Span) -> Eval<Array> {
         if let Some(storage) = array.storage
-            && !self.memory.contains_key(&storage)
+            && !self.store.is_state(storage)
         {
             let Array { node, .. } = self.stored(array.node, storage)?;
-            if let Some(&state) = self.memory.get(&storage) {
-                self.name_state(state, name);
+            if let Some(state) = self.store.state_of(storage) {
+                self.store.name_state(state, name);
             }
             return Ok(Array { node, ..array });
         }
@@ -395,7 +360,7 @@ impl Evaluator<'_> {
             return Ok(array);
         }
         // A NumPy scalar.
-        let state = self.new_state(name, self.dtype(array.node), self.shape(array.node).to_vec());
+        let state = self.store.new_state(name, self.dtype(array.node), self.shape(array.node).to_vec());
         self.update_whole(state, array.node, span)?;
         let node = self.state_node(state, span)?;
         Ok(Array { node, ..array })
@@ -403,13 +368,12 @@ impl Evaluator<'_> {
 
     /// Binds a name of the current function.
     pub(super) fn assign_name(&mut self, name: &str, value: &Arg) {
-        let frame = self.frame;
-        if let Some(slot) = self.frames[frame].carried.get(name).cloned()
+        if let Some(slot) = self.names.slot(name).cloned()
             && self.fits(&slot.carried, &value.value)
         {
             self.rebound(&slot, &value.value);
             let stored = self.at_slot(&slot.carried, value).and_then(|node| {
-                let itself = self.nodes[node].op == Op::State(slot.state);
+                let itself = self.graph[node].op == Op::State(slot.state);
                 if itself { Ok(()) } else { self.update_whole(slot.state, node, value.span) }
             });
             let kept = match (slot.value, stored) {
@@ -427,8 +391,8 @@ impl Evaluator<'_> {
     /// Whether memory was made by the module's own statements.
     fn is_of_module(&self, storage: Storage) -> bool {
         let mut found = false;
-        let here = self.frame != 0;
-        for value in self.frames[0].names.values().filter(|_| here) {
+        let here = !self.names.is_in_module();
+        for (_, value) in self.names.of_module().filter(|_| here) {
             value.arrays(&mut |array| found |= array.storage == Some(storage));
         }
         found
@@ -439,7 +403,7 @@ impl Evaluator<'_> {
         let zero = self.at_dtype(&Operand::Scalar(super::number::Number::Int(0)), dtype, span)?;
         let node = self.broadcast(zero, &constants(shape), span)?;
         let storage = self.new_memory(dtype, shape);
-        if self.facts.written.contains(&storage) {
+        if self.learned.facts.written.contains(&storage) {
             return self.reserved(node, storage);
         }
         Ok(Array { node, storage: Some(storage), writable: true, number: false })
@@ -447,7 +411,7 @@ impl Evaluator<'_> {
 
     /// A shape as NumPy prints it, for messages about nodes.
     pub(super) fn show_node(&self, node: NodeId) -> String {
-        if self.nodes[node].live.is_empty() { show(self.shape(node)) } else { self.show_extents(&self.extents(node)) }
+        if self.graph[node].live.is_empty() { show(self.shape(node)) } else { self.show_extents(&self.extents(node)) }
     }
 }
 

@@ -1,13 +1,15 @@
 //! A workload's file: imports, constants, the function to read and its annotations.
 
-use super::ParseOptions;
-use super::evaluate::{Body, Eval, Evaluator, Frame, Poisoned, span_of, span_of_range};
-use super::functions::dtype_name;
+use super::dtype_name::dtype_name;
+use super::evaluate::Evaluator;
+use super::frames::Frame;
 use super::liveness::Liveness;
 use super::number::Number;
 use super::prune::prune;
 use super::statement::Flow;
-use super::value::{Arg, Array, Value};
+use super::syntax::{assigned, span_of, span_of_range};
+use super::value::{Arg, Array, Eval, Poisoned, Value};
+use super::workload::ParseOptions;
 use crate::program::expr::{InputHint, Op, Param, Program, Signature, Span};
 use crate::value::dtype::{DType, Literal};
 use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
@@ -40,7 +42,7 @@ impl<'s> Evaluator<'s> {
             Value::Number(Number::Float(value)) => Some(Literal::float(*value)),
             _ => None,
         };
-        let names = self.frames[0].names.iter();
+        let names = self.names.of_module();
         names.filter_map(|(name, value)| Some((name.clone(), literal(value)?))).collect()
     }
 
@@ -59,7 +61,7 @@ impl<'s> Evaluator<'s> {
             }
             let mut names = BTreeSet::new();
             if matches!(statement, Stmt::Assign(_) | Stmt::AnnAssign(_)) {
-                super::statement::assigned(std::slice::from_ref(statement), &mut names);
+                assigned(std::slice::from_ref(statement), &mut names);
             }
             for name in names {
                 if let Some(literal) = options.lets.get(&name) {
@@ -121,20 +123,16 @@ impl<'s> Evaluator<'s> {
     fn workload(&mut self, def: &'s ast::StmtFunctionDef) -> Eval<Program> {
         let (params, names) = self.parameters(def)?;
         let signature = self.signature(def, &params)?;
-        let Some(closure) = self.closures.iter().position(|closure| match closure.body {
-            Body::Statements(body) => std::ptr::eq(body, def.body.as_slice()),
-            Body::Expression(_) => false,
-        }) else {
+        let Some(closure) = self.names.closure_of(def.body.as_slice()) else {
             return Err(Poisoned);
         };
         let mut locals: BTreeSet<String> = names.keys().cloned().collect();
-        super::statement::assigned(&def.body, &mut locals);
+        assigned(&def.body, &mut locals);
         let liveness = Rc::new(Liveness::of(&def.body));
-        self.frames.push(Frame { parent: Some(0), locals, names, liveness, ..Frame::default() });
-        self.frame = self.frames.len() - 1;
-        self.calls.push((closure, span_of(&def.name)));
+        self.names.enter(Frame { parent: Some(0), locals, names, liveness, ..Frame::default() });
+        self.diagnostics.enter_call(closure, def.name.as_str(), span_of(&def.name));
         let flow = self.block(&def.body);
-        let mutated = self.mutated();
+        let mutated = self.store.mutated();
         let (result, place) = match flow {
             Flow::Return(Arg { value, span }) => (value, span),
             Flow::Next => (Value::None, span_of(&def.name)),
@@ -144,7 +142,7 @@ impl<'s> Evaluator<'s> {
             Value::Tuple(items) => (items, true),
             Value::None if !mutated.is_empty() => (Vec::new(), false),
             // Another error may hide what it writes to.
-            Value::None if !self.errors.is_empty() => return Err(Poisoned),
+            Value::None if self.diagnostics.count() > 0 => return Err(Poisoned),
             Value::None => {
                 let help = "end the function with 'return' and one array or a tuple of arrays";
                 return Err(self.error(place, "the function returns nothing and changes no argument", Some(help)));
@@ -172,29 +170,21 @@ impl<'s> Evaluator<'s> {
         for &(_, state) in &mutated {
             roots.push(self.state_node(state, place)?);
         }
-        let checks = std::mem::take(&mut self.checks);
+        let checks = self.control.take_checks();
         roots.extend(checks.iter().map(|check| check.0));
         let program = Program {
             name: def.name.as_str().to_owned(),
             params,
             signature,
-            nodes: std::mem::take(&mut self.nodes),
-            states: std::mem::take(&mut self.states),
-            body: self.blocks.pop().unwrap_or_default(),
+            nodes: self.graph.take_nodes(),
+            states: self.store.take_states(),
+            body: self.control.leave_block(),
             mutated: mutated.into_iter().map(|(param, _)| param).collect(),
             roots,
             checks: checks.into_iter().map(|(_, check)| check).collect(),
             returns_tuple,
         };
         Ok(prune(program))
-    }
-
-    /// The parameters that the function writes to, each with its state, in order.
-    fn mutated(&self) -> Vec<(usize, usize)> {
-        let written = self.parameters.iter().filter_map(|(storage, param)| Some((*param, *self.memory.get(storage)?)));
-        let mut written: Vec<(usize, usize)> = written.collect();
-        written.sort_unstable();
-        written
     }
 
     /// The inputs that a function's annotations declare.
@@ -216,15 +206,17 @@ impl<'s> Evaluator<'s> {
                 failed = true;
                 continue;
             };
-            let before = self.errors.len();
+            let before = self.diagnostics.count();
             match self.annotation(annotation) {
                 Ok((dtype, shape, hint)) => {
-                    failed |= self.errors.len() > before;
+                    failed |= self.diagnostics.count() > before;
                     let node = self.emit(Op::Input(params.len()), Vec::new(), shape.clone(), dtype, span)?;
                     let array: Array = self.fresh(node);
-                    self.parameters.extend(array.storage.map(|storage| (storage, params.len())));
-                    if let Some(state) = array.storage.and_then(|storage| self.memory.get(&storage)).copied() {
-                        self.call_state(state, name);
+                    if let Some(storage) = array.storage {
+                        self.store.set_parameter(storage, params.len());
+                    }
+                    if let Some(state) = array.storage.and_then(|storage| self.store.state_of(storage)) {
+                        self.store.name_state(state, Some(name));
                     }
                     names.insert(name.to_owned(), Value::Array(array));
                     params.push(Param { name: name.to_owned(), dtype, shape, hint });
@@ -307,12 +299,11 @@ impl<'s> Evaluator<'s> {
         for name in &locals {
             names.entry(name.clone()).or_insert(Value::Poison);
         }
-        super::statement::assigned(&def.body, &mut locals);
+        assigned(&def.body, &mut locals);
         let liveness = Rc::new(Liveness::of(&def.body));
-        self.frames.push(Frame { parent: Some(0), locals, names, liveness, ..Frame::default() });
-        let frame = std::mem::replace(&mut self.frame, self.frames.len() - 1);
+        let caller = self.names.enter(Frame { parent: Some(0), locals, names, liveness, ..Frame::default() });
         self.block(&def.body);
-        self.frame = frame;
+        self.names.leave(caller);
     }
 
     /// Dtype, shape and hint of `f32[N, K]` or `Annotated[f32[N], Range(0, 1)]`.
@@ -349,7 +340,8 @@ impl<'s> Evaluator<'s> {
     }
 
     fn annotation_error(&mut self, annotation: &Expr) -> Poisoned {
-        let text = self.source.get(span_of(annotation).start..span_of(annotation).end).unwrap_or("").to_owned();
+        let text =
+            self.diagnostics.source().get(span_of(annotation).start..span_of(annotation).end).unwrap_or("").to_owned();
         let help = "supported: f32, f64, i32, i64, bool for scalars; f32[N, K] for arrays; \
                     Annotated[f32[N], Range(0, 1)], Annotated[f64[N, N], SPD], Annotated[i32[N], Index(M)]";
         self.error(span_of(annotation), format!("the annotation '{text}' is not a shape and dtype"), Some(help))

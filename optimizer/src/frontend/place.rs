@@ -6,7 +6,6 @@
 //! unrolled loop body apart, for what is learned of the statements in them, and one that does not, for memory: copies of
 //! a body use the same memory again.
 
-use super::evaluate::Evaluator;
 use super::value::Storage;
 use std::collections::BTreeMap;
 
@@ -44,11 +43,32 @@ const OF_PLACE: usize = 32;
 /// Of each piece there are as many instances as these bits number.
 pub(super) const INSTANCES: usize = 12;
 
-impl Evaluator<'_> {
-    /// Enters the next place at a position of the source. The caller gives what is returned to [`Evaluator::leave`].
+/// Where a reading is, and the places that it passed through.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Position {
+    /// The numbers of places, which readings share.
+    places: Places,
+    /// The place that is being read.
+    here: Here,
+    /// How often each position was entered in each place.
+    visits: BTreeMap<(usize, usize), usize>,
+}
+
+impl Position {
+    /// The beginning of a reading, with the numbers that earlier ones gave.
+    pub(super) fn with(places: Places) -> Position {
+        Position { places, ..Position::default() }
+    }
+
+    /// The numbers given so far, for the next reading.
+    pub(super) fn into_places(self) -> Places {
+        self.places
+    }
+
+    /// Enters the next place at a position of the source. The caller gives what is returned to [`Position::leave`].
     pub(super) fn enter(&mut self, position: usize) -> Here {
         let outer = self.here;
-        self.here = self.next_place(position);
+        self.here = self.next(position);
         outer
     }
 
@@ -67,7 +87,7 @@ impl Evaluator<'_> {
     }
 
     /// The next place at a position of the source, as it would be entered.
-    pub(super) fn next_place(&mut self, position: usize) -> Here {
+    pub(super) fn next(&mut self, position: usize) -> Here {
         let Here { copy: around, site, .. } = self.here;
         let index = self.visits.entry((around, position)).or_insert(0);
         *index += 1;

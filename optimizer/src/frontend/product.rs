@@ -1,9 +1,10 @@
 //! Products of arrays: `@`, `dot`, `inner`, `outer`, `einsum`, `tensordot`.
 
-use super::evaluate::{Eval, Evaluator, Poisoned};
-use super::functions::{Call, Function, Kind};
+use super::call::Call;
+use super::evaluate::Evaluator;
+use super::function::{Function, Kind};
 use super::promote;
-use super::value::{Arg, Array, Value};
+use super::value::{Arg, Array, Eval, Poisoned, Value};
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, Op, Span};
 use crate::value::dtype::DType;

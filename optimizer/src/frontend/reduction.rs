@@ -1,11 +1,11 @@
 //! Reductions: sums, products, extremes, tests, means, variances, traces.
 
-use super::elementwise::Operand;
-use super::evaluate::{Eval, Evaluator};
-use super::functions::Call;
+use super::call::Call;
+use super::evaluate::Evaluator;
 use super::number::Number;
+use super::operand::Operand;
 use super::promote;
-use super::value::{Arg, Value};
+use super::value::{Arg, Eval, Value};
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, Op};
 use crate::value::dtype::DType;
@@ -121,11 +121,11 @@ impl Evaluator<'_> {
     /// Refuses an extreme over axes that may be empty.
     pub(super) fn filled(&mut self, node: NodeId, axes: &[usize], call: &Call) -> Eval<()> {
         let extents = self.extents(node);
-        if axes.iter().all(|&axis| self.domain.proves(&extents[axis].offset(-1))) {
+        if axes.iter().all(|&axis| self.control.domain().proves(&extents[axis].offset(-1))) {
             return Ok(());
         }
         let name = call.function.name;
-        if self.nodes[node].live.is_empty() {
+        if self.graph[node].live.is_empty() {
             return Err(self.error(call.span, format!("{name} of an empty axis has no value"), None));
         }
         let message = format!("{name} of an array of shape {}, which may be empty", self.show_extents(&extents));

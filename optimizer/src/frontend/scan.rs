@@ -3,13 +3,14 @@
 //! A scan is a loop over a state: each element is the one before it and the next of the array, combined. A search is a
 //! minimum of indices, over those whose element is the extreme.
 
-use super::elementwise::Operand;
-use super::evaluate::{Eval, Evaluator};
-use super::functions::{Binary, Call, Function, Kind};
+use super::call::Call;
+use super::evaluate::Evaluator;
+use super::function::{Binary, Function, Kind};
 use super::number::Number;
+use super::operand::Operand;
 use super::promote;
 use super::reduction::folded;
-use super::value::{Array, Value};
+use super::value::{Array, Eval, Value};
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, Op, SectionAxis, Span};
 use crate::value::dtype::{DType, Literal};
@@ -181,8 +182,8 @@ impl Evaluator<'_> {
             return Ok(self.fresh_array(node));
         }
         // What was computed from states is stored once, not computed for every element.
-        let node = if self.reads_state[node] && !self.in_memory(node) {
-            let state = self.new_state(None, self.dtype(node), shape.clone());
+        let node = if self.graph.reads_state(node) && !self.in_memory(node) {
+            let state = self.store.new_state(None, self.dtype(node), shape.clone());
             self.update_whole(state, node, span)?;
             self.state_node(state, span)?
         } else {
@@ -212,7 +213,7 @@ impl Evaluator<'_> {
 
     /// `array[…, at, …] = value`.
     fn store_at(&mut self, array: &Array, axis: usize, at: Affine, value: NodeId, span: Span) -> Eval<()> {
-        let Some(&state) = array.storage.and_then(|storage| self.memory.get(&storage)) else { return Ok(()) };
+        let Some(state) = array.storage.and_then(|storage| self.store.state_of(storage)) else { return Ok(()) };
         let mut region = self.whole_section(array.node);
         region[axis] = SectionAxis::At(at);
         self.update(state, region, value, span)

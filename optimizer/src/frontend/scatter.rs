@@ -4,15 +4,16 @@
 //! in NumPy: where an index is there twice, an assignment keeps the last value and `ufunc.at` combines both. The update
 //! in the loop is moved by what a state of its own holds ([`Shift`]). Every index is checked before anything is written.
 
-use super::elementwise::Operand;
+use super::call::Call;
 use super::emit::{fixed, show};
-use super::evaluate::{Eval, Evaluator, Poisoned};
-use super::functions::{Call, Function, Kind};
+use super::evaluate::Evaluator;
+use super::function::{Function, Kind};
 use super::gather::Mode;
 use super::memory::Region;
+use super::operand::Operand;
 use super::promote;
 use super::subscript::{Picked, Selection};
-use super::value::{Arg, Array, Value};
+use super::value::{Arg, Array, Eval, Poisoned, Value};
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, Op, SectionAxis, Shift, Span, constants};
 use crate::value::dtype::{DType, Literal};
@@ -138,7 +139,7 @@ impl<'s> Evaluator<'s> {
         span: Span,
     ) -> Eval<()> {
         let own = self.shape(picked.node).to_vec();
-        let extents = self.states[region.state].shape.clone();
+        let extents = self.store.state(region.state).shape.clone();
         let mut counted = Vec::with_capacity(indices.len());
         for (&axis, &index) in picked.axes.iter().zip(indices) {
             let index = self.element_at(index, (vars.len(), 0), vars, span)?;
@@ -167,7 +168,7 @@ impl<'s> Evaluator<'s> {
             last += (i64::try_from(extents[of]).map_err(|_| Poisoned)? - 1) * stride;
             region.axes[of] = SectionAxis::At(Affine::constant(0));
         }
-        let by = self.new_state(Some("place"), DType::I64, Vec::new());
+        let by = self.store.new_state(Some("place"), DType::I64, Vec::new());
         self.update(by, Vec::new(), distance, span)?;
         let rank = own.len() - picked.axes.len() + vars.len();
         let value = value.map(|value| self.element_at(value, (rank, picked.first), vars, span)).transpose()?;
@@ -223,22 +224,22 @@ impl<'s> Evaluator<'s> {
     /// An array as it is now, such that loops can pick its elements: what they change, or what is computed in a loop,
     /// is stored first.
     fn steady(&mut self, node: NodeId, written: usize, span: Span) -> Eval<NodeId> {
-        let computed = self.in_loop[node] && !self.in_memory(node) && !self.shape(node).is_empty();
-        let changes = self.reads_state[node] && (!self.in_memory(node) || self.base_state(node) == Some(written));
+        let computed = self.graph.in_loop(node) && !self.in_memory(node) && !self.shape(node).is_empty();
+        let changes = self.graph.reads_state(node) && (!self.in_memory(node) || self.base_state(node) == Some(written));
         if !computed && !changes {
             return Ok(node);
         }
         let shape = self.fixed_shape(node, "writing to what an array indexes", span)?;
-        let state = self.new_state(None, self.dtype(node), shape);
+        let state = self.store.new_state(None, self.dtype(node), shape);
         self.update_whole(state, node, span)?;
         self.state_node(state, span)
     }
 
     /// The state that a node in memory is, or is a section of.
     fn base_state(&self, node: NodeId) -> Option<usize> {
-        match &self.nodes[node].op {
+        match &self.graph[node].op {
             Op::State(state) => Some(*state),
-            Op::Section(_) => self.base_state(*self.nodes[node].args.first()?),
+            Op::Section(_) => self.base_state(*self.graph[node].args.first()?),
             _ => None,
         }
     }

@@ -1,12 +1,14 @@
 //! Executes Python statements.
 
-use super::elementwise::Operand;
 use super::emit::show;
-use super::evaluate::{Body, Closure, Eval, Evaluator, Poisoned, span_of};
+use super::evaluate::Evaluator;
+use super::frames::{Body, Closure};
+use super::operand::Operand;
 use super::promote;
 use super::scatter::Scattered;
 use super::subscript::{Picked, Selection};
-use super::value::{Arg, Array, Value};
+use super::syntax::{assigned, has_return, span_of};
+use super::value::{Arg, Array, Eval, Poisoned, Value};
 use crate::program::expr::NodeId;
 use rustpython_ruff_python_ast::{self as ast, Expr, Stmt};
 use std::collections::BTreeSet;
@@ -45,9 +47,9 @@ impl<'s> Evaluator<'s> {
     }
 
     pub(super) fn statement(&mut self, statement: &'s Stmt) -> Flow {
-        let outer = self.enter(span_of(statement).start);
+        let outer = self.position.enter(span_of(statement).start);
         let flow = self.execute(statement);
-        self.leave(outer);
+        self.position.leave(outer);
         flow
     }
 
@@ -103,8 +105,7 @@ impl<'s> Evaluator<'s> {
             Stmt::Delete(delete) => {
                 for target in &delete.targets {
                     if let Expr::Name(name) = target {
-                        let frame = self.frame;
-                        self.frames[frame].names.remove(name.id.as_str());
+                        self.names.unbind(name.id.as_str());
                     } else {
                         self.unsupported(span_of(target), "del of anything but a name", "del x");
                     }
@@ -135,7 +136,7 @@ impl<'s> Evaluator<'s> {
     fn refuse(&mut self, statement: &'s Stmt, construct: &str, supported: &str) {
         let mut span = span_of(statement);
         // The first line is enough to point at.
-        let text = self.source.get(span.start..span.end).unwrap_or("");
+        let text = self.diagnostics.source().get(span.start..span.end).unwrap_or("");
         span.end = span.start + text.find('\n').unwrap_or(text.len());
         self.unsupported(span, construct, supported);
         self.poison(std::slice::from_ref(statement));
@@ -188,14 +189,14 @@ impl<'s> Evaluator<'s> {
             }
         }
         let defaults = self.defaults(Some(&def.parameters));
-        self.closures.push(Closure {
+        let id = self.names.define(Closure {
             name,
             parameters: Some(&def.parameters),
             body: Body::Statements(&def.body),
-            frame: self.frame,
+            frame: self.names.frame(),
             defaults,
         });
-        let value = Value::Closure(self.closures.len() - 1);
+        let value = Value::Closure(id);
         self.bind(name, value);
     }
 
@@ -208,21 +209,16 @@ impl<'s> Evaluator<'s> {
                 for item in items.iter_mut().flatten().skip(1) {
                     *item = self.settled(None, std::mem::replace(item, Value::None), value.span);
                 }
-                let others = self.pending.len();
+                let others = self.names.pending();
                 for item in items.iter().flatten() {
-                    item.arrays(&mut |array| self.pending.extend(array.storage));
+                    self.names.hold(item);
                 }
                 for (at, element) in elts.iter().enumerate() {
                     let item = items.as_ref().map_or(Value::Poison, |items| items[at].clone());
-                    item.arrays(&mut |array| {
-                        let own = self.pending[others..].iter().position(|&storage| array.storage == Some(storage));
-                        if let Some(own) = own {
-                            self.pending.remove(others + own);
-                        }
-                    });
+                    self.names.release(&item, others);
                     self.assign(element, &Arg { value: item, span: value.span });
                 }
-                self.pending.truncate(others);
+                self.names.release_all(others);
             }
             Expr::Subscript(subscript) => {
                 // An error is reported; there is nothing to poison.
@@ -397,7 +393,7 @@ impl<'s> Evaluator<'s> {
         let span = span_of(assign);
         let target = Arg { value: self.eval(&assign.target), span: span_of(&*assign.target) };
         let value = self.whole_value(&assign.value);
-        if !self.frames[self.frame].names.contains_key(name) && !target.value.is_poisoned() {
+        if self.names.value(name).is_none() && !target.value.is_poisoned() {
             let message = format!("the local name '{name}' is used before it is assigned");
             return Err(self.error(target.span, message, None));
         }
@@ -413,11 +409,10 @@ impl<'s> Evaluator<'s> {
             return Err(self.error(span, format!("'{name}' is a read-only view"), Some(&remedy)));
         }
         self.stores(assign, old, new.node, &format!("'{name}'"))?;
-        let private = !self.parameters.contains_key(storage)
-            && !self.memory.contains_key(storage)
+        let private = !self.store.is_parameter(*storage)
+            && !self.store.is_state(*storage)
             && self.holders(old) <= 1
-            && self.domain.loops.is_empty()
-            && self.domain.conditions.is_empty();
+            && self.control.depth() == 0;
         if private {
             let dtype = self.dtype(old.node);
             let node = self.at_dtype(&Operand::Node(new.node), dtype, span)?;
@@ -426,78 +421,4 @@ impl<'s> Evaluator<'s> {
         self.write(old, &Arg { value: result.clone(), span }, span)?;
         Ok(None)
     }
-}
-
-/// Collects the names that statements assign, nested blocks included.
-pub(super) fn assigned(body: &[Stmt], names: &mut BTreeSet<String>) {
-    for statement in body {
-        match statement {
-            Stmt::Assign(assign) => assign.targets.iter().for_each(|target| targets(target, names)),
-            Stmt::AugAssign(assign) => targets(&assign.target, names),
-            Stmt::AnnAssign(assign) if assign.value.is_some() => targets(&assign.target, names),
-            Stmt::For(block) => {
-                targets(&block.target, names);
-                assigned(&block.body, names);
-                assigned(&block.orelse, names);
-            }
-            Stmt::While(block) => {
-                assigned(&block.body, names);
-                assigned(&block.orelse, names);
-            }
-            Stmt::If(block) => {
-                assigned(&block.body, names);
-                block.elif_else_clauses.iter().for_each(|clause| assigned(&clause.body, names));
-            }
-            Stmt::With(block) => assigned(&block.body, names),
-            Stmt::Try(block) => {
-                assigned(&block.body, names);
-                assigned(&block.orelse, names);
-                assigned(&block.finalbody, names);
-            }
-            Stmt::Match(block) => block.cases.iter().for_each(|case| assigned(&case.body, names)),
-            Stmt::FunctionDef(def) => {
-                names.insert(def.name.as_str().to_owned());
-            }
-            Stmt::ClassDef(def) => {
-                names.insert(def.name.as_str().to_owned());
-            }
-            Stmt::AnnAssign(_)
-            | Stmt::Return(_)
-            | Stmt::Delete(_)
-            | Stmt::TypeAlias(_)
-            | Stmt::Raise(_)
-            | Stmt::Assert(_)
-            | Stmt::Import(_)
-            | Stmt::ImportFrom(_)
-            | Stmt::Global(_)
-            | Stmt::Nonlocal(_)
-            | Stmt::Expr(_)
-            | Stmt::Pass(_)
-            | Stmt::Break(_)
-            | Stmt::Continue(_)
-            | Stmt::IpyEscapeCommand(_) => {}
-        }
-    }
-}
-
-pub(super) fn targets(target: &Expr, names: &mut BTreeSet<String>) {
-    match target {
-        Expr::Name(name) => {
-            names.insert(name.id.as_str().to_owned());
-        }
-        Expr::Tuple(tuple) => tuple.elts.iter().for_each(|element| targets(element, names)),
-        Expr::List(list) => list.elts.iter().for_each(|element| targets(element, names)),
-        Expr::Starred(starred) => targets(&starred.value, names),
-        _ => {}
-    }
-}
-
-pub(super) fn has_return(body: &[Stmt]) -> bool {
-    body.iter().any(|statement| match statement {
-        Stmt::Return(_) => true,
-        Stmt::If(block) => {
-            has_return(&block.body) || block.elif_else_clauses.iter().any(|clause| has_return(&clause.body))
-        }
-        _ => false,
-    })
 }

@@ -1,10 +1,11 @@
 //! Indexing: integers, slices, `None` and `...`.
 
 use super::emit::{fixed, show};
-use super::evaluate::{Eval, Evaluator, Poisoned};
+use super::evaluate::Evaluator;
 use super::expression::BEGIN_WITH_NUMPYS;
 use super::number::Number;
-use super::value::{Arg, Array, Value};
+use super::syntax::span_of;
+use super::value::{Arg, Array, Eval, Poisoned, Value};
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, SectionAxis, SliceAxis, Span};
 use rustpython_ruff_python_ast::{Expr, ExprSlice};
@@ -101,7 +102,7 @@ impl<'s> Evaluator<'s> {
         let array = self.fresh(result);
         // By integers alone NumPy makes a view, here it is a copy: nobody must see the difference.
         if picked.indices.iter().all(|index| self.shape(index.0).is_empty()) && !self.shape(result).is_empty() {
-            self.loose.extend(array.storage);
+            self.store.set_loose(array.storage);
         }
         Ok(Value::Array(array))
     }
@@ -127,25 +128,10 @@ impl<'s> Evaluator<'s> {
         self.selection_by(array, entries, span)
     }
 
-    fn selection_by(&mut self, array: &Array, mut entries: Vec<Entry<'s>>, span: Span) -> Eval<Selection> {
-        // A name may hold a tuple of indices.
-        if let [Entry::Value(Arg { value: Value::Tuple(items), span })] = entries.as_slice() {
-            let span = *span;
-            entries = items.clone().into_iter().map(|value| Entry::Value(Arg { value, span })).collect();
-        }
+    fn selection_by(&mut self, array: &Array, entries: Vec<Entry<'s>>, span: Span) -> Eval<Selection> {
+        let mut entries = without_tuple(entries);
         let own = self.extents(array.node);
-        let mut used = 0;
-        let mut ellipses = 0;
-        for entry in &entries {
-            match entry {
-                Entry::Slice(_) => used += 1,
-                Entry::Value(arg) => match &arg.value {
-                    Value::None => {}
-                    Value::Ellipsis => ellipses += 1,
-                    _ => used += 1,
-                },
-            }
-        }
+        let (used, ellipses) = counted_entries(&entries);
         if ellipses > 1 {
             return Err(self.error(span, "an index can have one '...' only", None));
         }
@@ -267,7 +253,7 @@ impl<'s> Evaluator<'s> {
             SectionAxis::At(form) | SectionAxis::Slice { start: form, .. } => form.is_constant(),
         });
         let (Some(shape), true) =
-            (fixed(&extents), constant && !self.in_memory(node) && self.nodes[node].live.is_empty())
+            (fixed(&extents), constant && !self.in_memory(node) && self.graph[node].live.is_empty())
         else {
             return self.section(node, axes, extents, span);
         };
@@ -327,7 +313,7 @@ impl<'s> Evaluator<'s> {
             });
         }
         let at = self.counted_from_start(at, extent, "the index", arg.span)?;
-        if self.domain.proves(&at) && self.domain.proves(&extent.minus(&at).offset(-1)) {
+        if self.control.domain().proves(&at) && self.control.domain().proves(&extent.minus(&at).offset(-1)) {
             return Ok(at);
         }
         let (shown, extent) = (self.show_form(&at), self.show_form(extent));
@@ -354,10 +340,10 @@ impl<'s> Evaluator<'s> {
 
     /// An index or bound counted from the start, where its sign is the same in all iterations.
     fn counted_from_start(&mut self, form: Affine, extent: &Affine, what: &str, span: Span) -> Eval<Affine> {
-        if self.domain.proves(&form) {
+        if self.control.domain().proves(&form) {
             return Ok(form);
         }
-        if self.domain.proves(&form.times(-1).offset(-1)) {
+        if self.control.domain().proves(&form.times(-1).offset(-1)) {
             return Ok(form.plus(extent));
         }
         let shown = self.show_form(&form);
@@ -380,7 +366,7 @@ impl<'s> Evaluator<'s> {
             let length = i64::try_from(axis.len).map_err(|_| Poisoned)?;
             return Ok((Affine::constant(axis.start), axis.step, Affine::constant(length)));
         }
-        let span = super::evaluate::span_of(slice);
+        let span = span_of(slice);
         if step == 0 || step.unsigned_abs() >= 1 << 20 {
             return Err(self.error(span, "the step of a slice is zero or too large", None));
         }
@@ -403,10 +389,10 @@ impl<'s> Evaluator<'s> {
             None => least.clone(),
         };
         let distance = if step > 0 { stop.minus(&start) } else { start.minus(&stop) };
-        if self.domain.proves(&distance.times(-1)) {
+        if self.control.domain().proves(&distance.times(-1)) {
             return Ok((Affine::constant(0), 1, Affine::constant(0)));
         }
-        if !self.domain.proves(&distance) {
+        if !self.control.domain().proves(&distance) {
             let (start, stop) = (self.show_form(&start), self.show_form(&stop));
             let message = format!("the slice from {start} to {stop} is empty in some iterations by crossing bounds");
             let help = "let the loop's range end where the bounds meet, or write an 'if' around it";
@@ -426,10 +412,10 @@ impl<'s> Evaluator<'s> {
     /// A bound that is clipped to the axis, where that is the same in all iterations.
     fn within(&mut self, bound: Affine, limit: &Affine, above: bool, span: Span) -> Eval<Affine> {
         let room = if above { limit.minus(&bound) } else { bound.minus(limit) };
-        if self.domain.proves(&room) {
+        if self.control.domain().proves(&room) {
             return Ok(bound);
         }
-        if self.domain.proves(&room.times(-1)) {
+        if self.control.domain().proves(&room.times(-1)) {
             return Ok(limit.clone());
         }
         let (bound, limit) = (self.show_form(&bound), self.show_form(limit));
@@ -457,7 +443,7 @@ impl<'s> Evaluator<'s> {
     ) -> Eval<SliceAxis> {
         let extent = i64::try_from(extent).map_err(|_| Poisoned)?;
         if step == 0 {
-            return Err(self.error(super::evaluate::span_of(slice), "the step of a slice is zero", None));
+            return Err(self.error(span_of(slice), "the step of a slice is zero", None));
         }
         // With a negative step the range runs from high to low and −1 is the bound below index 0.
         let (least, greatest) = if step > 0 { (0, extent) } else { (-1, extent - 1) };
@@ -486,6 +472,31 @@ impl<'s> Evaluator<'s> {
             _ => self.integer(&arg, "a slice bound").map(Some),
         }
     }
+}
+
+/// The entries of an index; a name may hold a tuple of them.
+fn without_tuple(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
+    if let [Entry::Value(Arg { value: Value::Tuple(items), span })] = entries.as_slice() {
+        let span = *span;
+        return items.clone().into_iter().map(|value| Entry::Value(Arg { value, span })).collect();
+    }
+    entries
+}
+
+/// How many of the entries each index an axis, and how many are `...`.
+fn counted_entries(entries: &[Entry<'_>]) -> (usize, usize) {
+    let (mut used, mut ellipses) = (0, 0);
+    for entry in entries {
+        match entry {
+            Entry::Slice(_) => used += 1,
+            Entry::Value(arg) => match &arg.value {
+                Value::None => {}
+                Value::Ellipsis => ellipses += 1,
+                _ => used += 1,
+            },
+        }
+    }
+    (used, ellipses)
 }
 
 fn whole() -> SectionAxis {

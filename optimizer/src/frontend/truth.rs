@@ -3,9 +3,9 @@
 //! A truth is known, or it depends on loop variables by affine forms, which can steer control flow, or only a run knows
 //! it. Where Python gives no truth, as of an array of several elements, there is an error: nowhere is there a default.
 
-use super::evaluate::{Eval, Evaluator, Poisoned};
+use super::evaluate::Evaluator;
 use super::number::Number;
-use super::value::{Arg, Array, Condition, Value};
+use super::value::{Arg, Array, Condition, Eval, Poisoned, Value};
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, Op, Span};
 use crate::value::dtype::{DType, Literal};
@@ -197,7 +197,7 @@ impl<'s> Evaluator<'s> {
         if cases.is_empty() {
             return Ok(Truth::Known(false));
         }
-        if cases.iter().any(|case| case.iter().all(|form| self.domain.proves(form))) {
+        if cases.iter().any(|case| case.iter().all(|form| self.control.domain().proves(form))) {
             return Ok(Truth::Known(true));
         }
         if cases.len() > MAX_CASES {
@@ -212,7 +212,7 @@ impl<'s> Evaluator<'s> {
 
     /// Whether all forms may be ≥ 0 here at once.
     fn is_possible(&self, case: &[Affine]) -> bool {
-        let mut domain = self.domain.clone();
+        let mut domain = self.control.domain().clone();
         domain.conditions.extend(case.iter().cloned());
         !domain.is_empty()
     }
@@ -259,12 +259,9 @@ impl<'s> Evaluator<'s> {
 
     /// An operand that Python evaluates only if a condition holds which is not known: it must do nothing but compute.
     pub(super) fn conditional_operand(&mut self, operand: &'s Expr) -> Eval<Arg> {
-        let recorded = |evaluator: &Self| {
-            evaluator.checks.len() + evaluator.blocks.iter().map(Vec::len).sum::<usize>() + evaluator.joins
-        };
-        let before = recorded(self);
+        let before = self.control.effects();
         let arg = self.arg(operand);
-        if recorded(self) == before {
+        if self.control.effects() == before {
             return Ok(arg);
         }
         let message = "whether this is evaluated is not known at compile time, and it may fail or change an array";

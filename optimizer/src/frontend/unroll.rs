@@ -7,19 +7,18 @@
 //! the loop by the period, and puts what remains behind it. In each copy a name stands for one piece of memory, as in NumPy,
 //! and nothing is copied: a swap is an exchange of buffers.
 
-use super::carry::{Kind, Plan, is_memory, same};
-use super::evaluate::{Eval, Evaluator};
+use super::carry::Kind;
+use super::evaluate::Evaluator;
+use super::facts::{Growth, MOST_PEELED, Plan};
+use super::frames::Slot;
+use super::open::Open;
 use super::place::Here;
-use super::twins::{Open, Twins};
-use super::value::{Array, Value};
+use super::twins::Twins;
+use super::value::{Array, Eval, Value, is_memory, same};
 use crate::integer::affine::Affine;
-use crate::integer::affine_domain::LoopRange;
 use crate::program::expr::{NodeId, Op, SectionAxis, Span, Statement};
 use rustpython_ruff_python_ast as ast;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// At most so many iterations come before a loop because a condition in it is decided after them.
-pub(super) const MOST_PEELED: usize = 8;
 
 /// What names stand for repeats within so many iterations, or the loop is not unrolled.
 const MOST_COPIES: usize = 24;
@@ -50,31 +49,25 @@ pub(super) struct Counted<'s> {
 /// What names hold that are read later.
 type Names = BTreeMap<String, Value>;
 
-/// For a name, how much each subscript of the views that it holds grows from one round to the next.
-pub(super) type Growth = BTreeMap<String, Vec<i64>>;
-
 impl<'s> Evaluator<'s> {
     /// Reads a loop copy by copy; false if it is to be read as one that carries its names, and nothing was read.
     pub(super) fn unrolled_loop(&mut self, counted: &Counted<'s>) -> bool {
         let number = counted.here.copy;
-        let Some(known) = self.facts.unrolled.get(&number).cloned() else { return false };
+        let Some(known) = self.learned.facts.unrolled.get(&number).cloned() else { return false };
         if matches!(known.plan, Some(Err(_))) {
             return false;
         }
-        let frame = self.frame;
         // Names of memory are bound as NumPy binds them: no loop around them carries them meanwhile.
-        let carried = std::mem::take(&mut self.frames[frame].carried);
-        let (aside, kept) = carried.into_iter().partition(|(_, slot)| slot.storage.is_some());
-        self.frames[frame].carried = kept;
-        self.unrolled += 1;
-        self.open.push(Open {
+        let aside = self.names.set_arrays_aside();
+        self.control.enter_unrolled();
+        self.control.push_open(Open {
             number,
-            frame,
+            frame: self.names.frame(),
             is_loop: true,
             unrolled: true,
             place: counted.place.start,
             names: counted.names.clone(),
-            began: self.clock,
+            began: self.store.clock(),
             before: Twins::default(),
             after: Twins::default(),
         });
@@ -82,32 +75,30 @@ impl<'s> Evaluator<'s> {
             self.copies(counted, plan, &known.growth);
         } else {
             // What is read meanwhile does not count.
-            self.unsettled = Some(counted.place);
-            self.blocks.push(Vec::new());
-            let before = self.facts.clone();
+            self.learned.unsettled = Some(counted.place);
+            self.control.enter_block();
+            let before = self.learned.facts.clone();
             let found = self.explore(counted, known.least);
-            self.blocks.pop();
+            self.control.leave_block();
             // If more turned out to be known of what is in it, the next reading looks again.
-            let found = self.facts.same_bindings(&before, number).then_some(found);
-            let entry = self.facts.unrolled.entry(number).or_default();
+            let found = self.learned.facts.same_bindings(&before, number).then_some(found);
+            let entry = self.learned.facts.unrolled.entry(number).or_default();
             (entry.plan, entry.growth) = match found {
                 Some(Ok((plan, growth))) => (Some(Ok(plan)), growth),
                 Some(Err(reason)) => (Some(Err(reason)), Growth::new()),
                 None => (None, Growth::new()),
             };
         }
-        self.open.pop();
-        self.unrolled -= 1;
-        self.frames[frame].names.remove(&counted.name);
-        self.frames[frame].lost.insert(counted.name.clone());
-        let aside: BTreeMap<_, _> = aside;
-        let moved = |(name, slot): (&String, &super::carry::Slot)| {
-            let now = self.frames[frame].names.get(name)?;
+        self.control.pop_open();
+        self.control.leave_unrolled();
+        self.names.lose(&counted.name);
+        let moved = |(name, slot): (&String, &Slot)| {
+            let now = self.names.value(name)?;
             let moved = counted.names.contains(name) && !same(now, &slot.value) && self.fits(&slot.carried, now);
             moved.then(|| (name.clone(), now.clone()))
         };
         let moved = aside.iter().filter_map(moved).collect();
-        self.frames[frame].carried.extend(aside);
+        self.names.take_back(aside);
         self.stored_together(moved, counted.place);
         true
     }
@@ -118,7 +109,7 @@ impl<'s> Evaluator<'s> {
         let (lo, hi) = &counted.range;
         let rest = hi.minus(lo).offset(-number(peeled));
         let Some((rounds, behind)) = self.feasible(&rest, plan) else {
-            self.unsettled = Some(counted.place);
+            self.learned.unsettled = Some(counted.place);
             if !self.peel_more_around(counted.here.copy) {
                 self.misread(counted);
             }
@@ -145,21 +136,19 @@ impl<'s> Evaluator<'s> {
     /// The loop itself, whose body is as many iterations as the period.
     fn rounds(&mut self, counted: &Counted<'s>, plan: Plan, rounds: &Affine, growth: &Growth) {
         let Plan { peeled, period } = plan;
-        let always = self.domain.proves(&rounds.offset(-1));
+        let always = self.control.domain().proves(&rounds.offset(-1));
         let join = self.open_join(counted.names.clone(), counted.place, counted.here, Kind::Unrolled);
-        let var = self.loops.len();
-        let own = Affine::variable(var);
+        let own = Affine::variable(self.control.next_variable());
         let (lo, hi) = &counted.range;
         let plain = period == 1 && counted.value == Affine::variable(counted.own);
-        self.loops.push(if plain { counted.name.clone() } else { format!("{}'", counted.name) });
+        let shown = if plain { counted.name.clone() } else { format!("{}'", counted.name) };
         // The rounds are counted from 0, where a round is one iteration like the loop itself.
         let (range, round) = if period == 1 {
             ((lo.offset(number(peeled)), hi.clone()), own.minus(lo).offset(-number(peeled)))
         } else {
             ((Affine::constant(0), rounds.clone()), own)
         };
-        self.domain.loops.push(LoopRange { var, lo: range.0.clone(), hi: range.1.clone() });
-        self.blocks.push(Vec::new());
+        let var = self.control.enter_loop(shown, range.0.clone(), range.1.clone());
         let first = self.live(counted);
         let grown = |names: &Names, evaluator: &mut Self, round: &Affine| -> Eval<Names> {
             let grow = |(name, value): (&String, &Value)| {
@@ -184,20 +173,19 @@ impl<'s> Evaluator<'s> {
             expected.iter().all(|(name, value)| last.get(name).is_some_and(|last| same_memory(value, last)))
         });
         self.close_branch(&join, always);
-        let body = self.blocks.pop().unwrap_or_default();
-        self.domain.loops.pop();
+        let body = self.control.leave_loop();
         self.close_join(join, always);
         let (lo, hi) = range;
         let (end, name) = (hi.offset(-1), counted.name.clone());
-        if let Some(outer) = self.blocks.last_mut().filter(|_| !body.is_empty()) {
-            outer.push(Statement::Loop { var, name, lo, hi, body });
+        if !body.is_empty() {
+            self.control.append(Statement::Loop { var, name, lo, hi, body });
         }
         if !holds {
             self.misread(counted);
         }
         // Behind the loop, views are those of its last iteration.
         for name in &counted.names {
-            let Some(value) = self.frames[self.frame].names.get(name).filter(|value| is_memory(value)).cloned() else {
+            let Some(value) = self.names.value(name).filter(|value| is_memory(value)).cloned() else {
                 continue;
             };
             let value = self.with_views(&value, &mut |form| {
@@ -210,11 +198,11 @@ impl<'s> Evaluator<'s> {
     /// A plan does not hold: the next reading looks for another one, unless this one did not know all of what is in it.
     fn misread(&mut self, counted: &Counted<'s>) {
         let number = counted.here.copy;
-        self.unsettled = Some(counted.place);
-        if !self.facts.same_bindings(&self.known, number) {
+        self.learned.unsettled = Some(counted.place);
+        if !self.learned.knew_bindings(number) {
             return;
         }
-        let known = self.facts.unrolled.entry(number).or_default();
+        let known = self.learned.facts.unrolled.entry(number).or_default();
         known.failures += 1;
         // The first iterations may have repeated by chance.
         if let Some(Ok(plan)) = known.plan.filter(|_| known.failures > 1) {
@@ -229,31 +217,30 @@ impl<'s> Evaluator<'s> {
 
     /// One iteration, the one of a number counted from 0.
     fn copy(&mut self, counted: &Counted<'s>, copy: usize, at: &Affine) {
-        let frame = self.frame;
         let live = self.live(counted);
         for name in counted.names.iter().filter(|name| !live.contains_key(*name)) {
-            let dead = self.frames[frame].names.get(name).is_some_and(is_memory);
+            let dead = self.names.value(name).is_some_and(is_memory);
             if dead && !self.is_live(counted, name) {
-                self.frames[frame].names.remove(name);
+                self.names.unbind(name);
             }
         }
         let at = counted.range.0.plus(at);
         let own = counted.own;
         let value = counted.value.substitute(|var| if var == own { at.clone() } else { Affine::variable(var) });
-        let outer = self.enter_copy(copy);
+        let outer = self.position.enter_copy(copy);
         let value = self.form_value(value);
         self.bind(&counted.name, value);
-        self.bodies += 1;
+        self.control.count_copy();
         self.block(&counted.block.body);
-        self.leave(outer);
+        self.position.leave(outer);
     }
 
     /// Whether what a name is when an iteration begins is read in it or later.
     fn is_live(&self, counted: &Counted<'s>, name: &str) -> bool {
-        let liveness = &self.frames[self.frame].liveness;
+        let liveness = self.names.liveness();
         let (lo, hi) = &counted.range;
         let place = counted.place.start;
-        let always = self.domain.proves(&hi.minus(lo).offset(-1));
+        let always = self.control.domain().proves(&hi.minus(lo).offset(-1));
         liveness.is_exposed(place, name)
             || liveness.is_read_after(place, name) && !(always && liveness.is_assigned_by(place, name))
     }
@@ -261,24 +248,23 @@ impl<'s> Evaluator<'s> {
     /// The memory that live names hold.
     fn live(&self, counted: &Counted<'s>) -> Names {
         let live = |name: &&String| self.is_live(counted, name);
-        let held = |name: &String| Some((name.clone(), self.frames[self.frame].names.get(name)?.clone()));
+        let held = |name: &String| Some((name.clone(), self.names.value(name)?.clone()));
         counted.names.iter().filter(live).filter_map(held).filter(|(_, value)| is_memory(value)).collect()
     }
 
     /// Reads iteration by iteration until the memory that names stand for repeats. The names are left as they are after
     /// the loop.
     fn explore(&mut self, counted: &Counted<'s>, least: usize) -> Result<(Plan, Growth), &'static str> {
-        let frame = self.frame;
         let (lo, hi) = &counted.range;
         let trips = hi.minus(lo);
         let known = trips.is_constant().then(|| usize::try_from(trips.constant).unwrap_or(0));
-        let conditions = self.domain.conditions.len();
+        let conditions = self.control.assume([]);
         let mut heads: Vec<Names> = Vec::new();
         let mut ends: Vec<BTreeMap<String, Value>> = Vec::new();
         let mut found = Err("its names do not stand for the same memory again within 24 iterations");
         for copy in 0..=MOST_COPIES {
             let head = self.live(counted);
-            let all = self.frames[frame].names.iter().filter(|(name, _)| counted.names.contains(*name));
+            let all = self.names.bound().filter(|(name, _)| counted.names.contains(*name));
             ends.push(all.map(|(name, value)| (name.clone(), value.clone())).collect());
             if known == Some(copy) {
                 found = Ok((Plan { peeled: copy, period: 1 }, Growth::new()));
@@ -290,16 +276,16 @@ impl<'s> Evaluator<'s> {
                 break;
             }
             heads.push(head);
-            if self.bodies > MOST_BODIES {
+            if self.control.copies() > MOST_BODIES {
                 found = Err("the copies of the bodies of such loops are more than 400");
                 break;
             }
             if known.is_none() {
-                self.domain.conditions.push(trips.offset(-number(copy) - 1));
+                self.control.assume([trips.offset(-number(copy) - 1)]);
             }
             self.copy(counted, copy, &Affine::constant(number(copy)));
         }
-        self.domain.conditions.truncate(conditions);
+        self.control.forget(conditions);
         let (plan, growth) = found?;
         let rest = trips.offset(-number(plan.peeled));
         let Some((_, behind)) = self.feasible(&rest, plan) else {
@@ -319,7 +305,7 @@ impl<'s> Evaluator<'s> {
     /// How many whole rounds there are in the iterations behind the peeled ones, and how many iterations are behind those.
     fn feasible(&self, rest: &Affine, plan: Plan) -> Option<(Affine, usize)> {
         let (rounds, behind) = whole_rounds(rest, plan.period)?;
-        (plan.peeled + behind == 0 || self.domain.proves(&rounds)).then_some((rounds, behind))
+        (plan.peeled + behind == 0 || self.control.domain().proves(&rounds)).then_some((rounds, behind))
     }
 
     /// How much the subscripts of views grow, if names hold the same memory but for that.
@@ -375,8 +361,8 @@ impl<'s> Evaluator<'s> {
 
     /// A node in which every form in loop variables is another one.
     fn with_subscripts(&mut self, node: NodeId, change: &mut impl FnMut(&Affine) -> Affine) -> Eval<NodeId> {
-        let this = self.nodes[node].clone();
-        if !self.reads_state[node] && !self.in_loop[node] {
+        let this = self.graph[node].clone();
+        if !self.graph.reads_state(node) && !self.graph.in_loop(node) {
             return Ok(node);
         }
         let args = this.args.iter().map(|&arg| self.with_subscripts(arg, change)).collect::<Eval<Vec<_>>>()?;

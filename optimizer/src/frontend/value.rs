@@ -1,10 +1,17 @@
 //! What a Python expression evaluates to while a workload is read.
 
-use super::functions::Function;
+use super::function::Function;
 use super::number::Number;
 use crate::integer::affine::Affine;
 use crate::program::expr::{NodeId, Span};
 use crate::value::dtype::DType;
+
+/// The mark of a failure that is already reported, or of an argument in error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Poisoned;
+
+/// A result whose error is already reported.
+pub(super) type Eval<T = Value> = Result<T, Poisoned>;
 
 /// Identity of a piece of NumPy memory: views of one array share it.
 pub(super) type Storage = usize;
@@ -230,4 +237,43 @@ pub(super) struct Arg {
     pub(super) value: Value,
     /// Where it stands.
     pub(super) span: Span,
+}
+
+/// Whether a value is memory, or holds some.
+pub(super) fn is_memory(value: &Value) -> bool {
+    let mut found = false;
+    value.arrays(&mut |array| found |= array.storage.is_some());
+    found
+}
+
+/// Whether two values are one and the same.
+pub(super) fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Array(x), Value::Array(y)) => x.node == y.node && x.storage == y.storage && x.writable == y.writable,
+        (Value::Weak(x), Value::Weak(y)) => x == y,
+        (Value::Affine(x), Value::Affine(y)) => x == y,
+        // Zeros of both signs are equal, not the same.
+        (Value::Number(Number::Float(x)), Value::Number(Number::Float(y))) => x.to_bits() == y.to_bits(),
+        (Value::Number(x), Value::Number(y)) => x == y,
+        (Value::Str(x), Value::Str(y)) => x == y,
+        (Value::DType(x), Value::DType(y)) | (Value::ScalarType(x), Value::ScalarType(y)) => x == y,
+        (Value::Closure(x), Value::Closure(y)) => x == y,
+        (Value::Module(x), Value::Module(y)) => x == y,
+        (Value::Function(x), Value::Function(y)) => std::ptr::eq(*x, *y),
+        (Value::None, Value::None) => true,
+        (Value::Tuple(x), Value::Tuple(y)) | (Value::List(x), Value::List(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a value is a Python number that may depend on loop variables.
+pub(super) fn is_number(value: &Value) -> bool {
+    matches!(value, Value::Number(_) | Value::Affine(_) | Value::Weak(_) | Value::Condition(_))
+}
+
+/// Whether a value is a Python number in some iterations.
+pub(super) fn may_be_number(value: &Value) -> bool {
+    is_number(value) || matches!(value, Value::Array(Array { number: true, .. }))
 }
