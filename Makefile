@@ -1,4 +1,4 @@
-# Two commands do all the set-up on a fresh machine: `make tune` and `make test`.
+# Two commands do all the set-up on a fresh machine: `make tune` and `make test`. `make install` puts `moat` on the PATH.
 # Build products live outside the checkout, so a second clone builds warm.
 
 CACHE     ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/moat
@@ -7,8 +7,10 @@ CARGO     := CARGO_TARGET_DIR='$(TARGET)' cargo
 MOAT      := $(TARGET)/debug/moat
 WORKLOAD  ?= datasets/workloads/matmul_1024_f32.py
 PYTHON    := $(TARGET)/venv/bin/python
+PREFIX    ?= $(HOME)/.local
+BIN       := $(PREFIX)/bin
 
-.PHONY: tune test build lint bench peers polybench promise setup fuzz check-faults interrupt
+.PHONY: tune test build install lint bench peers polybench promise setup fuzz check-faults interrupt
 
 tune: build
 	$(MOAT) tune $(WORKLOAD)
@@ -18,6 +20,16 @@ test: setup $(TARGET)/venv/ready
 
 build: setup
 	$(CARGO) build --workspace
+
+# Copies `moat` to where the shell finds it: into ~/.local/bin, or with PREFIX=/usr/local into /usr/local/bin.
+install: build
+	@mkdir -p '$(BIN)'
+	@install -m 755 '$(MOAT)' '$(BIN)/moat'
+	@echo 'moat: installed as $(BIN)/moat'
+	@case ":$$PATH:" in \
+	  *':$(BIN):'*) ;; \
+	  *) echo 'moat: $(BIN) is not on PATH: add it, for example with  export PATH="$(BIN):$$PATH"' ;; \
+	esac
 
 lint: setup
 	cargo fmt --all --check
