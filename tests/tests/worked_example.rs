@@ -5,6 +5,7 @@
 //! `text form 1`, `text loops 1`, `text schedule 1`, `text scheduled 1`. The rest of the page is
 //! prose, which no test reads. `cargo test -p moat-tests --test worked_example -- --ignored`
 //! writes the blocks anew.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use moat_optimizer::apply::apply;
 use moat_optimizer::apply::lower::lower;
