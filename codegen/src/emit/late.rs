@@ -8,7 +8,7 @@
 use moat_optimizer::form::scalar_tree::{ScalarNode, ScalarOp};
 use moat_optimizer::integer::affine::Affine;
 use moat_optimizer::nest::{Loop, LoopNest, Node, Tile, TileScalar};
-use moat_optimizer::value::scalar::BinaryOp;
+use moat_optimizer::value::scalar::{BinaryClass, BinaryOp};
 
 /// The nest with the late terms of its sums last.
 pub(super) fn add_last(nest: &LoopNest) -> LoopNest {
@@ -176,32 +176,11 @@ impl Rebuilt<'_> {
         if let TileScalar::Compute(ScalarNode { op: ScalarOp::Binary(op, x, y), dtype }) = &self.old[at]
             && (dtype.is_float() || dtype.is_int())
             && (root || self.uses[at] == 1)
+            && op.class() == BinaryClass::Sum
         {
-            match op {
-                BinaryOp::Add | BinaryOp::Sub => {
-                    self.terms(*x, negative, false, terms);
-                    self.terms(*y, negative != (*op == BinaryOp::Sub), false, terms);
-                    return;
-                }
-                BinaryOp::Mul
-                | BinaryOp::Div
-                | BinaryOp::FloorDiv
-                | BinaryOp::Mod
-                | BinaryOp::Pow
-                | BinaryOp::Minimum
-                | BinaryOp::Maximum
-                | BinaryOp::And
-                | BinaryOp::Or
-                | BinaryOp::Xor
-                | BinaryOp::Shl
-                | BinaryOp::Shr
-                | BinaryOp::Eq
-                | BinaryOp::Ne
-                | BinaryOp::Lt
-                | BinaryOp::Le
-                | BinaryOp::Gt
-                | BinaryOp::Ge => {}
-            }
+            self.terms(*x, negative, false, terms);
+            self.terms(*y, negative != (*op == BinaryOp::Sub), false, terms);
+            return;
         }
         terms.push((at, negative));
     }

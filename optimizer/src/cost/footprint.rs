@@ -12,7 +12,7 @@ use crate::form::scalar_tree::{Access, DefId, ScalarOp, Source};
 use crate::integer::affine::Affine;
 use crate::integer::range::Range;
 use crate::schedule::{Place, Schedule};
-use crate::value::scalar::{BinaryOp, FoldOp, UnaryOp};
+use crate::value::scalar::{BinaryClass, BinaryOp, FoldOp, UnaryOp};
 
 /// One load of a stage.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,25 +179,12 @@ pub fn unary_cost(op: UnaryOp) -> f64 {
 
 /// The same of an operation of two arguments. Set by hand.
 pub fn binary_cost(op: BinaryOp, float: bool) -> f64 {
-    match op {
-        BinaryOp::Div if float => 12.0,
-        BinaryOp::Div | BinaryOp::FloorDiv | BinaryOp::Mod => 40.0,
-        BinaryOp::Pow => 60.0,
-        BinaryOp::Minimum | BinaryOp::Maximum => 2.0,
-        BinaryOp::Add
-        | BinaryOp::Sub
-        | BinaryOp::Mul
-        | BinaryOp::And
-        | BinaryOp::Or
-        | BinaryOp::Xor
-        | BinaryOp::Shl
-        | BinaryOp::Shr
-        | BinaryOp::Eq
-        | BinaryOp::Ne
-        | BinaryOp::Lt
-        | BinaryOp::Le
-        | BinaryOp::Gt
-        | BinaryOp::Ge => 1.0,
+    match op.class() {
+        BinaryClass::Quotient if float => 12.0,
+        BinaryClass::Quotient | BinaryClass::Division => 40.0,
+        BinaryClass::Power => 60.0,
+        BinaryClass::Extremum => 2.0,
+        BinaryClass::Sum | BinaryClass::Product | BinaryClass::Bitwise | BinaryClass::Comparison => 1.0,
     }
 }
 

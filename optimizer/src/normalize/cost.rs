@@ -7,7 +7,7 @@ use crate::form::scalar_tree::{Access, ScalarOp, Source};
 use crate::integer::count::points;
 use crate::integer::range::Range;
 use crate::value::dtype::DType;
-use crate::value::scalar::{BinaryOp, UnaryOp};
+use crate::value::scalar::{BinaryClass, BinaryOp, UnaryOp};
 use std::collections::BTreeMap;
 
 /// Ranks normal forms before anything is measured. A learned cost takes the place of
@@ -172,31 +172,15 @@ fn unary_weight(op: UnaryOp) -> f64 {
 }
 
 fn binary_weight(op: BinaryOp, dtype: DType) -> f64 {
-    match op {
-        BinaryOp::Add
-        | BinaryOp::Sub
-        | BinaryOp::Mul
-        | BinaryOp::Minimum
-        | BinaryOp::Maximum
-        | BinaryOp::And
-        | BinaryOp::Or
-        | BinaryOp::Xor
-        | BinaryOp::Shl
-        | BinaryOp::Shr
-        | BinaryOp::Eq
-        | BinaryOp::Ne
-        | BinaryOp::Lt
-        | BinaryOp::Le
-        | BinaryOp::Gt
-        | BinaryOp::Ge => 1.0,
-        BinaryOp::Div => 4.0,
-        BinaryOp::FloorDiv | BinaryOp::Mod => {
-            if dtype.is_float() {
-                8.0
-            } else {
-                20.0
-            }
-        }
-        BinaryOp::Pow => 30.0,
+    match op.class() {
+        BinaryClass::Sum
+        | BinaryClass::Product
+        | BinaryClass::Extremum
+        | BinaryClass::Bitwise
+        | BinaryClass::Comparison => 1.0,
+        BinaryClass::Quotient => 4.0,
+        BinaryClass::Division if dtype.is_float() => 8.0,
+        BinaryClass::Division => 20.0,
+        BinaryClass::Power => 30.0,
     }
 }

@@ -219,31 +219,52 @@ impl BinaryOp {
         BinaryOp::ALL.into_iter().find(|op| op.name() == name)
     }
 
+    /// Its class.
+    pub const fn class(self) -> BinaryClass {
+        match self {
+            BinaryOp::Add | BinaryOp::Sub => BinaryClass::Sum,
+            BinaryOp::Mul => BinaryClass::Product,
+            BinaryOp::Div => BinaryClass::Quotient,
+            BinaryOp::FloorDiv | BinaryOp::Mod => BinaryClass::Division,
+            BinaryOp::Pow => BinaryClass::Power,
+            BinaryOp::Minimum | BinaryOp::Maximum => BinaryClass::Extremum,
+            BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Shl | BinaryOp::Shr => BinaryClass::Bitwise,
+            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
+                BinaryClass::Comparison
+            }
+        }
+    }
+
     /// True of the six comparisons, whose result is `Bool`.
     pub const fn is_comparison(self) -> bool {
-        match self {
-            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => true,
-            BinaryOp::Add
-            | BinaryOp::Sub
-            | BinaryOp::Mul
-            | BinaryOp::Div
-            | BinaryOp::FloorDiv
-            | BinaryOp::Mod
-            | BinaryOp::Pow
-            | BinaryOp::Minimum
-            | BinaryOp::Maximum
-            | BinaryOp::And
-            | BinaryOp::Or
-            | BinaryOp::Xor
-            | BinaryOp::Shl
-            | BinaryOp::Shr => false,
-        }
+        matches!(self.class(), BinaryClass::Comparison)
     }
 
     /// The result's dtype for arguments of dtype `argument`.
     pub const fn result(self, argument: DType) -> DType {
         if self.is_comparison() { DType::Bool } else { argument }
     }
+}
+
+/// What two-argument functions have in common, for rules that hold for all of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BinaryClass {
+    /// `add`, `sub`.
+    Sum,
+    /// `mul`.
+    Product,
+    /// `div`.
+    Quotient,
+    /// `floordiv`, `mod`.
+    Division,
+    /// `pow`.
+    Power,
+    /// `minimum`, `maximum`.
+    Extremum,
+    /// `and`, `or`, `xor`, and the shifts.
+    Bitwise,
+    /// The six comparisons.
+    Comparison,
 }
 
 /// The operator of a reduction: associative and commutative over exact arithmetic.

@@ -4,7 +4,7 @@ use super::bounds::{comparison, to_float, wrapped_bound};
 use super::for_operator::for_operator;
 use super::value::{Numbers, Store, Value, bound_or_none, for_rows};
 use crate::value::dtype::DType;
-use crate::value::scalar::BinaryOp;
+use crate::value::scalar::{BinaryClass, BinaryOp};
 use crate::value::scalar_eval::binary_int;
 
 /// Arithmetic, logic and comparisons on integers and bools.
@@ -42,25 +42,15 @@ fn int_bound(op: BinaryOp, dtype: DType, (x, bx): (i64, f64), (y, by): (i64, f64
         let differs = |x: &i64| options(y, by).iter().any(|y| binary_int(op, dtype, *x, *y) != z);
         return if options(x, bx).iter().any(differs) { 1.0 } else { 0.0 };
     }
-    let bound = match op {
-        BinaryOp::Add | BinaryOp::Sub => bx + by,
-        BinaryOp::Mul => fx.abs() * by + fy.abs() * bx + bx * by,
-        BinaryOp::Minimum | BinaryOp::Maximum => return bx.max(by),
-        BinaryOp::Div
-        | BinaryOp::FloorDiv
-        | BinaryOp::Mod
-        | BinaryOp::Pow
-        | BinaryOp::And
-        | BinaryOp::Or
-        | BinaryOp::Xor
-        | BinaryOp::Shl
-        | BinaryOp::Shr
-        | BinaryOp::Eq
-        | BinaryOp::Ne
-        | BinaryOp::Lt
-        | BinaryOp::Le
-        | BinaryOp::Gt
-        | BinaryOp::Ge => return f64::INFINITY,
+    let bound = match op.class() {
+        BinaryClass::Sum => bx + by,
+        BinaryClass::Product => fx.abs() * by + fy.abs() * bx + bx * by,
+        BinaryClass::Extremum => return bx.max(by),
+        BinaryClass::Quotient
+        | BinaryClass::Division
+        | BinaryClass::Power
+        | BinaryClass::Bitwise
+        | BinaryClass::Comparison => return f64::INFINITY,
     };
     wrapped_bound(dtype, to_float(z), bound)
 }
