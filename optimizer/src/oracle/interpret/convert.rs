@@ -13,78 +13,64 @@ pub(super) fn cast(a: &Value, dtype: DType, numerics: Numerics) -> Value {
     }
     let model = Model::new(dtype, numerics);
     let exact = model.is_exact();
-    let track_in = a.store.bound.as_ref();
-    let mut bounds = Vec::with_capacity(a.size());
-    let mut scratch = Vec::new();
-    let numbers = match (&a.store.numbers, dtype.is_float()) {
+    let (numbers, bounds) = match (&a.store.numbers, dtype.is_float()) {
         (Numbers::Float(xs), true) => {
-            let mut row_scratch = Vec::new();
-            let mut out = Vec::with_capacity(a.size());
-            for_rows(&a.shape, [a], |length, [row]| {
-                let x = row.read(xs, length, &mut row_scratch);
-                let b = row.read_or_zeros(track_in, length, &mut scratch);
-                for (x, b) in x.iter().zip(b) {
-                    let rounded = round(dtype, *x);
-                    // A value without error is rounded as the kernel rounds it, once; one that is less than half an
-                    // ulp beside a number of the type is rounded to that.
-                    let z = if exact || *b == 0.0 { rounded } else { *x };
-                    let ulp = model.roundoff * x.abs().max(model.tiny);
-                    let kept = *b == 0.0 || x.is_nan() || dtype == DType::F64 || rounded == *x && *b < 0.5 * ulp;
-                    let local = if kept { 0.0 } else { ulp };
-                    let (z, bound) = model.settle(z, b + local, *b == f64::INFINITY);
-                    out.push(z);
-                    bounds.push(bound);
-                }
+            let (floats, bounds) = each(a, xs, |x, b| {
+                let rounded = round(dtype, x);
+                // A value without error is rounded as the kernel rounds it, once; one that is less than half an ulp beside a
+                // number of the type is rounded to that.
+                let z = if exact || b == 0.0 { rounded } else { x };
+                let ulp = model.roundoff * x.abs().max(model.tiny);
+                let kept = b == 0.0 || x.is_nan() || dtype == DType::F64 || rounded == x && b < 0.5 * ulp;
+                let local = if kept { 0.0 } else { ulp };
+                model.settle(z, b + local, b == f64::INFINITY)
             });
-            Numbers::Float(out)
+            (Numbers::Float(floats), bounds)
         }
         (Numbers::Float(xs), false) => {
-            let mut row_scratch = Vec::new();
-            let mut out = Vec::with_capacity(a.size());
-            for_rows(&a.shape, [a], |length, [row]| {
-                let x = row.read(xs, length, &mut row_scratch);
-                let b = row.read_or_zeros(track_in, length, &mut scratch);
-                for (x, b) in x.iter().zip(b) {
-                    let z = float_to_int(dtype, *x);
-                    out.push(z);
-                    bounds.push(truncation_bound(dtype, *x, *b, z));
-                }
+            let (ints, bounds) = each(a, xs, |x, b| {
+                let z = float_to_int(dtype, x);
+                (z, truncation_bound(dtype, x, b, z))
             });
-            Numbers::Int(out)
+            (Numbers::Int(ints), bounds)
         }
         (Numbers::Int(xs), true) => {
-            let mut row_scratch = Vec::new();
-            let mut out = Vec::with_capacity(a.size());
-            for_rows(&a.shape, [a], |length, [row]| {
-                let x = row.read(xs, length, &mut row_scratch);
-                let b = row.read_or_zeros(track_in, length, &mut scratch);
-                for (x, b) in x.iter().zip(b) {
-                    // One rounding of an integer known exactly has one outcome.
-                    out.push(int_to_float(dtype, *x));
-                    bounds.push(if *b == 0.0 { 0.0 } else { b + 2.0 * model.roundoff * (to_float(*x).abs() + b) });
-                }
+            let (floats, bounds) = each(a, xs, |x, b| {
+                // One rounding of an integer known exactly has one outcome.
+                let bound = if b == 0.0 { 0.0 } else { b + 2.0 * model.roundoff * (to_float(x).abs() + b) };
+                (int_to_float(dtype, x), bound)
             });
-            Numbers::Float(out)
+            (Numbers::Float(floats), bounds)
         }
         (Numbers::Int(xs), false) => {
-            let mut row_scratch = Vec::new();
-            let mut out = Vec::with_capacity(a.size());
-            for_rows(&a.shape, [a], |length, [row]| {
-                let x = row.read(xs, length, &mut row_scratch);
-                let b = row.read_or_zeros(track_in, length, &mut scratch);
-                for (x, b) in x.iter().zip(b) {
-                    out.push(wrap(dtype, *x));
-                    bounds.push(if dtype == DType::Bool {
-                        if *b > 0.0 && to_float(*x).abs() <= *b { 1.0 } else { 0.0 }
-                    } else {
-                        wrapped_bound(dtype, to_float(*x), *b)
-                    });
-                }
+            let (ints, bounds) = each(a, xs, |x, b| {
+                let bound = if dtype == DType::Bool {
+                    if b > 0.0 && to_float(x).abs() <= b { 1.0 } else { 0.0 }
+                } else {
+                    wrapped_bound(dtype, to_float(x), b)
+                };
+                (wrap(dtype, x), bound)
             });
-            Numbers::Int(out)
+            (Numbers::Int(ints), bounds)
         }
     };
     Value::new(dtype, &a.shape, Store::new(numbers, bound_or_none(bounds)))
+}
+
+/// What `to` makes of each element and its bound, with the new bounds, in the view's order.
+fn each<T: Copy, U>(a: &Value, elements: &[T], mut to: impl FnMut(T, f64) -> (U, f64)) -> (Vec<U>, Vec<f64>) {
+    let (mut scratch, mut bound_scratch) = (Vec::new(), Vec::new());
+    let (mut numbers, mut bounds) = (Vec::with_capacity(a.size()), Vec::with_capacity(a.size()));
+    for_rows(&a.shape, [a], |length, [row]| {
+        let row_elements = row.read(elements, length, &mut scratch);
+        let row_bounds = row.read_or_zeros(a.store.bound.as_ref(), length, &mut bound_scratch);
+        for (&x, &b) in row_elements.iter().zip(row_bounds) {
+            let (z, bound) = to(x, b);
+            numbers.push(z);
+            bounds.push(bound);
+        }
+    });
+    (numbers, bounds)
 }
 
 /// How far the truncation `z` of an `x` known within `b` may be off.
