@@ -61,9 +61,9 @@ impl Movement<'_> {
                 continue;
             }
             let moved = self.moved(of, boundary, level);
-            let footprint = of.load.footprint(&level.block, self.execution.rates.line);
-            let short = of.pack.is_none() && footprint.run_bytes < SHORT_RUN;
-            bytes += if short && self.last { moved * SHORT_RUN_FACTOR } else { moved };
+            let run_bytes = || of.load.footprint(&level.block, self.execution.rates.line).run_bytes;
+            let short = self.last && of.pack.is_none() && run_bytes() < SHORT_RUN;
+            bytes += if short { moved * SHORT_RUN_FACTOR } else { moved };
         }
         (bytes + self.written(past, boundary, level)) * self.per_byte
     }
