@@ -5,7 +5,6 @@
 //! together.
 
 use crate::form::verify::FormError;
-
 use crate::normalize::{
     Derivation, Form, Limit, NormalizeConfig, NormalizeError, Stats, bytes_moved, flops, normalize,
 };

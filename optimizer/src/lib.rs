@@ -1,8 +1,8 @@
 //! The pure middle of moat: from a NumPy program to a scheduled loop nest.
 //!
-//! Data flows one way: `frontend` → [`expr`] → `normalize` → [`normal_form`] → `lower` →
-//! [`nest`] → `apply` (under a [`schedule`]) → [`nest`]. Nothing in this crate reads a file, a
-//! clock or a random source, and nothing prints.
+//! Data flows one way: [`frontend`] → [`program`] → [`normalize`] → [`form`] → [`orders`] → [`storage`] → [`apply`] (under a
+//! [`schedule`] of a [`space`]) → [`nest`]; [`forms`](mod@forms) spells the way from a program to forms that schedules can
+//! be made for. Nothing in this crate reads a file, a clock or a random source, and nothing prints.
 
 pub mod apply;
 pub mod cost;

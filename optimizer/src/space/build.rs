@@ -29,6 +29,16 @@ pub enum SpaceError {
     Rules(#[from] ScheduleRulesError),
 }
 
+/// What a space is made under.
+#[derive(Clone, Copy)]
+struct Setting<'a> {
+    target: &'a Target,
+    rules: &'a ScheduleRules,
+    legality: &'a LegalityRules,
+    numerics: Numerics,
+    threads: usize,
+}
+
 /// What is decided about a form by windows.
 struct Decided {
     proposals: Proposals,
@@ -76,25 +86,19 @@ impl ScheduleSpace {
         numerics: Numerics,
         threads: usize,
     ) -> Result<ScheduleSpace, SpaceError> {
-        ScheduleSpace::of_part(form, target, rules, legality, numerics, threads)
+        ScheduleSpace::of_part(form, Setting { target, rules, legality, numerics, threads })
     }
 
     /// The space of a form, or of a window of one.
-    fn of_part(
-        form: &NormalForm,
-        target: &Target,
-        rules: &ScheduleRules,
-        legality: &LegalityRules,
-        numerics: Numerics,
-        threads: usize,
-    ) -> Result<ScheduleSpace, SpaceError> {
+    fn of_part(form: &NormalForm, setting: Setting<'_>) -> Result<ScheduleSpace, SpaceError> {
+        let Setting { target, rules, legality, numerics, threads } = setting;
         let facts = FormFacts::new(form, numerics);
         let models: Vec<StageModel> = (0..form.defs.len()).map(|def| model(form, def, &|_| false)).collect();
         let tilable = tilable(form);
         let windows = windows::windows(form);
         let decided = match windows.len() {
             1 => None,
-            _ => Some(ScheduleSpace::by_windows(form, &windows, target, rules, legality, numerics, threads)?),
+            _ => Some(ScheduleSpace::by_windows(form, &windows, setting)?),
         };
         let (proposals, choices, default) = match decided {
             Some(Decided { proposals, choices, schedule }) => (proposals, choices, Some(schedule)),
@@ -129,15 +133,7 @@ impl ScheduleSpace {
     }
 
     /// What is decided about a long form: about each window by itself, and once about equal ones.
-    fn by_windows(
-        form: &NormalForm,
-        windows: &[Vec<DefId>],
-        target: &Target,
-        rules: &ScheduleRules,
-        legality: &LegalityRules,
-        numerics: Numerics,
-        threads: usize,
-    ) -> Result<Decided, SpaceError> {
+    fn by_windows(form: &NormalForm, windows: &[Vec<DefId>], setting: Setting<'_>) -> Result<Decided, SpaceError> {
         let outside = windows::read_outside(form, windows);
         let mut known: BTreeMap<String, ScheduleSpace> = BTreeMap::new();
         let mut decided = Decided {
@@ -150,7 +146,7 @@ impl ScheduleSpace {
             let part = windows::window_form(form, ids, &outside);
             let key = format!("{part:?}");
             if !known.contains_key(&key) {
-                let space = Self::of_part(&part, target, rules, legality, numerics, threads)?;
+                let space = Self::of_part(&part, setting)?;
                 known.insert(key.clone(), space);
             }
             let Some(space) = known.get(&key) else { continue };

@@ -1,10 +1,10 @@
 //! The schedules of a normal form on a machine: proposals from the Datalog relations, legality from
 //! ascent, and the ways to walk among them.
 //!
-//! Input: a [`NormalForm`](crate::form::normal_form::NormalForm), a [`Target`](crate::nest::target::Target), the `ScheduleRules` and [`LegalityRules`](crate::schedule::legality::LegalityRules) in force. Output:
-//! legal [`Schedule`](crate::schedule::Schedule)s: a heuristic default, samples, mutations, crossovers, neighbours. Every one that
-//! leaves this module has passed the legality check, and holds nothing that no rule proposed. There is
-//! no source of randomness here: the caller brings a [`Choose`].
+//! Takes a [`Schedulable`](crate::storage::Schedulable) form, a [`Target`](crate::nest::target::Target), and the schedule
+//! and legality rules in force; gives legal [`Schedule`](crate::schedule::Schedule)s: a heuristic default, samples,
+//! mutations, crossovers, neighbours. Every one that leaves this module has passed the legality check, and holds nothing
+//! that no rule proposed. There is no source of randomness here: the caller brings a [`Choose`].
 
 mod build;
 mod choices;
