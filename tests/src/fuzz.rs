@@ -13,6 +13,7 @@ use crate::random_program::random_program;
 use crate::scheduled_order::{self, Order};
 use crate::seeded::Seeded;
 use crate::source_order::SourceOrder;
+use moat_codegen::host_target;
 use moat_codegen::{CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::normal_form::NormalForm;
@@ -34,7 +35,6 @@ use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::machine;
 use std::collections::BTreeSet;
 
 /// Terms that a form may execute: beyond, brute force is too slow.
@@ -118,7 +118,7 @@ impl Fuzzer {
         let rules = RuleBase::standard().map_err(|error| error.to_string())?;
         let prepared = |numerics| prepare(&rules, numerics).map_err(|error| error.to_string());
         let (exact, free) = (prepared(Numerics::Exact)?, prepared(Numerics::Reassociate)?);
-        Ok(Fuzzer { rules, schedule_rules: ScheduleRules::standard(), exact, free, target: machine::detect() })
+        Ok(Fuzzer { rules, schedule_rules: ScheduleRules::standard(), exact, free, target: host_target() })
     }
 
     /// Runs one case.

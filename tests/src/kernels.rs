@@ -5,6 +5,7 @@ use crate::pipeline::forms;
 use crate::python::{SourceCase, run_sources};
 use crate::seeded::Seeded;
 use moat_codegen::abi::Status;
+use moat_codegen::host_target;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::evaluate::{EvaluateError, evaluate};
@@ -21,7 +22,6 @@ use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::machine;
 
 /// The numerics of all of this.
 const NUMERICS: Numerics = Numerics::Reassociate;
@@ -65,7 +65,7 @@ pub fn kernels(
     threads: usize,
     each: &mut dyn FnMut(Result<Vec<Tensor>, CodegenError>),
 ) -> usize {
-    let target = machine::detect();
+    let target = host_target();
     let mut choose = Seeded::new(7);
     let mut count = 0;
     for form in schedulable(program) {

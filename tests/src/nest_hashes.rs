@@ -14,8 +14,8 @@ use moat_optimizer::nest::print::display;
 use moat_optimizer::space::ScheduleSpace;
 use moat_optimizer::storage::accept;
 use moat_optimizer::value::numerics::Numerics;
-use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
+use moat_rules::{RuleBase, hexadecimal};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -52,8 +52,7 @@ pub fn of(file: &Path, rules: &RuleBase) -> Result<String, String> {
             let by_seed = (0..SEEDS).map(|seed| (format!("seed {seed}"), space.sample(&mut Seeded::new(seed))));
             for (schedule_name, schedule) in std::iter::once(("default".to_owned(), space.default())).chain(by_seed) {
                 let nest = apply(form, &schedule).map_err(|error| error.to_string())?;
-                let hash = Sha256::digest(display(&nest));
-                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                let hash = hexadecimal(&Sha256::digest(display(&nest)));
                 let _ = writeln!(lines, "{name} {numerics} form {number} {schedule_name}: {hash}");
             }
         }

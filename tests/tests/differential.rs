@@ -1,6 +1,7 @@
 //! Compiled kernels against the interpreter: random programs, every normal form, random schedules.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_codegen::host_target;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::oracle::inputs;
@@ -13,7 +14,6 @@ use moat_tests::pipeline::forms;
 use moat_tests::python::to_python;
 use moat_tests::random_program::random_program;
 use moat_tests::seeded::Seeded;
-use moat_tuner::machine;
 
 /// The first difference of a program's kernels from its references, as text.
 fn difference(seed: u64, numerics: Numerics, threads: usize) -> Option<String> {
@@ -32,7 +32,7 @@ fn difference(seed: u64, numerics: Numerics, threads: usize) -> Option<String> {
         Ok(forms) => forms,
         Err(error) => return failure(0, error.to_string()),
     };
-    let target = machine::detect();
+    let target = host_target();
     let mut choose = Seeded::new(seed);
     for (number, form) in forms.iter().enumerate() {
         let space = moat_optimizer::space::ScheduleSpace::new(

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use moat_codegen::host_target;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::apply::lower::lower;
@@ -23,7 +24,6 @@ use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::seeded::Seeded;
-use moat_tuner::machine;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -261,7 +261,7 @@ fn check_kernels(parameters: &str, body: &str, seed: u64, samples: usize) {
     let arguments: Vec<Tensor> =
         program.params.iter().zip(seed..).map(|(param, seed)| inputs::random(param, seed).unwrap()).collect();
     let references = interpret(&program, &arguments, numerics).unwrap();
-    let target = machine::detect();
+    let target = host_target();
     let mut choose = Seeded::new(seed);
     for form in moat_tests::pipeline::forms(&program, &RuleBase::standard().unwrap(), numerics, 3).unwrap() {
         let space = ScheduleSpace::new(&form.form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();

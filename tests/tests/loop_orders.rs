@@ -2,6 +2,7 @@
 //! kernel of it equals the interpreter.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_codegen::host_target;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::steps::Step;
@@ -26,7 +27,6 @@ use moat_tests::pipeline::forms;
 use moat_tests::seeded::Seeded;
 
 const MAX_FORMS: usize = 8;
-use moat_tuner::machine;
 
 fn program(source: &str) -> Program {
     let options = ParseOptions { function: Some("f".to_owned()), ..ParseOptions::default() };
@@ -49,7 +49,7 @@ fn found_exactly(source: &str, rule: &str) -> bool {
 }
 
 fn compiled(program: &Program, nest: &LoopNest, arguments: &[Tensor], numerics: Numerics) -> Vec<Tensor> {
-    let options = CompileOptions { target: machine::detect(), numerics, threads: 1, function: "order".to_owned() };
+    let options = CompileOptions { target: host_target(), numerics, threads: 1, function: "order".to_owned() };
     let wanted = program.results().iter().map(|&result| &program.nodes[result]);
     let mut results: Vec<Tensor> = wanted.map(|node| Tensor::poison(node.dtype, &node.shape)).collect();
     let kernel = CompiledNest::load(nest, &options).unwrap();
@@ -66,8 +66,7 @@ fn agrees(source: &str) {
     let references = interpret(&program, &arguments, numerics).unwrap();
     let mut choose = Seeded::new(7);
     for form in all_forms(&program) {
-        let space =
-            ScheduleSpace::new(&form.form, &machine::detect(), &ScheduleRules::standard(), numerics, 1).unwrap();
+        let space = ScheduleSpace::new(&form.form, &host_target(), &ScheduleRules::standard(), numerics, 1).unwrap();
         let sampled: Vec<_> = (0..4).map(|_| space.sample(&mut choose)).collect();
         for schedule in [plain_schedule(&form.form), space.default()].into_iter().chain(sampled) {
             let nest = apply(&form.form, &schedule).unwrap();
@@ -753,7 +752,7 @@ def f(w: f64[5]):
         let references = interpret(&program, &arguments, numerics).unwrap();
         for form in all_forms(&program) {
             let form = form.form;
-            let space = ScheduleSpace::new(&form, &machine::detect(), &ScheduleRules::standard(), numerics, 2).unwrap();
+            let space = ScheduleSpace::new(&form, &host_target(), &ScheduleRules::standard(), numerics, 2).unwrap();
             for Tilable { var, dim, skew, shifts, independent, panel } in space.time_loops() {
                 let Some(begins) = panel.map(|panel| panel.begins) else { continue };
                 for (time, height) in [(1, 2), (1, 3), (2, 1), (2, 2), (3, 4)] {

@@ -1,6 +1,7 @@
 //! Vectors of narrow elements that are computed as wide ones, stored in rows that are shorter than a vector: what lies
 //! beside a row stays.
 
+use moat_codegen::host_target;
 use moat_codegen::{CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
 use moat_optimizer::oracle::interpret::interpret;
@@ -13,7 +14,6 @@ use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_tests::kernels::{call, program};
 use moat_tests::pipeline::forms;
-use moat_tuner::machine;
 
 /// Values of each narrow dtype, out of wider ones.
 const VALUES: [(&str, &str); 7] = [
@@ -28,7 +28,7 @@ const VALUES: [(&str, &str); 7] = [
 
 #[test]
 fn short_rows_are_stored_without_what_lies_beside_them() {
-    let target = machine::detect();
+    let target = host_target();
     let rules = RuleBase::standard().expect("the rules load");
     for (dtype, value) in VALUES {
         for n in [2, 5, 6, 9] {

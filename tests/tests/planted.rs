@@ -2,6 +2,7 @@
 //! over the instances of a nest made of it finds that dependence reversed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_codegen::host_target;
 use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::schedule::time::Tilable;
@@ -14,7 +15,6 @@ use moat_rules::schedule_rules::ScheduleRules;
 use moat_tests::pipeline::forms;
 use moat_tests::scheduled_order::{self, Order};
 use moat_tests::source_order::SourceOrder;
-use moat_tuner::machine;
 use std::collections::BTreeSet;
 
 const JACOBI: &str = "
@@ -92,7 +92,7 @@ fn form(source: &str, numerics: Numerics) -> Schedulable {
 }
 
 fn space(form: &Schedulable, numerics: Numerics) -> ScheduleSpace {
-    ScheduleSpace::new(form, &machine::detect(), &ScheduleRules::standard(), numerics, 2).unwrap()
+    ScheduleSpace::new(form, &host_target(), &ScheduleRules::standard(), numerics, 2).unwrap()
 }
 
 /// The messages of a refusal.

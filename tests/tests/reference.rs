@@ -2,6 +2,7 @@
 //! interpreter's bound says nothing.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_codegen::host_target;
 use moat_optimizer::frontend::{ParseOptions, parse};
 use moat_optimizer::oracle::inputs;
 use moat_optimizer::oracle::interpret::interpret;
@@ -12,7 +13,6 @@ use moat_optimizer::value::tensor::Tensor;
 use moat_rules::RuleBase;
 use moat_tests::pipeline::forms;
 use moat_tests::random_loops::random_source;
-use moat_tuner::machine;
 use moat_tuner::reference::{interpreted, plain};
 
 /// Programs that are too long for the interpreter at their real extents, small.
@@ -52,7 +52,7 @@ fn arguments(program: &Program) -> Vec<Tensor> {
 #[test]
 fn the_plain_kernel_is_within_both_bounds_of_the_interpreter() {
     let rules = RuleBase::standard().unwrap();
-    let target = machine::detect();
+    let target = host_target();
     let handwritten = PROGRAMS.iter().map(|text| with_header(text));
     let sources: Vec<String> = handwritten.chain((0..12).map(|seed| random_source(seed, 5))).collect();
     let mut exact = 0;
@@ -87,7 +87,7 @@ fn the_plain_kernel_is_within_both_bounds_of_the_interpreter() {
 #[test]
 fn a_bound_that_says_nothing_gives_way_to_what_roundings_do() {
     let rules = RuleBase::standard().unwrap();
-    let target = machine::detect();
+    let target = host_target();
     let source_form = |program: &Program| forms(program, &rules, Numerics::Exact, 1).unwrap().remove(0).form;
     for dtype in ["f32", "f64"] {
         let stable = program(&with_header(&format!(
@@ -151,7 +151,7 @@ fn a_bound_that_says_nothing_gives_way_to_what_roundings_do() {
 #[test]
 fn a_quotient_by_what_may_be_zero_is_held_to_what_roundings_do() {
     let rules = RuleBase::standard().unwrap();
-    let target = machine::detect();
+    let target = host_target();
     let program = program(&with_header(
         "def f(x: f64[40], y: f64[40]):
     return 1.0 / ((x + y) * (x + y) - (x * x + 2.0 * x * y + y * y) + 1e-15 * (1.0 + x))

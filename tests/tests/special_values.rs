@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use moat_codegen::host_target;
 use moat_codegen::vector_math::{Function, bound};
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
@@ -22,7 +23,6 @@ use moat_tests::kernels::program;
 use moat_tests::pipeline::forms;
 use moat_tests::python::{SourceCase, run_sources};
 use moat_tests::seeded::Seeded;
-use moat_tuner::machine;
 
 const ALL: [Numerics; 3] = [Numerics::Exact, Numerics::Reassociate, Numerics::Algebraic];
 
@@ -177,7 +177,7 @@ fn arguments(program: &Program, seed: u64, density: Density, whole: bool) -> Vec
 
 /// Runs every form of a program under its default schedule and a drawn one.
 fn kernels(program: &Program, numerics: Numerics, sets: &[Vec<Tensor>], each: &mut dyn FnMut(usize, &[Tensor], &str)) {
-    let target = machine::detect();
+    let target = host_target();
     let rules = RuleBase::standard().unwrap();
     let mut choose = Seeded::new(3);
     for (number, form) in forms(program, &rules, numerics, 2).unwrap().into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Programs with loops and mutable arrays: normal forms, nests and kernels against loops written by hand.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_codegen::host_target;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::form::verify::verify_form;
@@ -22,7 +23,6 @@ use moat_optimizer::value::scalar::{BinaryOp, FoldOp};
 use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::machine;
 
 const F: DType = DType::F64;
 
@@ -310,7 +310,7 @@ fn agrees(program: &Program, inputs: &[Tensor], expected: &[f64]) {
         close(name, &evaluate_form::evaluate(&read, inputs).unwrap()[0], expected);
         let form = settle(&form.normal_form).unwrap();
         close(name, &evaluate_form::evaluate(&form, inputs).unwrap()[0], expected);
-        let target = machine::detect();
+        let target = host_target();
         let rules = ScheduleRules::standard();
         let space = ScheduleSpace::new(&form, &target, &rules, Numerics::Reassociate, 1).unwrap();
         for schedule in [space.plain(), space.default()] {

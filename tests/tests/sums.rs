@@ -1,6 +1,7 @@
 //! Sums of floats: bit for bit NumPy's under exact numerics, and never through more additions than NumPy's otherwise.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_codegen::host_target;
 use moat_codegen::{CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::oracle::interpret::interpret;
@@ -16,7 +17,6 @@ use moat_tests::kernels::{arguments, program};
 use moat_tests::pipeline::forms;
 use moat_tests::python::{SourceCase, run_sources};
 use moat_tests::seeded::Seeded;
-use moat_tuner::machine;
 
 /// A workload around `body`.
 fn source(parameters: &str, body: &str) -> String {
@@ -31,7 +31,7 @@ fn run(
     (most, samples): (usize, usize),
     each: &mut dyn FnMut(Vec<Tensor>),
 ) {
-    let (rules, target) = (RuleBase::standard().unwrap(), machine::detect());
+    let (rules, target) = (RuleBase::standard().unwrap(), host_target());
     let mut choose = Seeded::new(5);
     for form in forms(program, &rules, numerics, most).unwrap() {
         let space = ScheduleSpace::new(&form.form, &target, &ScheduleRules::standard(), numerics, 1).unwrap();

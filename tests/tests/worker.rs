@@ -1,10 +1,10 @@
 //! The worker: whatever a candidate does, it becomes an outcome, and the next candidate is measured.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use moat_codegen::host_target;
 use moat_optimizer::oracle::interpret::Reference;
 use moat_optimizer::value::dtype::DType;
 use moat_optimizer::value::tensor::{Data, Tensor};
-use moat_tuner::machine;
 use moat_tuner::measure::{Bench, BenchConfig, InputData, InputSet, Limits, Trial};
 use moat_tuner::outcome::Outcome;
 use moat_tuner::worker::protocol::{Argument, LONG_CALL_NS, OFFSETS, Sampling, Source, TRIAL_OFFSET};
@@ -26,7 +26,7 @@ fn bench(command: Vec<PathBuf>) -> Bench {
         InputSet { inputs: vec![tensor(&x)], references: vec![reference] }
     });
     let limits = Limits { compile: Duration::from_secs(60), ..Limits::default() };
-    let config = BenchConfig { command, cores: Vec::new(), memory_bytes: None, target: machine::detect(), limits };
+    let config = BenchConfig { command, cores: Vec::new(), memory_bytes: None, target: host_target(), limits };
     let mut data = InputData::new().unwrap();
     sets.iter().for_each(|set| data.push(set.clone()).unwrap());
     Bench::new(config, vec![argument("x", false), argument("y", true)], data)

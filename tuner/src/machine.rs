@@ -1,13 +1,13 @@
 //! What this machine is and what it can do at best.
 //!
-//! The code generator says what the machine is ([`detect`]); [`measure`] times fused multiply-adds in registers and a
+//! The code generator says what the machine is ([`host_target`]); [`measure`] times fused multiply-adds in registers and a
 //! triad in memory, with modules written for the vector width found. [`describe`] does both and keeps the figures in a
 //! directory, by CPU model. Nothing here decides anything.
 #![expect(unsafe_code, reason = "runs the two kernels that it writes itself")]
 
 use crate::promotion::quantile;
 use crate::worker::code::{Code, CodeOptions};
-use moat_codegen::host;
+use moat_codegen::{host, host_target};
 use moat_optimizer::nest::target::Target;
 use moat_rules::hexadecimal;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -19,8 +19,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::time::Instant;
-
-pub use moat_codegen::host_target as detect;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +71,7 @@ pub enum Kept {
 /// # Errors
 /// If a measuring kernel does not compile, or the figures cannot be kept.
 pub fn describe(directory: &Path, kept: Kept) -> Result<Target, MachineError> {
-    let mut target = detect();
+    let mut target = host_target();
     let path = directory.join("machine").join(format!("{}.json", key(&target)));
     let known = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Peaks>(&bytes).ok());
     let peaks = match (known, kept) {
@@ -327,11 +325,12 @@ fn compile(target: &Target, text: &str, what: &'static str) -> Result<Code, Mach
 
 #[cfg(test)]
 mod tests {
-    use super::{THOROUGH, detect, measure};
+    use super::{THOROUGH, measure};
+    use moat_codegen::host_target;
 
     #[test]
     fn the_peaks_are_those_of_vector_units() {
-        let target = detect();
+        let target = host_target();
         let peaks = measure(&target, THOROUGH).unwrap();
         // One core of any machine with vectors: well above what scalar code reaches, and f32 about twice f64.
         assert!(peaks.gflops_f32 > 8.0 && peaks.gflops_f32 < 2000.0, "{peaks:?}");

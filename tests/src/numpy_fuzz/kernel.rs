@@ -9,6 +9,7 @@ use super::program::Param;
 use crate::kernels;
 use crate::pipeline::in_other_orders;
 use crate::seeded::Seeded;
+use moat_codegen::host_target;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest};
 use moat_optimizer::apply::apply;
 use moat_optimizer::frontend::{FrontendErrors, ParseOptions, parse};
@@ -22,7 +23,6 @@ use moat_optimizer::value::numerics::Numerics;
 use moat_optimizer::value::tensor::{Data, Tensor};
 use moat_rules::RuleBase;
 use moat_rules::schedule_rules::ScheduleRules;
-use moat_tuner::machine;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
@@ -157,7 +157,7 @@ impl Bench {
             rules,
             schedule_rules: ScheduleRules::standard(),
             prepared,
-            target: machine::detect(),
+            target: host_target(),
             oracle: Oracle::start()?,
             times: Times::default(),
         })

@@ -6,9 +6,8 @@ use super::goal::Goal;
 use super::progress::Busy;
 use super::text::schedule_in_words;
 use super::workload::{Loaded, load};
-
-use crate::machine;
 use crate::tune::derivation;
+use moat_codegen::host_target;
 use moat_optimizer::apply::apply;
 use moat_optimizer::apply::lower::lower;
 use moat_optimizer::dependence::loops::carried_dependences;
@@ -40,7 +39,7 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<Goal, CliE
             writeln!(out, "{limit}")?;
         }
     }
-    let target = machine::detect();
+    let target = host_target();
     for (rank, form) in all.iter().enumerate() {
         // The second is the best that the rules found.
         if rank > 1 && !args.all {

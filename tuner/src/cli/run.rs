@@ -8,8 +8,9 @@ use super::text::significant;
 use super::workload::{Loaded, load};
 use crate::tune::workload_hash;
 use crate::worker::guard::{Align, Guarded};
-use crate::{machine, npz, preflight};
+use crate::{npz, preflight};
 use moat_codegen::abi::Status;
+use moat_codegen::host_target;
 use moat_codegen::{CodegenError, CompileOptions, CompiledNest, Workspace};
 use moat_optimizer::apply::apply;
 use moat_optimizer::forms::{Limits, forms};
@@ -41,7 +42,7 @@ pub(super) fn run(args: &RunArgs, out: &mut impl Write) -> Result<Goal, CliError
         Some(path) => npz::read(path, &program.params, &program.signature)?,
         None => program.params.iter().map(|param| inputs::random(param, args.seed)).collect::<Result<_, _>>()?,
     };
-    let target = machine::detect();
+    let target = host_target();
     let tuned = match &args.kernels {
         Some(directory) => tuned(directory, &stem, program, numerics)?,
         None => None,

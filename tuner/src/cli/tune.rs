@@ -15,6 +15,7 @@ use crate::outcome::Outcome;
 use crate::preflight::{self, Places};
 use crate::tune::{Figure, Observer, Summary, TuneConfig, TuneError, tune};
 use crate::worker::disturbance::Disturbance;
+use moat_codegen::host_target;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -33,7 +34,7 @@ pub(super) fn run(args: &TuneArgs, out: &mut impl Write) -> Result<Goal, CliErro
     let db = CostDb::open(&directory)?;
     let trials = usize::try_from(args.trials).unwrap_or(usize::MAX);
     let places = Places { out: &args.out, stem: &stem, db: &db, trials };
-    preflight::disk(&places, &machine::detect(), usize::from(args.threads))?;
+    preflight::disk(&places, &host_target(), usize::from(args.threads))?;
     let inputs = match &args.inputs {
         Some(path) => Some(npz::read(path, &workload.program.params, &workload.program.signature)?),
         None => None,
